@@ -1,0 +1,1 @@
+"""The clients wing: command line, browser page, SDK."""

@@ -1,0 +1,1 @@
+"""The `framemesh` command."""

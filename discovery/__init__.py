@@ -1,0 +1,1 @@
+"""The discovery wing: finders that put adverts where peers look."""

@@ -1,0 +1,1 @@
+"""The inference wing: sensor sweeps in, boxes and occupancy out (next milestone)."""

@@ -1,0 +1,1 @@
+"""Vocabulary every part shares: errors, identity, wire messages, the workload contract."""

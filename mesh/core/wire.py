@@ -1,0 +1,210 @@
+"""Every message that crosses a link between nodes: one frozen type each, decoded once at the edge.
+
+A message is a header (one of these, MessagePack) and an optional raw body that is never copied
+into it. Bounds are part of the types: a field over its bound is a `ProtocolViolation`, not an
+allocation. Fields added later get defaults, so that version N-1 still decodes.
+All `_us` instants are on the sender's monotonic clock; durations have no clock.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, TypeAlias
+
+import msgspec
+from msgspec import Meta
+
+from mesh.core.errors import Problem
+from mesh.core.workload import DeviceInfo
+
+PROTOCOL_VERSION = 1
+OLDEST_VERSION = 1
+
+MAX_HEADER = 64 * 1024
+MAX_BODY = 64 * 1024 * 1024
+
+Id: TypeAlias = Annotated[str, Meta(max_length=64, min_length=1)]
+Name: TypeAlias = Annotated[str, Meta(max_length=64)]
+Digest: TypeAlias = Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
+Count: TypeAlias = Annotated[int, Meta(ge=0, lt=2**53)]
+Index: TypeAlias = Annotated[int, Meta(ge=0, lt=4096)]
+Instant: TypeAlias = Annotated[int, Meta(ge=-(2**53), lt=2**53)]
+SmallBytes: TypeAlias = Annotated[bytes, Meta(max_length=16 * 1024)]
+
+
+class Hello(msgspec.Struct, frozen=True, tag="hello"):
+    """First message each way. The TLS handshake has proved the key; this proves the membership."""
+
+    version: Annotated[int, Meta(ge=0, lt=65536)]
+    oldest_version: Annotated[int, Meta(ge=0, lt=65536)]
+    membership: Annotated[bytes, Meta(max_length=4096)]  # b"" when the node has none
+    software: Name = ""
+    # The sender will serve or use these; a gateway learns a worker's devices from them.
+    devices: Annotated[tuple[DeviceOffer, ...], Meta(max_length=64)] = ()
+
+
+class Refuse(msgspec.Struct, frozen=True, tag="refuse"):
+    """The link will be closed by the sender, for this reason."""
+
+    problem: Problem
+
+
+class Ping(msgspec.Struct, frozen=True, tag="ping"):
+    """Liveness and clock sample (RFC 5905 four-timestamp exchange): sent at `t0_us`."""
+
+    t0_us: Instant
+
+
+class Pong(msgspec.Struct, frozen=True, tag="pong"):
+    """`t1_us` received, `t2_us` answered, both on the answerer's clock."""
+
+    t0_us: Instant
+    t1_us: Instant
+    t2_us: Instant
+
+
+class DeviceOffer(msgspec.Struct, frozen=True, tag="device"):
+    """One device queue of the sender, named by `device` within the node."""
+
+    device: Id
+    infos: Annotated[tuple[DeviceInfo, ...], Meta(max_length=8)]
+    workloads: Annotated[tuple[Name, ...], Meta(max_length=32)]
+
+
+class DevicesChanged(msgspec.Struct, frozen=True, tag="devices"):
+    """The complete list of what the sender offers now (after a crash, a recovery, a drain)."""
+
+    devices: Annotated[tuple[DeviceOffer, ...], Meta(max_length=64)]
+
+
+class AssetRef(msgspec.Struct, frozen=True):
+    """An asset by content."""
+
+    digest: Digest
+    size: Annotated[int, Meta(ge=0, le=MAX_BODY)]
+    name: Name = ""
+
+
+class SessionOpen(msgspec.Struct, frozen=True, tag="session_open"):
+    """Prepare `device` for a session. A higher epoch of the same session replaces a lower one."""
+
+    session: Id
+    epoch: Count
+    workload: Name
+    device: Id
+    spec: Annotated[bytes, Meta(max_length=48 * 1024)]
+    assets: Annotated[tuple[AssetRef, ...], Meta(max_length=64)] = ()
+
+
+class SessionReady(msgspec.Struct, frozen=True, tag="session_ready"):
+    """`device` holds everything; pieces may come."""
+
+    session: Id
+    epoch: Count
+    device: Id
+
+
+class SessionFailed(msgspec.Struct, frozen=True, tag="session_failed"):
+    """`device` cannot serve the session."""
+
+    session: Id
+    epoch: Count
+    device: Id
+    problem: Problem
+
+
+class SessionClose(msgspec.Struct, frozen=True, tag="session_close"):
+    """Forget the session on every device."""
+
+    session: Id
+    epoch: Count
+
+
+class AssetWanted(msgspec.Struct, frozen=True, tag="asset_wanted"):
+    """Send me this asset's bytes."""
+
+    digest: Digest
+
+
+class AssetData(msgspec.Struct, frozen=True, tag="asset_data"):
+    """The asset, in the body."""
+
+    digest: Digest
+
+
+class AssetMissing(msgspec.Struct, frozen=True, tag="asset_missing"):
+    """The sender does not have it, or will not give it."""
+
+    digest: Digest
+
+
+class PieceRun(msgspec.Struct, frozen=True, tag="piece_run"):
+    """Run one piece on `device`; the body is its inputs."""
+
+    session: Id
+    epoch: Count
+    frame: Count
+    piece: Index
+    device: Id
+    kind: Name
+    units: float
+    deadline_us: Instant  # sender's clock: when the result must have left the device
+    output_bytes: Annotated[int, Meta(ge=0, le=MAX_BODY)]
+    spec: SmallBytes
+
+
+class PieceDone(msgspec.Struct, frozen=True, tag="piece_done"):
+    """A result; the body is what the executor wrote."""
+
+    session: Id
+    epoch: Count
+    frame: Count
+    piece: Index
+    device: Id
+    queue_us: Count  # received until started
+    run_us: Count  # inside the executor
+    backlog_us: Count = 0  # predicted work still queued on the device
+
+
+class PieceRefused(msgspec.Struct, frozen=True, tag="piece_refused"):
+    """The piece was not, or will not be, run; an answer, so that it can be placed again at once."""
+
+    session: Id
+    epoch: Count
+    frame: Count
+    piece: Index
+    device: Id
+    reason: Annotated[str, Meta(max_length=32)]  # "late", "cancelled", "unknown_session", "failed"
+    problem: Problem | None = None
+    backlog_us: Count = 0
+
+
+class Cancel(msgspec.Struct, frozen=True, tag="cancel"):
+    """Drop a piece wherever it is; `piece` None means the whole frame."""
+
+    session: Id
+    epoch: Count
+    frame: Count
+    piece: Index | None = None
+
+
+Message: TypeAlias = (
+    Hello
+    | Refuse
+    | Ping
+    | Pong
+    | DevicesChanged
+    | SessionOpen
+    | SessionReady
+    | SessionFailed
+    | SessionClose
+    | AssetWanted
+    | AssetData
+    | AssetMissing
+    | PieceRun
+    | PieceDone
+    | PieceRefused
+    | Cancel
+)
+
+encode_message = msgspec.msgpack.Encoder().encode
+decode_message = msgspec.msgpack.Decoder(Message).decode

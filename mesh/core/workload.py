@@ -1,0 +1,270 @@
+"""The contract between the mesh and what runs on it: workloads, executors, finders.
+
+`mesh` knows no workload by name. `render`, `infer` and anybody's plug-in come in through the
+entry-point group ``framemesh.workloads``; finders through ``framemesh.discovery``. A workload has
+two halves that never share a process:
+
+* the *session half* runs on the gateway's event loop: it opens frames, cuts them into pieces,
+  merges results. It touches no GPU and never blocks for more than 2 ms;
+* the *device half* (`Executor`) runs inside a device process with no network and no node key.
+
+Everything that passes between them is bytes: a piece's `spec` is the workload's own encoding.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from typing import Any, Protocol, TypeAlias
+
+import msgspec
+
+Buffer: TypeAlias = bytes | bytearray | memoryview
+AssetId: TypeAlias = str  # lower-case hex SHA-256 of the asset's bytes
+NodeId: TypeAlias = str  # see mesh.core.identity
+Settings: TypeAlias = Mapping[str, Any]  # one [workloads.NAME] or [discovery.NAME] config table
+
+
+class DeviceInfo(msgspec.Struct, frozen=True):
+    """One way to compute on one piece of silicon, as found by probing.
+
+    `unit` names the silicon ("cpu", or a GPU by its UUID): infos of one unit share one device
+    process and one queue, because they share what they would otherwise fight for.
+    """
+
+    unit: str
+    api: str  # "vulkan", "cuda", "cpu"
+    name: str  # as the driver says it
+    driver: str  # name and version; results are bit-comparable only within one driver
+    index: int  # as the api enumerates it
+    software: bool = False  # runs on the CPU's cores (lavapipe, simulators)
+
+
+@dataclass(frozen=True, slots=True)
+class Asset:
+    """Immutable content a session needs on every device: a packed scene, a model."""
+
+    name: str  # for people
+    data: Buffer
+    digest: AssetId = field(default="")
+
+    def __post_init__(self) -> None:
+        if not self.digest:
+            object.__setattr__(self, "digest", hashlib.sha256(self.data).hexdigest())
+
+
+@dataclass(frozen=True, slots=True)
+class SessionSetup:
+    """What an executor must hold before it can run the session's pieces."""
+
+    spec: bytes  # the workload's own encoding, at most 64 KiB
+    assets: tuple[Asset, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """The part of a frame that one device runs without interruption.
+
+    `units` is the workload's measure of work: on one device, pieces of one `kind` are expected
+    to cost in proportion to it. `inputs` travels beside the spec as a raw buffer. `region` says
+    where in the frame the piece lies, for people looking (a picture's: x, y, width, height).
+    """
+
+    index: int
+    kind: str
+    units: float
+    spec: bytes  # at most 16 KiB
+    output_bytes: int  # upper bound of the result; a longer one is refused
+    inputs: Buffer = b""
+    region: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class CutHint:
+    """What the schedule knows when a frame is to be cut.
+
+    devices: how many device queues can take pieces now (at least 1).
+    quantum_us: longest piece wanted; 0 when nothing is known yet.
+    us_per_unit: predicted cost on the slowest usable device, by piece kind; may be empty.
+    """
+
+    devices: int
+    quantum_us: int = 0
+    us_per_unit: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class PictureFormat:
+    """An I420 picture: Y, then U, then V, each row-major and unpadded; width and height even.
+
+    Colour is BT.709, limited range (ITU-R BT.709-6), sampled as MPEG-2 (left-sited) chroma.
+    """
+
+    width: int
+    height: int
+
+    @property
+    def nbytes(self) -> int:
+        """Size of one picture: width * height * 3 / 2."""
+        return self.width * self.height * 3 // 2
+
+
+@dataclass(frozen=True, slots=True)
+class Contract:
+    """What a session was promised: one frame each `period_us`, due `deadline_us` after opening."""
+
+    period_us: int
+    deadline_us: int
+
+
+@dataclass(frozen=True, slots=True)
+class SessionRequest:
+    """What an authorised client asked for: a workload by name and its options, still unchecked."""
+
+    workload: str
+    options: Mapping[str, Any]
+
+
+class Frame(Protocol):
+    """One open frame on the gateway, between `open_frame` and `finish`."""
+
+    @property
+    def pieces(self) -> Sequence[Piece]:
+        """The cut, fixed at opening; `pieces[i].index == i`."""
+        ...
+
+    def accept(self, index: int, result: memoryview) -> None:
+        """Merge one piece's result; called at most once per index.
+
+        Copies what it keeps: `result` is recycled when this returns.
+        Raises ContentRefused if the result cannot be the answer to that piece.
+        """
+        ...
+
+    def fill(self, index: int) -> None:
+        """Stand in for a piece that never came (the frame's cut-off has passed)."""
+        ...
+
+    def finish(self) -> bytes:
+        """Close the frame; returns the result message (b"" when the picture says it all)."""
+        ...
+
+
+class SessionWork(Protocol):
+    """The session half of a workload, one instance per session."""
+
+    @property
+    def setup(self) -> SessionSetup:
+        """What to send to each device before the first piece."""
+        ...
+
+    @property
+    def contract(self) -> Contract:
+        """Rate and deadline, from the client's options and the workload's own limits."""
+        ...
+
+    @property
+    def picture(self) -> PictureFormat | None:
+        """The format of the frames' canvas, or None for a workload that makes no pictures."""
+        ...
+
+    def describe(self) -> Mapping[str, Any]:
+        """JSON-ready facts for the client (title, size, controls)."""
+        ...
+
+    def apply_input(self, event: Mapping[str, Any], now_us: int) -> None:
+        """One decoded client input (JSON object). Raises ContentRefused on nonsense."""
+        ...
+
+    def open_frame(
+        self, frame_id: int, now_us: int, hint: CutHint, canvas: memoryview, previous: memoryview
+    ) -> Frame:
+        """Sample the input and cut the next frame.
+
+        canvas: writable, `picture.nbytes` long (empty when `picture` is None), owned by the
+            frame until `finish` returns; contents undefined.
+        previous: the last finished canvas, read-only, for `fill`; empty before the first.
+        """
+        ...
+
+
+class Executor(Protocol):
+    """The device half of a workload, one instance per device process."""
+
+    def prepare(self, session: str, spec: bytes, assets: Mapping[AssetId, memoryview]) -> None:
+        """Load what a session needs (idempotent; equal assets are shared between sessions).
+
+        Raises ContentRefused if an asset is malformed or over a limit.
+        """
+        ...
+
+    def run(self, session: str, spec: bytes, inputs: memoryview, output: memoryview) -> int:
+        """Run one piece, write its result to `output`; returns the bytes written.
+
+        May raise MeshError; anything else is reported as PieceFailed and the device lives on.
+        """
+        ...
+
+    def forget(self, session: str) -> None:
+        """Release what only this session used; unknown sessions are ignored."""
+        ...
+
+    def close(self) -> None:
+        """Release the device."""
+        ...
+
+
+class Workload(Protocol):
+    """A plug-in: `create(settings) -> Workload` is what the entry point names."""
+
+    @property
+    def name(self) -> str:
+        """The name clients ask for; equals the entry point's."""
+        ...
+
+    def find_devices(self) -> Sequence[DeviceInfo]:
+        """Probe what can run this workload. Called in a short-lived child process only.
+
+        Raises DeviceUnavailable saying what is missing and how to install it.
+        """
+        ...
+
+    def open_executor(self, device: DeviceInfo) -> Executor:
+        """Open exactly that device (never another in silence). Device process only."""
+        ...
+
+    def open_session(self, request: SessionRequest) -> SessionWork:
+        """The session half. May read files: called in a thread. Raises SessionRefused."""
+        ...
+
+
+class Finder(Protocol):
+    """Puts this node's advert where peers look, and reports theirs.
+
+    `create(settings) -> Finder` is what an entry point in ``framemesh.discovery`` names.
+    """
+
+    @property
+    def name(self) -> str:
+        """The entry point's name."""
+        ...
+
+    def open(
+        self, advert: bytes, port: int, found: Callable[[bytes, Sequence[str]], None]
+    ) -> AbstractAsyncContextManager[FinderSession]:
+        """Start announcing `advert` (signed, opaque here) and looking.
+
+        found(advert, addresses): called on the event loop for every advert seen, valid or not
+        (verification is the peer book's), with "host:port" addresses in the order to try.
+        """
+        ...
+
+
+class FinderSession(Protocol):
+    """A running finder."""
+
+    async def update(self, advert: bytes) -> None:
+        """Replace the announced advert."""
+        ...

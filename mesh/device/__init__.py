@@ -1,0 +1,1 @@
+"""Device processes: isolation, leased shared memory, supervision."""

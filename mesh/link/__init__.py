@@ -1,0 +1,1 @@
+"""Authenticated, clock-mapped, priority-ordered message links between nodes."""

@@ -1,0 +1,1 @@
+"""Who is out there: signed adverts and the peer book (both pure)."""

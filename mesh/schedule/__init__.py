@@ -1,0 +1,1 @@
+"""Deadline decisions, all pure: `now_us` comes in, decisions go out."""

@@ -1,0 +1,1 @@
+"""A whole mesh in virtual time, on the real scheduler objects."""

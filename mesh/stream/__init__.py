@@ -1,0 +1,1 @@
+"""Pictures to viewers: persistent encoders and WebRTC."""

@@ -1,0 +1,1 @@
+"""The rendering wing: scenes in, tiles of pictures out, on Vulkan."""

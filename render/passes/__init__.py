@@ -1,0 +1,1 @@
+"""GPU passes: raster, I420 conversion."""

@@ -1,0 +1,1 @@
+"""A small, correct layer over the `vulkan` package's cffi bindings."""
