@@ -1,0 +1,202 @@
+"""A scene as the renderer draws it: flat lists of draws, primitives, materials, textures, images.
+
+Loaders produce it, passes consume it; nothing in it refers to a file or a GPU. Everything here
+has been checked: every index points at an entry of its list, every number is finite.
+
+Conventions are glTF 2.0's (https://registry.khronos.org/glTF/specs/2.0/glTF-2.0.html): metres,
+right-handed, +Y up, counter-clockwise triangles face the viewer, texture coordinates (0, 0) at the
+upper left corner of the image. Matrices multiply column vectors: `world = world_from_mesh @ mesh`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+Float32Array: TypeAlias = NDArray[np.float32]
+Uint32Array: TypeAlias = NDArray[np.uint32]
+Uint8Array: TypeAlias = NDArray[np.uint8]
+Vec3: TypeAlias = tuple[float, float, float]
+Vec4: TypeAlias = tuple[float, float, float, float]
+
+
+class AlphaMode(IntEnum):
+    """What a material's alpha means (glTF 3.9.4)."""
+
+    OPAQUE = 0  # alpha is ignored
+    MASK = 1  # drawn where alpha >= alpha_cutoff
+    BLEND = 2  # composited "over" what lies behind
+
+
+class Wrap(IntEnum):
+    """Addressing outside [0, 1]; the values are glTF's (OpenGL's)."""
+
+    REPEAT = 10497
+    CLAMP_TO_EDGE = 33071
+    MIRRORED_REPEAT = 33648
+
+
+class MagFilter(IntEnum):
+    """Magnification; the values are glTF's."""
+
+    NEAREST = 9728
+    LINEAR = 9729
+
+
+class MinFilter(IntEnum):
+    """Minification, within and between mip levels; the values are glTF's."""
+
+    NEAREST = 9728
+    LINEAR = 9729
+    NEAREST_MIPMAP_NEAREST = 9984
+    LINEAR_MIPMAP_NEAREST = 9985
+    NEAREST_MIPMAP_LINEAR = 9986
+    LINEAR_MIPMAP_LINEAR = 9987
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Image:
+    """Decoded pixels: uint8 (height, width, 4), RGBA, row-major, top row first, read-only.
+
+    The bytes are as stored. Base colour and emissive images are sRGB-encoded; metallic-roughness,
+    normal and occlusion images are linear. Alpha is linear, not premultiplied.
+    """
+
+    rgba8: Uint8Array
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Texture:
+    """An image and how to sample it."""
+
+    image: int
+    wrap_s: Wrap = Wrap.REPEAT
+    wrap_t: Wrap = Wrap.REPEAT
+    mag_filter: MagFilter = MagFilter.LINEAR
+    min_filter: MinFilter = MinFilter.LINEAR_MIPMAP_LINEAR
+
+
+@dataclass(frozen=True, slots=True)
+class TextureSlot:
+    """A material's use of a texture, with the vertex's `uv0` (uv_set 0) or `uv1` (uv_set 1)."""
+
+    texture: int
+    uv_set: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Material:
+    """Metallic-roughness material (glTF 3.9.2, appendix B). Colour factors are linear.
+
+    Channels: metallic_roughness G = roughness, B = metallic; occlusion R; normal is tangent space,
+    +Y up, its x and y scaled by `normal_scale`. Each texture multiplies its factor.
+    """
+
+    name: str = ""
+    base_color_factor: Vec4 = (1.0, 1.0, 1.0, 1.0)
+    metallic_factor: float = 1.0
+    roughness_factor: float = 1.0
+    normal_scale: float = 1.0
+    occlusion_strength: float = 1.0
+    emissive_factor: Vec3 = (0.0, 0.0, 0.0)
+    alpha_mode: AlphaMode = AlphaMode.OPAQUE
+    alpha_cutoff: float = 0.5
+    double_sided: bool = False
+    base_color: TextureSlot | None = None
+    metallic_roughness: TextureSlot | None = None
+    normal: TextureSlot | None = None
+    occlusion: TextureSlot | None = None
+    emissive: TextureSlot | None = None
+
+    def slots(self) -> Iterator[TextureSlot]:
+        """The texture slots in use."""
+        for slot in (
+            self.base_color,
+            self.metallic_roughness,
+            self.normal,
+            self.occlusion,
+            self.emissive,
+        ):
+            if slot is not None:
+                yield slot
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Primitive:
+    """An indexed triangle list in mesh space with one material; all arrays contiguous, read-only.
+
+    positions: float32 (n, 3), metres; n >= 1.
+    normals: float32 (n, 3), unit length (generated flat where the source has none).
+    tangents: float32 (n, 4), unit xyz and the bitangent's sign w, or None: then a normal map is
+        oriented by the texture coordinates' screen-space derivatives.
+    uv0, uv1: float32 (n, 2) or None; every set that the material's textures use is present.
+    colors: float32 (n, 4), linear, multiplies the base colour, or None.
+    indices: uint32 (3 * triangles,), each < n; at least one triangle.
+    """
+
+    positions: Float32Array
+    normals: Float32Array
+    tangents: Float32Array | None
+    uv0: Float32Array | None
+    uv1: Float32Array | None
+    colors: Float32Array | None
+    indices: Uint32Array
+    material: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Draw:
+    """One placement of a primitive.
+
+    world_from_mesh: float32 (4, 4), affine, row-major. Where its determinant is negative the
+        triangles' winding is mirrored (glTF 3.7.4). Normals go by the inverse transpose.
+    """
+
+    world_from_mesh: Float32Array
+    primitive: int
+
+
+@dataclass(frozen=True, slots=True)
+class DirectionalLight:
+    """A light at infinity.
+
+    towards_light: from any surface to the light, world frame, unit length.
+    color: linear RGB. intensity: illuminance in lux on a surface that faces the light, as in
+    KHR_lights_punctual: a Lambertian surface sends back base_color / pi * color * intensity * cos.
+    """
+
+    towards_light: Vec3 = (0.3713906763541037, 0.7427813527082074, 0.5570860145311556)
+    color: Vec3 = (1.0, 1.0, 1.0)
+    intensity: float = 3.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Scene:
+    """Everything a device holds to draw a scene.
+
+    draws: in the source's order; at least one. materials: at least one.
+    bounds_min, bounds_max: float32 (3,), metres, world frame: the axis-aligned box of all draws.
+    light: from the source, or the default.
+    warnings: what the source asks for and the renderer leaves out, one sentence each, for people.
+    """
+
+    draws: tuple[Draw, ...]
+    primitives: tuple[Primitive, ...]
+    materials: tuple[Material, ...]
+    textures: tuple[Texture, ...]
+    images: tuple[Image, ...]
+    bounds_min: Float32Array
+    bounds_max: Float32Array
+    light: DirectionalLight = DirectionalLight()
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def triangles(self) -> int:
+        """Triangles drawn per frame: a primitive counts once for each of its draws."""
+        return sum(len(self.primitives[draw.primitive].indices) // 3 for draw in self.draws)
