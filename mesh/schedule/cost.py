@@ -1,0 +1,212 @@
+"""What things cost: run times per (device, kind of piece), transfers per node.
+
+A run's cost is modelled as `level x ratio`. The *level* is the running median of the last few
+normalised costs (microseconds per unit of work): it follows a throttled device or a changed view
+within four pieces and shrugs off a straggler. The *ratio* is what was observed over the level
+that was believed just before, so the stored ratios are honest one-step-ahead errors, and their
+quantile is the split-conformal one (Vovk, Gammerman and Shafer, "Algorithmic Learning in a Random
+World", 2005; rank ceil(q (n + 1)) of n), which covers a fraction q of what comes as long as the
+ratios are exchangeable, whatever their distribution.
+
+Transfers are `delay + bytes / bandwidth`, by least squares with exponential forgetting, drawn
+towards a prior slope because tiles of one size cannot tell the two apart.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, insort
+from collections import deque
+from collections.abc import Iterable
+from math import ceil
+from typing import Final
+
+from mesh.core.workload import NodeId
+from mesh.schedule.ids import DeviceKey
+
+HIGH: Final = 0.95
+
+_RECENT: Final = 7  # odd; the level is the median of so many
+_WINDOW: Final = 128  # ratios kept
+_MAX_RATIO: Final = 8.0  # a rarer stall is not worth promising around
+_MIN_UNITS: Final = 1e-9
+_MAX_UNITS: Final = 1e12
+_MAX_KNOWN: Final = 8192  # kinds come from outside: the oldest estimate goes when there are more
+
+_FORGET: Final = 0.95  # weight left to a transfer sample after the next one
+_PRIOR_US_PER_BYTE: Final = 0.008  # one gigabit per second
+_PRIOR_BYTES: Final = 50_000.0  # spread of sizes (standard deviation) that outweighs the prior
+_RESIDUALS: Final = 32
+
+
+class _Quantile:
+    """The last `size` values, kept sorted beside their order of arrival."""
+
+    __slots__ = ("_arrived", "_sorted")
+
+    def __init__(self, size: int) -> None:
+        self._arrived: deque[float] = deque(maxlen=size)
+        self._sorted: list[float] = []
+
+    def __len__(self) -> int:
+        return len(self._sorted)
+
+    def add(self, value: float) -> None:
+        if len(self._arrived) == self._arrived.maxlen:
+            del self._sorted[bisect_left(self._sorted, self._arrived[0])]
+        self._arrived.append(value)
+        insort(self._sorted, value)
+
+    def at(self, quantile: float) -> float:
+        """The split-conformal quantile; at its end, widened for how few values support it."""
+        count = len(self._sorted)
+        rank = ceil(quantile * (count + 1))
+        if rank <= count:
+            return self._sorted[max(rank, 1) - 1]
+        return self._sorted[-1] * (1.0 + 1.0 / count)
+
+
+class RunCost:
+    """Cost of one kind of piece on one device. Read `level` and `high`, us per unit."""
+
+    __slots__ = ("_ratios", "_recent", "high", "level", "observed")
+
+    def __init__(self) -> None:
+        self._recent: deque[float] = deque(maxlen=_RECENT)
+        self._ratios = _Quantile(_WINDOW)
+        self.level = 0.0
+        self.high = 0.0
+        self.observed = 0
+
+    def observe(self, cost: float) -> None:
+        """One run, us per unit. The first is taken as warm-up and forgotten at the second."""
+        self.observed += 1
+        if self.observed == 2:
+            self._recent.clear()
+        elif self.observed > 2:
+            self._ratios.add(min(cost / self.level, _MAX_RATIO) if self.level > 0 else 1.0)
+        self._recent.append(cost)
+        ordered = sorted(self._recent)
+        self.level = ordered[len(ordered) // 2]
+        self.high = self.quantile(HIGH)
+
+    def quantile(self, quantile: float) -> float:
+        """us per unit that a fraction `quantile` of the coming runs should not exceed."""
+        return self.level * (self._ratios.at(quantile) if len(self._ratios) else 1.0)
+
+
+class LinkCost:
+    """Time on the way to one node and back. Read `rtt_us`, `us_per_byte` and `margin_us`."""
+
+    __slots__ = ("_count", "_errors", "_nn", "_nt", "_sum_n", "_sum_t", "margin_us", "rtt_us",
+                 "us_per_byte")  # fmt: skip
+
+    def __init__(self, prior_us: float) -> None:
+        self._count = self._sum_n = self._sum_t = self._nn = self._nt = 0.0
+        self._errors = _Quantile(_RESIDUALS)
+        self.rtt_us = prior_us
+        self.us_per_byte = _PRIOR_US_PER_BYTE
+        self.margin_us = prior_us / 2
+
+    def observe(self, nbytes: int, took_us: float) -> None:
+        """`nbytes` went there and back together and spent `took_us` on the way."""
+        if self._count:
+            expected_us = self.rtt_us + self.us_per_byte * nbytes
+            self._errors.add(max(0.0, took_us - expected_us))
+            self.margin_us = self._errors.at(HIGH)
+        self._count = self._count * _FORGET + 1.0
+        self._sum_n = self._sum_n * _FORGET + nbytes
+        self._sum_t = self._sum_t * _FORGET + took_us
+        self._nn = self._nn * _FORGET + nbytes * nbytes
+        self._nt = self._nt * _FORGET + nbytes * took_us
+        mean_n, mean_t = self._sum_n / self._count, self._sum_t / self._count
+        spread = self._nn / self._count - mean_n * mean_n
+        together = self._nt / self._count - mean_n * mean_t
+        ridge = _PRIOR_BYTES * _PRIOR_BYTES
+        slope = (together + ridge * _PRIOR_US_PER_BYTE) / (max(spread, 0.0) + ridge)
+        self.us_per_byte = min(max(slope, 0.0), mean_t / mean_n if mean_n else slope)
+        self.rtt_us = max(0.0, mean_t - self.us_per_byte * mean_n)
+
+
+def _bounded(units: float) -> float:
+    """Units as a usable number: they come from outside and may be anything, NaN included."""
+    return min(units, _MAX_UNITS) if units > _MIN_UNITS else _MIN_UNITS
+
+
+class CostModel:
+    """Everything known about costs on one node. One per gateway, one per worker."""
+
+    def __init__(
+        self, local_node: NodeId = "", *, prior_run_us: int = 1_000, prior_link_us: int = 1_000
+    ) -> None:
+        """local_node: transfers to it are free until measured.
+
+        prior_run_us: a piece of a kind never seen on any device. Optimistic on purpose: an
+            unknown piece must be tried, a pessimist would refuse it for ever.
+        prior_link_us: there and back to a node never measured.
+        """
+        self._local_node = local_node
+        self._prior_run_us = prior_run_us
+        self._prior_link_us = prior_link_us
+        self._runs: dict[tuple[DeviceKey, str], RunCost] = {}
+        self._links: dict[NodeId, LinkCost] = {}
+
+    def observe(self, device: DeviceKey, kind: str, units: float, run_us: int) -> None:
+        """A piece of `units` ran for `run_us` inside the executor."""
+        run = self._runs.get((device, kind))
+        if run is None:
+            if len(self._runs) >= _MAX_KNOWN:
+                del self._runs[next(iter(self._runs))]
+            run = self._runs[device, kind] = RunCost()
+        run.observe(max(run_us, 0) / _bounded(units))
+
+    def run_cost(self, device: DeviceKey, kind: str) -> RunCost | None:
+        """The live estimate, or None when this kind never ran there."""
+        return self._runs.get((device, kind))
+
+    def predict_us(self, device: DeviceKey, kind: str, units: float, quantile: float = HIGH) -> int:
+        """Run time that `quantile` of such pieces should not exceed; the prior when unknown."""
+        run = self._runs.get((device, kind))
+        if run is None:
+            return self._prior_run_us
+        per_unit = run.high if quantile == HIGH else run.quantile(quantile)
+        return round(per_unit * _bounded(units))
+
+    def typical(self, kind: str, devices: Iterable[DeviceKey]) -> float | None:
+        """Lowest level of the kind among `devices`, us per unit: what an unknown one may do."""
+        known = [
+            run.level for device in devices if (run := self._runs.get((device, kind))) is not None
+        ]
+        return min(known) if known else None
+
+    def slowest(self, devices: Iterable[DeviceKey]) -> dict[str, float]:
+        """High cost in us per unit by kind, on the slowest of `devices` that ran the kind."""
+        wanted = set(devices)
+        slowest: dict[str, float] = {}
+        for (device, kind), run in self._runs.items():
+            if device in wanted:
+                slowest[kind] = max(slowest.get(kind, 0.0), run.high)
+        return slowest
+
+    def observe_transfer(self, node: NodeId, nbytes: int, took_us: int) -> None:
+        """A piece and its answer, `nbytes` together, spent `took_us` outside queue and device."""
+        self.link(node).observe(max(nbytes, 0), max(took_us, 0))
+
+    def transfer_us(self, node: NodeId, nbytes: int) -> int:
+        """Expected time there and back for `nbytes` in all."""
+        link = self.link(node)
+        return round(link.rtt_us + link.us_per_byte * nbytes)
+
+    def link(self, node: NodeId) -> LinkCost:
+        """The live estimate for a node."""
+        link = self._links.get(node)
+        if link is None:
+            if len(self._links) >= _MAX_KNOWN:
+                del self._links[next(iter(self._links))]
+            prior_us = 0 if node == self._local_node else self._prior_link_us
+            link = self._links[node] = LinkCost(prior_us)
+        return link
+
+    def forget(self, device: DeviceKey) -> None:
+        """Drop what is known of a device that will not come back as it was."""
+        for known in [name for name in self._runs if name[0] == device]:
+            del self._runs[known]

@@ -1,0 +1,186 @@
+"""The queue of one device: what to start next, and what to refuse because it can no longer finish.
+
+Earliest deadline first is optimal on one machine for jobs it can meet at all (Liu and Layland,
+"Scheduling algorithms for multiprogramming in a hard-real-time environment", JACM 20(1), 1973;
+Dertouzos 1974), but collapses in overload by finishing everything late. So the default policy
+also refuses, at the moment it would start it, whatever its prediction says is lost. A piece is
+never interrupted: pieces are the preemption points (see docs/architecture.md, "quantum").
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from heapq import heapify, heappop, heappush
+from typing import Final, TypeAlias
+
+from mesh.core.errors import Misuse
+from mesh.schedule.ids import PieceKey
+
+FULL: Final = "full"
+LATE: Final = "late"
+DUPLICATE: Final = "duplicate"
+
+# An idle device that refused this many pieces in a row for its prediction alone tries the next
+# one anyway: a prediction spoilt by one stall is only ever corrected by running something.
+TRY_AFTER: Final = 8
+
+_SLACK: Final = 64  # cancelled entries the heap may carry before it is rebuilt
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A piece in the queue.
+
+    session: the session's name on this worker (two gateways may use one session id).
+    node: the gateway that wants the answer.
+    deadline_us: local clock; when the result must have left the device.
+    predicted_us: expected run time, a high quantile.
+    """
+
+    key: PieceKey
+    session: str
+    node: str
+    deadline_us: int
+    predicted_us: int
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Run this now; call `finished` when it ended in whatever way."""
+
+    waiting: Waiting
+
+
+@dataclass(frozen=True, slots=True)
+class Refuse:
+    """Answer that this will not be run: `FULL`, `LATE` or `DUPLICATE`."""
+
+    waiting: Waiting
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """An order of service. `rank` gives lower numbers to what starts earlier."""
+
+    rank: Callable[[Waiting], int]
+    drops_late: bool
+
+
+POLICIES: Final[dict[str, Policy]] = {
+    "edf": Policy(rank=lambda waiting: waiting.deadline_us, drops_late=True),
+    # Order of arrival, running even what is already lost: what most servers do; for comparison.
+    "fifo": Policy(rank=lambda waiting: 0, drops_late=False),
+}
+
+_Name: TypeAlias = tuple[str, int, int, int]  # session here, epoch, frame, piece
+
+
+def _name(waiting: Waiting) -> _Name:
+    _, epoch, frame, piece = waiting.key
+    return waiting.session, epoch, frame, piece
+
+
+class DeviceQueue:
+    """Waiting pieces of one device, and the one it runs. Safe to poll early or twice."""
+
+    def __init__(self, policy: str = "edf", limit: int = 256) -> None:
+        """policy: a key of POLICIES. limit: longest queue before pieces are refused as full."""
+        if policy not in POLICIES:
+            raise Misuse(
+                what=f"queue policy '{policy}' does not exist",
+                why=f"known are {', '.join(POLICIES)}",
+                fix="Correct [device] queue in the configuration.",
+            )
+        self._policy = POLICIES[policy]
+        self._limit = limit
+        self._heap: list[tuple[int, int, Waiting]] = []
+        self._waiting: dict[_Name, Waiting] = {}
+        self._arrivals = 0
+        self._queued_us = 0
+        self._running: Waiting | None = None
+        self._running_until_us = 0
+        self._refused_in_a_row = 0
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    @property
+    def running(self) -> Waiting | None:
+        """What the device runs now."""
+        return self._running
+
+    def submit(self, waiting: Waiting) -> Refuse | None:
+        """Take a piece in, or say at once why not."""
+        name = _name(waiting)
+        if name in self._waiting:
+            return Refuse(waiting, DUPLICATE)
+        if len(self._waiting) >= self._limit:
+            return Refuse(waiting, FULL)
+        self._waiting[name] = waiting
+        self._queued_us += waiting.predicted_us
+        self._arrivals += 1
+        heappush(self._heap, (self._policy.rank(waiting), self._arrivals, waiting))
+        return None
+
+    def poll(self, now_us: int) -> list[Start | Refuse]:
+        """Refusals due now, then at most one `Start`; nothing while a piece runs."""
+        decided: list[Start | Refuse] = []
+        while self._running is None and self._waiting:
+            _, _, waiting = heappop(self._heap)
+            if self._waiting.get(_name(waiting)) is not waiting:
+                continue  # cancelled while it waited
+            self._remove(_name(waiting))
+            if self._policy.drops_late and self._is_lost(waiting, now_us):
+                self._refused_in_a_row += 1
+                decided.append(Refuse(waiting, LATE))
+                continue
+            self._refused_in_a_row = 0
+            self._running = waiting
+            self._running_until_us = now_us + waiting.predicted_us
+            decided.append(Start(waiting))
+        return decided
+
+    def finished(self, now_us: int) -> None:
+        """The running piece ended (done, failed or killed)."""
+        self._running = None
+        self._running_until_us = now_us
+
+    def cancel(self, session: str, epoch: int, frame: int, piece: int | None) -> list[Waiting]:
+        """Take out one piece, or the whole frame when `piece` is None; returns what waited."""
+        if piece is not None:
+            return self._take([(session, epoch, frame, piece)])
+        return self._take(name for name in self._waiting if name[:3] == (session, epoch, frame))
+
+    def cancel_session(self, session: str) -> list[Waiting]:
+        """Take out everything of a session; returns what waited."""
+        return self._take(name for name in self._waiting if name[0] == session)
+
+    def drain(self) -> list[Waiting]:
+        """Take out everything (the device is gone); returns what waited."""
+        return self._take(iter(self._waiting))
+
+    def backlog_us(self, now_us: int) -> int:
+        """Predicted work between now and an empty device."""
+        left_us = max(0, self._running_until_us - now_us) if self._running is not None else 0
+        return self._queued_us + left_us
+
+    def _is_lost(self, waiting: Waiting, now_us: int) -> bool:
+        if now_us >= waiting.deadline_us:
+            return True
+        if now_us + waiting.predicted_us <= waiting.deadline_us:
+            return False
+        return self._refused_in_a_row < TRY_AFTER
+
+    def _take(self, names: Iterable[_Name]) -> list[Waiting]:
+        return [w for name in list(names) if (w := self._remove(name)) is not None]
+
+    def _remove(self, name: _Name) -> Waiting | None:
+        waiting = self._waiting.pop(name, None)
+        if waiting is not None:
+            self._queued_us -= waiting.predicted_us
+            if len(self._heap) > 2 * len(self._waiting) + _SLACK:
+                self._heap = [e for e in self._heap if self._waiting.get(_name(e[2])) is e[2]]
+                heapify(self._heap)
+        return waiting
