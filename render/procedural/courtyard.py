@@ -1,0 +1,378 @@
+"""A small courtyard at noon: the scene a newcomer sees first.
+
+A paved circle with a knot of half-corroded copper on a plinth, two rows of balls (rough to smooth;
+dielectric before metal), fluted columns under lamps, a brick wall and two shrubs. About 70,000
+triangles; every texture slot, both texture coordinate sets, vertex colours, alpha masking and
+shared meshes are in use. Contact shadows are painted into the paving's base colour.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from render.gltf.writer import GlbWriter
+from render.procedural import shapes, textures
+from render.procedural.shapes import Shape
+from render.procedural.textures import Color
+
+_FLOOR_RADIUS = 4.2
+_COLUMN_RING = 3.3
+_COLUMN_ANGLES = tuple(np.radians((-150.0, -110.0, -70.0, 70.0, 110.0, 150.0)))
+_SHRUBS = ((-2.35, 1.75), (2.35, 1.75))
+_BALLS = 5
+_BALL_RADIUS = 0.19
+_LIGHT_ROTATION = (-0.43, 0.24, 0.12, 0.86)  # the node's -Z is where the light goes
+
+
+@cache
+def courtyard() -> bytes:
+    """The scene as a GLB."""
+    return _Courtyard().build()
+
+
+class _Courtyard:
+    """Builds the document part by part."""
+
+    def __init__(self) -> None:
+        self._glb = GlbWriter()
+        self._glb.document["extensionsUsed"] = ["KHR_lights_punctual"]
+        self._glb.document["extensions"] = {
+            "KHR_lights_punctual": {
+                "lights": [{"type": "directional", "color": [1.0, 0.957, 0.885], "intensity": 3.4}]
+            }
+        }
+
+    def build(self) -> bytes:
+        self._light()
+        stone = self._stone()
+        self._floor()
+        self._plinth_and_knot(stone)
+        self._balls(stone)
+        self._columns(stone)
+        self._wall()
+        self._shrubs()
+        return self._glb.glb()
+
+    def _light(self) -> None:
+        rotation = np.array(_LIGHT_ROTATION) / np.linalg.norm(_LIGHT_ROTATION)
+        self._glb.add(
+            "nodes",
+            {
+                "name": "sun",
+                "rotation": rotation.tolist(),
+                "extensions": {"KHR_lights_punctual": {"light": 0}},
+            },
+        )
+
+    def _floor(self) -> None:
+        """Paving: tiles repeat on TEXCOORD_0, the painted contact shadows span TEXCOORD_1."""
+        rng = np.random.default_rng(11)
+        paving = textures.tiles(512, 4, 4, joint=0.03, shift=0.0, seed=3)
+        grain = textures.noise(512, 1.1, rng)
+        relief = textures.normal_map(paving.relief + 0.12 * grain, 3.0)
+        surface = textures.material_map(
+            0.4 + 0.6 * paving.relief,
+            0.9 - 0.45 * paving.relief * (0.4 + 0.6 * paving.shade) + 0.1 * grain,
+            np.zeros_like(grain),
+        )
+        surface_texture = self._glb.texture(surface, "paving surface")
+        material = self._glb.add(
+            "materials",
+            {
+                "name": "paving",
+                "pbrMetallicRoughness": {
+                    "baseColorTexture": {
+                        "index": self._glb.texture(_painted_paving(rng), "paving color"),
+                        "texCoord": 1,
+                    },
+                    "metallicRoughnessTexture": {"index": surface_texture},
+                },
+                "normalTexture": {"index": self._glb.texture(relief, "paving relief")},
+                "occlusionTexture": {"index": surface_texture},
+            },
+        )
+        disc = shapes.disc(_FLOOR_RADIUS, 96, 8)
+        primitive = self._primitive(disc, material, uv_scale=0.5)
+        across = disc.uv / np.float32(2 * _FLOOR_RADIUS)
+        primitive["attributes"]["TEXCOORD_1"] = self._glb.accessor(across)
+        self._node(self._glb.mesh([primitive], "paving"))
+        rim = shapes.lathe([(_FLOOR_RADIUS, -0.14), (_FLOOR_RADIUS, 0.0)], 96)
+        self._node(self._mesh(rim, self._plain((0.42, 0.40, 0.38), 0.9), "rim"))
+
+    def _stone(self) -> int:
+        """Pale limestone, for columns and steps."""
+        rng = np.random.default_rng(23)
+        coarse, fine = textures.noise(512, 1.6, rng), textures.noise(512, 0.7, rng)
+        weather = 0.6 * coarse + 0.4 * fine
+        surface = textures.material_map(
+            0.7 + 0.3 * weather, 0.72 + 0.25 * fine, np.zeros_like(fine)
+        )
+        surface_texture = self._glb.texture(surface, "stone surface")
+        color = textures.color_map((0.66, 0.60, 0.52), (0.90, 0.87, 0.80), weather)
+        return self._glb.add(
+            "materials",
+            {
+                "name": "limestone",
+                "pbrMetallicRoughness": {
+                    "baseColorTexture": {"index": self._glb.texture(color, "stone color")},
+                    "metallicRoughnessTexture": {"index": surface_texture},
+                },
+                "normalTexture": {
+                    "index": self._glb.texture(textures.normal_map(weather, 6.0), "stone relief"),
+                    "scale": 0.8,
+                },
+                "occlusionTexture": {"index": surface_texture, "strength": 0.8},
+            },
+        )
+
+    def _plinth_and_knot(self, stone: int) -> None:
+        steps = shapes.lathe(
+            [(0.95, 0.0), (0.95, 0.16), (0.74, 0.16), (0.74, 0.32), (0.50, 0.32), (0.47, 0.40),
+             (0.40, 0.44), (0.40, 0.86), (0.46, 0.92), (0.52, 0.95), (0.52, 1.04), (0.0, 1.04)],
+            64,
+        )  # fmt: skip
+        self._node(self._mesh(steps, stone, "plinth"))
+        rng = np.random.default_rng(37)
+        patina = np.clip(textures.noise(512, 1.5, rng) * 2.6 - 1.15, 0.0, 1.0)
+        grain = textures.noise(512, 0.6, rng)
+        surface = textures.material_map(
+            np.ones_like(patina), 0.34 + 0.5 * patina + 0.12 * grain, 1.0 - patina
+        )
+        material = self._glb.add(
+            "materials",
+            {
+                "name": "corroded copper",
+                "pbrMetallicRoughness": {
+                    "baseColorTexture": {
+                        "index": self._glb.texture(
+                            textures.color_map((0.98, 0.66, 0.50), (0.30, 0.62, 0.53), patina),
+                            "copper color",
+                        )
+                    },
+                    "metallicRoughnessTexture": {
+                        "index": self._glb.texture(surface, "copper surface")
+                    },
+                },
+                "normalTexture": {
+                    "index": self._glb.texture(
+                        textures.normal_map(0.5 * patina + 0.15 * grain, 4.0), "copper relief"
+                    )
+                },
+            },
+        )
+        knot = shapes.torus_knot(2, 3, radius=0.44, tube=0.145, segments=288, sides=32)
+        self._node(self._mesh(knot, material, "knot"), translation=[0.0, 1.56, 0.0])
+
+    def _balls(self, stone: int) -> None:
+        """Roughness falls from left to right; the front row is dielectric, the back one metal."""
+        bench = shapes.arc_wall(
+            inner=1.75, outer=2.55, height=0.22, start=-0.78, end=0.78, uv_per_metre=1.0
+        )
+        self._node(self._mesh(bench, stone, "bench"))
+        ball = shapes.sphere(_BALL_RADIUS, 48)
+        colors: tuple[tuple[Color, float, float], ...] = (
+            ((0.72, 0.16, 0.13), 0.0, 2.36),
+            ((1.00, 0.78, 0.36), 1.0, 1.93),
+        )
+        for color, metallic, distance in colors:
+            for number in range(_BALLS):
+                share = number / (_BALLS - 1)
+                angle = -0.62 + 1.24 * share
+                hue = np.roll(np.array(color), number if metallic == 0.0 else 0)
+                material = self._plain(
+                    (float(hue[0]), float(hue[1]), float(hue[2])), 0.85 - 0.6 * share, metallic
+                )
+                self._node(
+                    self._mesh(ball, material, "ball"),
+                    translation=[
+                        distance * float(np.sin(angle)),
+                        0.22 + _BALL_RADIUS,
+                        distance * float(np.cos(angle)),
+                    ],
+                )
+
+    def _columns(self, stone: int) -> None:
+        foot = shapes.lathe(
+            [(0.34, 0.0), (0.34, 0.12), (0.30, 0.18), (0.30, 0.24), (0.25, 0.28)], 40
+        )
+        shaft = shapes.lathe([(0.235, 0.28), (0.245, 0.9), (0.20, 2.3)], 96, flutes=16, depth=0.09)
+        head = shapes.lathe(
+            [(0.20, 2.3), (0.26, 2.36), (0.26, 2.42), (0.36, 2.52), (0.36, 2.62), (0.0, 2.62)], 40
+        )
+        column = self._mesh(shapes.joined([foot, shaft, head]), stone, "column")
+        lamp = self._lamp()
+        for angle in _COLUMN_ANGLES:
+            x, z = _COLUMN_RING * float(np.sin(angle)), _COLUMN_RING * float(np.cos(angle))
+            self._node(column, translation=[x, 0.0, z])
+            self._node(lamp, translation=[x, 2.62 + 0.19, z], scale=[0.2, 0.2, 0.2])
+
+    def _lamp(self) -> int:
+        """A globe that shines through a dark lattice."""
+        glow = textures.lattice(256, 6)
+        warm = textures.color_map((0.0, 0.0, 0.0), (1.0, 0.80, 0.46), glow)
+        body = textures.color_map((0.13, 0.11, 0.10), (0.90, 0.84, 0.72), glow)
+        material = self._glb.add(
+            "materials",
+            {
+                "name": "lamp",
+                "pbrMetallicRoughness": {
+                    "baseColorTexture": {"index": self._glb.texture(body, "lamp color")},
+                    "metallicFactor": 0.0,
+                    "roughnessFactor": 0.45,
+                },
+                "emissiveTexture": {"index": self._glb.texture(warm, "lamp glow")},
+                "emissiveFactor": [0.9, 0.9, 0.9],
+            },
+        )
+        return self._mesh(shapes.sphere(1.0, 32), material, "lamp")
+
+    def _wall(self) -> None:
+        rng = np.random.default_rng(53)
+        bond = textures.tiles(512, 8, 4, joint=0.09, shift=0.5, seed=5)
+        grain = textures.noise(512, 0.8, rng)
+        tone = 0.55 * bond.shade + 0.45 * grain
+        brick = textures.color_map((0.44, 0.19, 0.13), (0.76, 0.42, 0.29), tone)
+        mortar = textures.color_map((0.56, 0.53, 0.48), (0.72, 0.70, 0.65), grain)
+        color = np.where(bond.relief[..., None] > 0.25, brick, mortar)
+        surface = textures.material_map(
+            0.35 + 0.65 * bond.relief, 0.82 + 0.15 * grain, np.zeros_like(grain)
+        )
+        surface_texture = self._glb.texture(surface, "brick surface")
+        material = self._glb.add(
+            "materials",
+            {
+                "name": "brick",
+                "pbrMetallicRoughness": {
+                    "baseColorTexture": {"index": self._glb.texture(color, "brick color")},
+                    "metallicRoughnessTexture": {"index": surface_texture},
+                },
+                "normalTexture": {
+                    "index": self._glb.texture(
+                        textures.normal_map(bond.relief + 0.25 * grain, 3.0), "brick relief"
+                    )
+                },
+                "occlusionTexture": {"index": surface_texture},
+            },
+        )
+        wall = shapes.arc_wall(
+            inner=3.75,
+            outer=4.0,
+            height=1.05,
+            start=np.radians(100.0),
+            end=np.radians(260.0),
+            uv_per_metre=0.9,
+        )
+        # Without tangents: the renderer orients this normal map by derivatives.
+        self._node(self._mesh(wall, material, "wall", with_tangents=False))
+
+    def _shrubs(self) -> None:
+        rng = np.random.default_rng(71)
+        pot = shapes.lathe(
+            [(0.20, 0.0), (0.30, 0.42), (0.35, 0.42), (0.35, 0.52), (0.29, 0.52), (0.26, 0.40)], 40
+        )
+        soil = shapes.moved(shapes.disc(0.28, 40, 2), (0.0, 0.46, 0.0))
+        terracotta = self._plain((0.70, 0.36, 0.24), 0.8)
+        earth = self._plain((0.20, 0.14, 0.10), 0.95)
+        foliage = self._glb.add(
+            "materials",
+            {
+                "name": "leaves",
+                "alphaMode": "MASK",
+                "alphaCutoff": 0.5,
+                "doubleSided": True,
+                "pbrMetallicRoughness": {
+                    "baseColorTexture": {"index": self._glb.texture(textures.leaf(256), "leaf")},
+                    "metallicFactor": 0.0,
+                    "roughnessFactor": 0.7,
+                },
+            },
+        )
+        bush = shapes.moved(shapes.leaves(420, 0.46, 0.22, rng), (0.0, 0.92, 0.0))
+        primitive = self._primitive(bush, foliage)
+        # Leaves deep inside get less light than the outer ones.
+        depth = np.linalg.norm(bush.positions - np.array((0.0, 0.92, 0.0), np.float32), axis=1)
+        light = np.clip(depth / 0.5, 0.35, 1.0) ** 1.5
+        tint = np.repeat(np.round(light * 255.0)[:, None], 4, axis=1).astype(np.uint8)
+        tint[:, 3] = 255
+        primitive["attributes"]["COLOR_0"] = self._glb.accessor(tint, normalized=True)
+        shrub = self._glb.mesh(
+            [self._primitive(pot, terracotta), self._primitive(soil, earth), primitive], "shrub"
+        )
+        for x, z in _SHRUBS:
+            self._node(shrub, translation=[x, 0.0, z])
+
+    def _plain(self, color: Color, roughness: float, metallic: float = 0.0) -> int:
+        """A material without textures; `color` is sRGB-encoded."""
+        encoded = np.array(color)
+        linear = np.where(
+            encoded <= 0.04045, encoded / 12.92, ((encoded + 0.055) / 1.055) ** 2.4
+        )  # IEC 61966-2-1
+        return self._glb.add(
+            "materials",
+            {
+                "pbrMetallicRoughness": {
+                    "baseColorFactor": [*linear.round(4).tolist(), 1.0],
+                    "metallicFactor": metallic,
+                    "roughnessFactor": round(roughness, 3),
+                }
+            },
+        )
+
+    def _mesh(self, shape: Shape, material: int, name: str, with_tangents: bool = True) -> int:
+        return self._glb.mesh([self._primitive(shape, material, with_tangents=with_tangents)], name)
+
+    def _primitive(
+        self, shape: Shape, material: int, uv_scale: float = 1.0, with_tangents: bool = True
+    ) -> dict[str, Any]:
+        attributes = {
+            "POSITION": self._glb.accessor(shape.positions),
+            "NORMAL": self._glb.accessor(shape.normals),
+            "TEXCOORD_0": self._glb.accessor(shape.uv * np.float32(uv_scale)),
+        }
+        if with_tangents:
+            attributes["TANGENT"] = self._glb.accessor(shape.tangents)
+        small = len(shape.positions) <= 65_535
+        indices = shape.indices.astype(np.uint16 if small else np.uint32)
+        return {
+            "attributes": attributes,
+            "indices": self._glb.accessor(indices),
+            "material": material,
+        }
+
+    def _node(self, mesh: int, **placement: Any) -> None:
+        node: Mapping[str, Any] = {"mesh": mesh, **placement}
+        self._glb.add("nodes", node)
+
+
+def _painted_paving(rng: np.random.Generator) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
+    """The whole floor's base colour: two stones in a checker, dirt, contact shadows."""
+    size = 1024
+    z, x = np.meshgrid(
+        *(2 * [((np.arange(size) + 0.5) / size * 2 - 1) * _FLOOR_RADIUS]), indexing="ij"
+    )
+    tile = 0.5  # metres; the relief's tiles are as large, from the same corner
+    column = np.floor((x + _FLOOR_RADIUS) / tile).astype(int)
+    row = np.floor((z + _FLOOR_RADIUS) / tile).astype(int)
+    per_tile = rng.random((row.max() + 1, column.max() + 1))[row, column]
+    checker = ((row + column) % 2).astype(float)
+    dirt = textures.noise(size, 1.4, rng)
+    mix = np.clip(0.12 + 0.62 * checker + 0.22 * (per_tile - 0.5) + 0.18 * (dirt - 0.5), 0.0, 1.0)
+    light_left = np.ones_like(x)
+    for cx, cz, radius in _things_on_the_floor():
+        gap = np.maximum(np.hypot(x - cx, z - cz) - radius, 0.0)
+        light_left *= 1.0 - 0.62 * np.exp(-gap / (0.35 * radius + 0.06))
+    color = textures.color_map((0.36, 0.34, 0.34), (0.86, 0.80, 0.70), mix)
+    return np.round(color * light_left[..., None]).astype(np.uint8)
+
+
+def _things_on_the_floor() -> list[tuple[float, float, float]]:
+    """x, z and radius of what casts a contact shadow."""
+    columns = [
+        (_COLUMN_RING * float(np.sin(a)), _COLUMN_RING * float(np.cos(a)), 0.34)
+        for a in _COLUMN_ANGLES
+    ]
+    return [(0.0, 0.0, 0.95), *columns, *((x, z, 0.21) for x, z in _SHRUBS)]
