@@ -25,6 +25,7 @@ from mesh.schedule.ids import DeviceKey
 
 HIGH: Final = 0.95
 
+_SETTLED: Final = 2  # the first run compiles, uploads and pages in: it says nothing of the next
 _RECENT: Final = 7  # odd; the level is the median of so many
 _WINDOW: Final = 128  # ratios kept
 _MAX_RATIO: Final = 8.0  # a rarer stall is not worth promising around
@@ -77,16 +78,21 @@ class RunCost:
         self.high = 0.0
         self.observed = 0
 
+    @property
+    def settled(self) -> bool:
+        """Whether anything but the warm-up has been seen; before that, do not rely on it."""
+        return self.observed >= _SETTLED
+
     def observe(self, cost: float) -> None:
         """One run, us per unit. The first is taken as warm-up and forgotten at the second."""
         self.observed += 1
-        if self.observed == 2:
+        if self.observed == _SETTLED:
             self._recent.clear()
-        elif self.observed > 2:
+        elif self.observed > _SETTLED:
             self._ratios.add(min(cost / self.level, _MAX_RATIO) if self.level > 0 else 1.0)
         self._recent.append(cost)
         ordered = sorted(self._recent)
-        self.level = ordered[len(ordered) // 2]
+        self.level = ordered[(len(ordered) - 1) // 2]
         self.high = self.quantile(HIGH)
 
     def quantile(self, quantile: float) -> float:
@@ -145,7 +151,7 @@ class CostModel:
         prior_link_us: there and back to a node never measured.
         """
         self._local_node = local_node
-        self._prior_run_us = prior_run_us
+        self.prior_run_us = prior_run_us
         self._prior_link_us = prior_link_us
         self._runs: dict[tuple[DeviceKey, str], RunCost] = {}
         self._links: dict[NodeId, LinkCost] = {}
@@ -160,30 +166,24 @@ class CostModel:
         run.observe(max(run_us, 0) / _bounded(units))
 
     def run_cost(self, device: DeviceKey, kind: str) -> RunCost | None:
-        """The live estimate, or None when this kind never ran there."""
-        return self._runs.get((device, kind))
+        """The live estimate, or None while nothing reliable is known."""
+        run = self._runs.get((device, kind))
+        return run if run is not None and run.settled else None
 
     def predict_us(self, device: DeviceKey, kind: str, units: float, quantile: float = HIGH) -> int:
         """Run time that `quantile` of such pieces should not exceed; the prior when unknown."""
-        run = self._runs.get((device, kind))
+        run = self.run_cost(device, kind)
         if run is None:
-            return self._prior_run_us
+            return self.prior_run_us
         per_unit = run.high if quantile == HIGH else run.quantile(quantile)
         return round(per_unit * _bounded(units))
-
-    def typical(self, kind: str, devices: Iterable[DeviceKey]) -> float | None:
-        """Lowest level of the kind among `devices`, us per unit: what an unknown one may do."""
-        known = [
-            run.level for device in devices if (run := self._runs.get((device, kind))) is not None
-        ]
-        return min(known) if known else None
 
     def slowest(self, devices: Iterable[DeviceKey]) -> dict[str, float]:
         """High cost in us per unit by kind, on the slowest of `devices` that ran the kind."""
         wanted = set(devices)
         slowest: dict[str, float] = {}
         for (device, kind), run in self._runs.items():
-            if device in wanted:
+            if run.settled and device in wanted:
                 slowest[kind] = max(slowest.get(kind, 0.0), run.high)
         return slowest
 

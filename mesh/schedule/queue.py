@@ -23,7 +23,7 @@ DUPLICATE: Final = "duplicate"
 
 # An idle device that refused this many pieces in a row for its prediction alone tries the next
 # one anyway: a prediction spoilt by one stall is only ever corrected by running something.
-TRY_AFTER: Final = 8
+TRY_AFTER: Final = 4
 
 _SLACK: Final = 64  # cancelled entries the heap may carry before it is rebuilt
 

@@ -1,0 +1,487 @@
+"""Which device runs which piece: predicted finish, counted from what is already promised.
+
+A frame is late when its last piece is, so pieces go longest first onto the device that would
+answer earliest (Graham's LPT rule, "Bounds on multiprocessing timing anomalies", SIAM J. Appl.
+Math. 17(2), 1969; generalised to unequal devices by using each one's own predicted finish).
+
+Three kinds of device are kept apart:
+
+* *trusted*: answers as predicted; takes the frames;
+* *cold*: new, restarted, or never measured on this kind of piece. It is tried with a copy of a
+  piece that a trusted device also has (a *probe*), so that no frame is bet on it;
+* *suspect*: an answer is overdue. It gets nothing until it gives a sign of life, which is how a
+  stopped process is noticed inside a frame, long before its link falls silent.
+
+When there is no trusted device the cold ones take the frames, then the suspect ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Final, NamedTuple
+
+from mesh.schedule.cost import CostModel, RunCost
+from mesh.schedule.ids import DeviceKey, PieceKey
+
+GRACE_US: Final = 2_000  # an answer is overdue this long, and half its run, after its prediction
+COLD_GRACE_US: Final = 250_000  # the first run of a kind may compile shaders or kernels
+PROBE_COLD_US: Final = 100_000  # shortest time between probes of a cold device
+PROBE_IDLE_US: Final = 2_000_000  # a device that got nothing for so long is measured again
+LOST_US: Final = 2_000_000  # an attempt this long past its deadline will never be answered
+TIE_US: Final = 500  # finishes closer than this, or than
+TIE_SHARE: Final = 10  # one such part of the wait, are equally good
+MAX_OUTSTANDING: Final = 128  # pieces one device may owe
+
+_NEVER_US: Final = -(2**62)
+
+
+class Want(NamedTuple):
+    """A piece to place, as far as placing cares.
+
+    in_bytes, out_bytes: sizes of what travels there and back. exclude: devices not to ask.
+    """
+
+    key: PieceKey
+    kind: str
+    units: float
+    in_bytes: int
+    out_bytes: int
+    exclude: frozenset[DeviceKey] = frozenset()
+
+
+class Place(NamedTuple):
+    """Send the piece to `device`.
+
+    deadline_us: when the result must have left the device. expected_us: when the answer should
+    be here. overdue_us: from when its absence is held against the device. probe: sent to measure
+    the device; nobody counts on the answer.
+    """
+
+    key: PieceKey
+    device: DeviceKey
+    deadline_us: int
+    expected_us: int
+    overdue_us: int
+    probe: bool = False
+
+
+class Hopeless(NamedTuple):
+    """No device can answer in time: `late_by_us` at best, or None if there is no device to ask."""
+
+    key: PieceKey
+    late_by_us: int | None
+
+
+@dataclass(slots=True)
+class Attempt:
+    """One piece on one device, unanswered."""
+
+    want: Want
+    deadline_us: int
+    run_us: float
+    sent_us: int
+    expected_us: int
+    overdue_us: int
+    probe: bool
+
+
+@dataclass(slots=True)
+class _Device:
+    key: DeviceKey
+    suspended: bool = False
+    proven: bool = False  # has answered with a result since it was added
+    attempts: dict[PieceKey, Attempt] = field(default_factory=dict)
+    other_us: float = 0.0  # work of others on it, as of `since_us`
+    since_us: int = 0  # last sign of life, or when it got work after being idle
+    placed_us: int = _NEVER_US
+    served_us: float = 0.0  # work given so far; breaks ties between equals
+
+    def suspect(self, now_us: int) -> bool:
+        return any(attempt.overdue_us <= now_us for attempt in self.attempts.values())
+
+    def backlog_us(self, deadline_us: int, now_us: int) -> float:
+        """Predicted work before a new piece of that deadline could start, under EDF.
+
+        Without a new answer at most the running piece and others' work can have been done
+        since the last one. A running piece of later deadline is not interrupted.
+        """
+        ahead_us = longest_us = head_us = 0.0
+        head_deadline_us = 2**62
+        for attempt in self.attempts.values():
+            if attempt.deadline_us <= deadline_us:
+                ahead_us += attempt.run_us
+            elif attempt.run_us > longest_us:
+                longest_us = attempt.run_us
+            if attempt.deadline_us < head_deadline_us:
+                head_deadline_us, head_us = attempt.deadline_us, attempt.run_us
+        worked_us = min(max(0, now_us - self.since_us), self.other_us + head_us)
+        return max(0.0, (ahead_us or longest_us) + self.other_us - worked_us)
+
+
+class _Option(NamedTuple):
+    """A device as one placement sees it, for one kind of piece. Costs in us per unit."""
+
+    slot: int  # into the placement's list of when each device is free
+    device: _Device
+    level: float
+    high: float
+    one_way_us: float
+    us_per_byte: float
+    margin_us: float
+    cold: bool
+
+
+class _Choice(NamedTuple):
+    option: _Option
+    start_us: float
+    finish_us: float  # a high quantile
+    expected_us: float
+
+
+class _Round:
+    """One call of `place`: when each usable device will be free, and what each kind costs there."""
+
+    def __init__(
+        self, devices: Sequence[_Device], costs: CostModel, deadline_us: int, now_us: int
+    ) -> None:
+        self._costs = costs
+        self.devices = devices
+        self.deadline_us = deadline_us
+        self.now_us = now_us
+        self.free_us = [now_us + d.backlog_us(deadline_us, now_us) for d in devices]
+        self.suspects = {d.key for d in devices if d.suspect(now_us)}
+        self._options: dict[str, tuple[list[_Option], list[_Option], list[_Option]]] = {}
+
+    def options(self, kind: str) -> tuple[list[_Option], list[_Option], list[_Option]]:
+        """(trusted, cold, suspect) devices for the kind."""
+        found = self._options.get(kind)
+        if found is None:
+            found = self._options[kind] = self._sorted_by_trust(kind)
+        return found
+
+    def mean_us(self, kind: str) -> float:
+        """Mean level over the devices, to compare pieces of different kinds."""
+        options = [option for group in self.options(kind) for option in group]
+        return sum(option.level for option in options) / len(options) if options else 1.0
+
+    def _sorted_by_trust(self, kind: str) -> tuple[list[_Option], list[_Option], list[_Option]]:
+        runs = [self._costs.run_cost(device.key, kind) for device in self.devices]
+        known = [run.level for run in runs if run is not None]
+        guess = min(known) if known else None
+        trusted: list[_Option] = []
+        cold: list[_Option] = []
+        suspect: list[_Option] = []
+        for index, (device, run) in enumerate(zip(self.devices, runs, strict=True)):
+            option = self._option(index, device, run, guess)
+            if device.key in self.suspects:
+                suspect.append(option)
+            elif option.cold:
+                cold.append(option)
+            else:
+                trusted.append(option)
+        return trusted, cold, suspect
+
+    def _option(
+        self, index: int, device: _Device, run: RunCost | None, guess: float | None
+    ) -> _Option:
+        link = self._costs.link(device.key.node)
+        if run is not None:
+            level, high = run.level, run.high
+        else:
+            level = high = guess if guess is not None else float(self._costs.prior_run_us)
+        return _Option(
+            index,
+            device,
+            level,
+            high,
+            link.rtt_us / 2,
+            link.us_per_byte,
+            link.margin_us,
+            cold=run is None or not device.proven,
+        )
+
+
+class Placer:
+    """The devices a gateway knows, and the work it has promised each. Shared by its sessions."""
+
+    def __init__(self, costs: CostModel) -> None:
+        self.costs = costs
+        self._devices: dict[DeviceKey, _Device] = {}
+
+    # --- devices ---------------------------------------------------------------------------
+
+    def add(self, device: DeviceKey, now_us: int) -> None:
+        """A device came, or came back: it starts cold, with the same claim as its fellows."""
+        served = [known.served_us for known in self._devices.values()]
+        self._devices[device] = _Device(device, since_us=now_us, served_us=max(served, default=0.0))
+
+    def remove(self, device: DeviceKey) -> None:
+        """A device is gone, and with it what it owed."""
+        self._devices.pop(device, None)
+
+    def suspend(self, device: DeviceKey) -> None:
+        """Give it nothing new; what it has may still be answered."""
+        if device in self._devices:
+            self._devices[device].suspended = True
+
+    def resume(self, device: DeviceKey) -> None:
+        """Undo `suspend`."""
+        if device in self._devices:
+            self._devices[device].suspended = False
+
+    def __contains__(self, device: object) -> bool:
+        return device in self._devices
+
+    def usable(self, ready: Iterable[DeviceKey], now_us: int) -> list[DeviceKey]:
+        """Those of `ready` that may get work now."""
+        return [
+            key
+            for key in ready
+            if (device := self._devices.get(key)) is not None
+            and not device.suspended
+            and not device.suspect(now_us)
+        ]
+
+    def outstanding(self, device: DeviceKey) -> int:
+        """Pieces the device owes."""
+        known = self._devices.get(device)
+        return len(known.attempts) if known is not None else 0
+
+    # --- placing ---------------------------------------------------------------------------
+
+    def place(
+        self,
+        wants: Sequence[Want],
+        deadline_us: int,
+        now_us: int,
+        ready: Iterable[DeviceKey],
+        *,
+        probe: bool = True,
+        certain: bool = False,
+    ) -> list[Place | Hopeless]:
+        """Place pieces whose answers must be here by `deadline_us`.
+
+        ready: devices that hold the session; iterated in order, so give an ordered collection.
+        probe: whether cold devices may get copies. certain: place only what finishes in time at
+        the high quantile, and only on trusted devices (for hedging).
+        Returns one Place or Hopeless per piece, and further Places with `probe` set.
+        """
+        devices = [
+            device
+            for key in ready
+            if (device := self._devices.get(key)) is not None
+            and not device.suspended
+            and len(device.attempts) < MAX_OUTSTANDING
+        ]
+        state = _Round(devices, self.costs, deadline_us, now_us)
+        if len(wants) > 1:
+            means = {kind: state.mean_us(kind) for kind in {want.kind for want in wants}}
+            wants = sorted(wants, key=lambda want: -want.units * means[want.kind])
+        placed: list[Place | Hopeless] = []
+        hopeless: list[Want] = []
+        for want in wants:
+            choice = self._choose(want, state, certain)
+            if choice is None:
+                placed.append(Hopeless(want.key, None))
+                hopeless.append(want)
+            elif choice.expected_us > deadline_us or (certain and choice.finish_us > deadline_us):
+                placed.append(Hopeless(want.key, round(choice.expected_us) - deadline_us))
+                hopeless.append(want)
+            else:
+                placed.append(self._commit(want, choice, state))
+        if probe:
+            placed += self._probes(wants, hopeless, state)
+        return placed
+
+    def _choose(self, want: Want, state: _Round, certain: bool) -> _Choice | None:
+        deadline_us = state.deadline_us
+        trusted, cold, suspect = state.options(want.kind)
+        choice = _earliest(want, trusted, state)
+        if certain or (choice is not None and choice.expected_us <= deadline_us):
+            return choice
+        # With trusted devices about, cold and suspect ones are no substitute but a last resort:
+        # a cold one for a piece the others refused or cannot make, one at a time.
+        usable = [o for o in cold if not trusted or not o.device.attempts]
+        other = _earliest(want, usable, state)
+        if other is None and not trusted and not cold:
+            other = _earliest(want, suspect, state)
+        if choice is None or (other is not None and other.expected_us < choice.expected_us):
+            return other
+        return choice
+
+    def _commit(
+        self,
+        want: Want,
+        choice: _Choice,
+        state: _Round,
+        probe: bool = False,
+    ) -> Place:
+        option, device = choice.option, choice.option.device
+        deadline_us, now_us = state.deadline_us, state.now_us
+        run_us = want.units * option.level
+        if option.cold:
+            overdue_us = max(deadline_us, now_us) + COLD_GRACE_US
+        else:
+            overdue_us = round(choice.finish_us + want.units * option.high / 2) + GRACE_US
+        expected_us = round(choice.expected_us)
+        if not device.attempts:
+            device.since_us = now_us + round(option.one_way_us)
+            device.other_us = max(0.0, state.free_us[option.slot] - device.since_us)
+        device.attempts[want.key] = Attempt(
+            want, deadline_us, run_us, now_us, expected_us, overdue_us, probe
+        )
+        device.placed_us = now_us
+        device.served_us += run_us
+        state.free_us[option.slot] = choice.start_us + run_us
+        leave_us = deadline_us - round(option.one_way_us + option.us_per_byte * want.out_bytes)
+        return Place(want.key, device.key, leave_us, expected_us, overdue_us, probe)
+
+    def _probes(
+        self,
+        wants: Sequence[Want],
+        hopeless: Sequence[Want],
+        state: _Round,
+    ) -> list[Place]:
+        """Copies for cold, suspect and long idle devices, so that nobody is written off for ever.
+
+        Hopeless pieces come first: a prediction that forbids everything must not be final.
+        """
+        placed: list[Place] = []
+        for kind in dict.fromkeys(want.kind for want in wants):
+            trusted, cold, suspect = state.options(kind)
+            for option in (*cold, *suspect, *trusted):
+                device = option.device
+                is_suspect = device.key in state.suspects
+                soon = (option.cold or hopeless) and not is_suspect
+                if state.now_us - device.placed_us < (PROBE_COLD_US if soon else PROBE_IDLE_US):
+                    continue
+                if device.attempts and not is_suspect:
+                    continue
+                want = _cheapest(hopeless or wants, kind, device)
+                if want is None:
+                    continue
+                choice = _earliest(want, [option], state)
+                if choice is not None:
+                    placed.append(self._commit(want, choice, state, probe=True))
+        return placed
+
+    # --- answers ---------------------------------------------------------------------------
+
+    def answered(
+        self, key: PieceKey, device: DeviceKey, now_us: int, backlog_us: int, *, result: bool
+    ) -> Attempt | None:
+        """`device` answered, with a result or a refusal: a sign of life either way.
+
+        backlog_us: the work the device says it still has. Returns the attempt it settles, or
+        None if that device did not owe that piece.
+        """
+        known = self._devices.get(device)
+        attempt = known.attempts.pop(key, None) if known is not None else None
+        if known is None or attempt is None:
+            return None
+        known.proven |= result
+        self._heard(known, now_us, max(0, backlog_us))
+        return attempt
+
+    def withdraw(self, key: PieceKey, device: DeviceKey, now_us: int) -> bool:
+        """The answer is no longer wanted. True if the device should be told.
+
+        Probes, and whatever a suspect device owes, stay out: their answers are how it becomes
+        trusted (again).
+        """
+        known = self._devices.get(device)
+        attempt = known.attempts.get(key) if known is not None else None
+        if known is None or attempt is None:
+            return False
+        if attempt.probe or known.suspect(now_us):
+            return False
+        del known.attempts[key]
+        if attempt.expected_us - attempt.run_us <= now_us:  # it may be running, and will run on
+            known.other_us += attempt.run_us
+        return True
+
+    def drop_session(self, session: str) -> None:
+        """A session ended; devices forget it and will not answer for it."""
+        for device in self._devices.values():
+            for key in [key for key in device.attempts if key.session == session]:
+                del device.attempts[key]
+
+    def in_doubt(self, key: PieceKey, device: DeviceKey, now_us: int) -> bool:
+        """Whether the answer is unlikely to come in time: ask another device as well."""
+        known = self._devices.get(device)
+        attempt = known.attempts.get(key) if known is not None else None
+        if known is None or attempt is None:
+            return True
+        late = attempt.expected_us > attempt.deadline_us
+        return attempt.probe or late or known.suspect(now_us)
+
+    def overdue_us(self, key: PieceKey, device: DeviceKey) -> int | None:
+        """When the answer becomes overdue."""
+        known = self._devices.get(device)
+        attempt = known.attempts.get(key) if known is not None else None
+        return attempt.overdue_us if attempt is not None else None
+
+    def _heard(self, device: _Device, now_us: int, backlog_us: int) -> None:
+        """Re-base what a device still owes on its own word, in the order it will serve it."""
+        link = self.costs.link(device.key.node)
+        back_us = link.rtt_us / 2
+        device.since_us = round(now_us - back_us)
+        seen_before_us = now_us - link.rtt_us
+        for key in [
+            key
+            for key, attempt in device.attempts.items()
+            if now_us - attempt.deadline_us > LOST_US
+        ]:
+            del device.attempts[key]
+        owed = sorted(device.attempts.values(), key=lambda attempt: attempt.deadline_us)
+        seen_us = sum(attempt.run_us for attempt in owed if attempt.sent_us <= seen_before_us)
+        device.other_us = max(0.0, backlog_us - seen_us)
+        free_us = device.since_us + device.other_us
+        for attempt in owed:
+            free_us = max(free_us, attempt.sent_us + back_us) + attempt.run_us
+            later_us = round(free_us + back_us) - attempt.expected_us
+            attempt.expected_us += later_us
+            if later_us > 0:
+                attempt.overdue_us += later_us
+
+
+def _earliest(want: Want, options: Sequence[_Option], state: _Round) -> _Choice | None:
+    """The option that answers first; among equally good ones that are in time, the least served."""
+    free_us, units, exclude = state.free_us, want.units, want.exclude
+    deadline_us, now_us = state.deadline_us, state.now_us
+    best: _Choice | None = None
+    in_time: list[_Choice] = []
+    for option in options:
+        if exclude and option.device.key in exclude:
+            continue
+        if want.key in option.device.attempts:
+            continue
+        start_us = now_us + option.one_way_us + option.us_per_byte * want.in_bytes
+        start_us = max(start_us, free_us[option.slot])
+        back_us = option.one_way_us + option.us_per_byte * want.out_bytes
+        expected_us = start_us + units * option.level + back_us
+        finish_us = start_us + units * option.high + back_us + option.margin_us
+        choice = _Choice(option, start_us, finish_us, expected_us)
+        if best is None or expected_us < best.expected_us:
+            best = choice
+        if finish_us <= deadline_us:
+            in_time.append(choice)
+    if best is None or len(in_time) < 2:
+        return best
+    limit_us = best.expected_us + max(TIE_US, (best.expected_us - now_us) / TIE_SHARE)
+    return min(
+        (choice for choice in in_time if choice.expected_us <= limit_us),
+        key=lambda choice: (choice.option.device.served_us, choice.expected_us),
+        default=best,
+    )
+
+
+def _cheapest(wants: Sequence[Want], kind: str, device: _Device) -> Want | None:
+    """The piece that costs least to copy to `device`."""
+    free = [
+        want
+        for want in wants
+        if want.kind == kind and device.key not in want.exclude and want.key not in device.attempts
+    ]
+    return min(free, key=lambda want: want.units, default=None)
