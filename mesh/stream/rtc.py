@@ -1,0 +1,352 @@
+"""One WebRTC connection that shows a stream: aiortc, extended at the places where it falls short.
+
+Everything that reaches inside aiortc or aioice is in this file (and the SDP parser in
+`mesh.stream.offer`); nothing is forked and no class of theirs is replaced. Each place is one
+function named `_extend_...`, and tests/mesh/stream/test_aiortc_canary.py fails naming the place
+when a release moves it. Written against aiortc 1.16.0, aioice 0.13.
+
+What is extended, and why:
+
+* pictures come from our encoder, whole: PLI and FIR reach it, REMB becomes a number for it;
+* the playout-delay extension (0, 0) rides on every packet: Chromium then shows frames as they
+  come; for VP8, which cannot say so itself, the colour space too;
+* 1024 packets are kept for retransmission: 128 do not hold one keyframe of a big picture;
+* a large picture's packets yield to the event loop every few packets;
+* loopback is a host candidate, so that a browser on this machine needs no network;
+* whatever the viewer sends is a sign of life, so that silence can be noticed in seconds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+import struct
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Protocol
+
+import av
+from aiortc import (
+    MediaStreamTrack,
+    RTCConfiguration,
+    RTCDataChannel,
+    RTCIceServer,
+    RTCPeerConnection,
+    RTCRtpSender,
+    RTCRtpTransceiver,
+    RTCSessionDescription,
+    rtcrtpsender,
+    rtp,
+)
+from aiortc.mediastreams import MediaStreamError
+from aiortc.rtcrtpparameters import RTCRtpHeaderExtensionParameters
+from av.video.stream import VideoStream
+
+from mesh.stream.offer import COLOR_SPACE, PLAYOUT_DELAY, Offer, refused
+
+log = logging.getLogger(__name__)
+
+FRAMES_CHANNEL, INPUT_CHANNEL = 1, 2  # negotiated ids; docs/protocol-browser.md
+MAX_BUFFERED = 64 * 1024  # bytes waiting in the frames channel; more are dropped, not delayed
+MAX_MESSAGE = 64 * 1024
+HISTORY_PACKETS = 1024  # divides 2**16: the history is indexed by sequence number
+BURST_PACKETS = 16  # about half a millisecond of the event loop
+MAX_WAITING_PICTURES = 4
+CLOSE_S = 5.0
+
+# Minimum and maximum delay, 12 bits each, in units of 10 ms.
+_NO_PLAYOUT_DELAY = b"\0\0\0"
+# BT.709 primaries, transfer and matrix; limited range, chroma left-sited (libwebrtc's
+# RtpColorSpaceExtension without HDR metadata).
+_BT709_LIMITED = bytes((1, 1, 1, (1 << 4) | (1 << 2) | 2))
+
+_MIME = {"h264": "video/H264", "vp8": "video/VP8"}
+_H264_PROFILES = ("42e01f", "42001f")  # Constrained Baseline; a Baseline decoder takes it too
+
+rtcrtpsender.RTP_HISTORY_SIZE = HISTORY_PACKETS  # type: ignore[attr-defined]
+
+
+class PeerEvents(Protocol):
+    """What a peer reports, on the event loop."""
+
+    def peer_connected(self, peer: Peer) -> None:
+        """Media can flow."""
+        ...
+
+    def peer_lost(self, peer: Peer, reason: str) -> None:
+        """It is gone for good. Reported once."""
+        ...
+
+    def keyframe_wanted(self, peer: Peer) -> None:
+        """It cannot decode until it gets a whole picture."""
+        ...
+
+    def bitrate_estimated(self, peer: Peer, bps: int) -> None:
+        """It believes that its path carries `bps` bits per second."""
+        ...
+
+    def input_received(self, peer: Peer, message: str | bytes) -> None:
+        """A message on the input channel, unchecked."""
+        ...
+
+    def misbehaved(self, peer: Peer, why: str) -> None:
+        """It did what the protocol forbids."""
+        ...
+
+
+class Peer:
+    """One viewer's connection: a video track out, frame facts out, inputs in.
+
+    codecs: names in order of preference; empty for a stream without pictures.
+    ice_servers: STUN or TURN URLs; none by default, so nothing outside is ever asked.
+    """
+
+    def __init__(
+        self, events: PeerEvents, codecs: Sequence[str], ice_servers: Sequence[str] = ()
+    ) -> None:
+        servers = [RTCIceServer(urls=url) for url in ice_servers]
+        self._connection = RTCPeerConnection(RTCConfiguration(iceServers=servers))
+        self._events = events
+        self._codecs = codecs
+        self._track = _EncodedTrack()
+        self._transceiver: RTCRtpTransceiver | None = None
+        self._frames: RTCDataChannel | None = None
+        self._lost = False
+        self._decodes = False  # it has what the next picture refers to
+        self.connected = False
+        self.heard_us = _now_us()  # when it last sent anything genuine
+
+    @property
+    def codec(self) -> str | None:
+        """The codec agreed on, once answered."""
+        if self._transceiver is None:
+            return None
+        agreed = self._transceiver._codecs[0].mimeType.lower()
+        return next(name for name, mime in _MIME.items() if mime.lower() == agreed)
+
+    async def answer(self, offer: Offer) -> str:
+        """Our SDP answer, with all our candidates. Raises SessionRefused; close() in any case."""
+        try:
+            return await self._answer(offer)
+        except Exception as problem:  # aiortc raises whatever its first surprise was
+            why = str(problem) or type(problem).__name__
+            if "description send parameters" in why:
+                why = f"it has no codec of those wanted: {', '.join(self._codecs)}"
+            raise refused(why) from problem
+
+    async def _answer(self, offer: Offer) -> str:
+        connection = self._connection
+        connection.on("connectionstatechange", self._state_changed)
+        connection.on("datachannel", self._channel_opened_by_peer)
+        if self._codecs:
+            self._transceiver = connection.addTransceiver(self._track, direction="sendonly")
+            self._transceiver.setCodecPreferences(_preferences(self._codecs))
+        await connection.setRemoteDescription(RTCSessionDescription(offer.sdp, "offer"))
+        if self._transceiver is not None:
+            self._extend_sender(self._transceiver, offer)
+        if offer.has_data:
+            self._open_channels()
+        self._extend_ice()
+        await connection.setLocalDescription(await connection.createAnswer())
+        return connection.localDescription.sdp
+
+    def send_picture(self, packet: av.Packet[VideoStream], keyframe: bool) -> None:
+        """Queue one encoded picture; nothing is sent before the first whole one.
+
+        A viewer whose queue is full loses what waits, and starts again at the next keyframe.
+        """
+        if not (keyframe or self._decodes):
+            return
+        self._decodes = self._track.offer(packet)
+        if not self._decodes:
+            self._events.keyframe_wanted(self)
+
+    def publish(self, message: bytes | str) -> bool:
+        """Send on the frames channel (str: text, bytes: binary); False if it was dropped."""
+        channel = self._frames
+        if channel is None or channel.readyState != "open":
+            return False
+        if channel.bufferedAmount + len(message) > MAX_BUFFERED or len(message) > MAX_MESSAGE:
+            return False
+        channel.send(message)
+        return True
+
+    async def close(self) -> None:
+        """End the connection; the viewer is told (DTLS close_notify). Idempotent."""
+        self._lost = True
+        self.connected = False
+        self._track.stop()
+        try:
+            await asyncio.wait_for(self._connection.close(), CLOSE_S)
+        except Exception:  # a connection that failed half-way may not close cleanly either
+            log.warning("a WebRTC connection did not close cleanly", exc_info=True)
+
+    # --- what the viewer does -------------------------------------------------------------
+
+    def _state_changed(self) -> None:
+        state = self._connection.connectionState
+        if state == "connected" and not self.connected:
+            self.connected = True
+            self._events.peer_connected(self)
+        elif state in ("failed", "closed"):
+            self._report_lost("its connection failed" if state == "failed" else "it left")
+
+    def _report_lost(self, reason: str) -> None:
+        self.connected = False
+        if not self._lost:
+            self._lost = True
+            self._events.peer_lost(self, reason)
+
+    def _channel_opened_by_peer(self, channel: RTCDataChannel) -> None:
+        channel.close()
+        self._events.misbehaved(self, "it opened a data channel that the protocol does not have")
+
+    def _open_channels(self) -> None:
+        options: dict[str, Any] = {"ordered": False, "maxRetransmits": 0, "negotiated": True}
+        create = self._connection.createDataChannel
+        self._frames = create("frames", id=FRAMES_CHANNEL, **options)
+        self._frames.on(
+            "message", lambda _: self._events.misbehaved(self, "it wrote to the frames channel")
+        )
+        inputs = create("input", id=INPUT_CHANNEL, **options)
+        inputs.on("message", lambda message: self._events.input_received(self, message))
+
+    # --- where aiortc is extended ---------------------------------------------------------
+
+    def _extend_sender(self, transceiver: RTCRtpTransceiver, offer: Offer) -> None:
+        sender = transceiver.sender
+        self._extend_header(transceiver, offer)
+        self._extend_feedback(sender)
+        _extend_pacing(sender)
+
+    def _extend_header(self, transceiver: RTCRtpTransceiver, offer: Offer) -> None:
+        """Constant header extensions on every packet, where the viewer offered them."""
+        constant = {PLAYOUT_DELAY: _NO_PLAYOUT_DELAY}
+        if self.codec == "vp8":
+            constant[COLOR_SPACE] = _BT709_LIMITED
+        agreed = {uri: offer.extensions[uri] for uri in constant if uri in offer.extensions}
+        transceiver._headerExtensions += [
+            RTCRtpHeaderExtensionParameters(id=number, uri=uri) for uri, number in agreed.items()
+        ]
+        extensions = _ConstantExtensions(
+            [(number, constant[uri]) for uri, number in agreed.items()]
+        )
+        transceiver.sender._RTCRtpSender__rtp_header_extensions_map = extensions  # type: ignore[attr-defined]
+
+    def _extend_feedback(self, sender: RTCRtpSender) -> None:
+        """See the viewer's RTCP before aiortc, whose encoder is not the one that runs."""
+        handle = sender._handle_rtcp_packet
+
+        async def handle_rtcp_packet(packet: rtp.AnyRtcpPacket) -> None:
+            if isinstance(packet, rtp.RtcpPsfbPacket):
+                self._feedback(sender, packet)
+            await handle(packet)
+
+        sender._handle_rtcp_packet = handle_rtcp_packet  # type: ignore[method-assign]
+
+    def _feedback(self, sender: RTCRtpSender, packet: rtp.RtcpPsfbPacket) -> None:
+        if packet.fmt in (rtp.RTCP_PSFB_PLI, rtp.RTCP_PSFB_FIR):
+            self._events.keyframe_wanted(self)
+        elif packet.fmt == rtp.RTCP_PSFB_APP:
+            try:
+                bps, ssrcs = rtp.unpack_remb_fci(packet.fci)
+            except (ValueError, struct.error):
+                return  # another application's message
+            if sender._ssrc in ssrcs:
+                self._events.bitrate_estimated(self, bps)
+
+    def _extend_ice(self) -> None:
+        """Loopback among our candidates, and a note of when the viewer was last heard."""
+        for transport in self._connection._RTCPeerConnection__iceTransports:  # type: ignore[attr-defined]
+            ice = transport._connection
+            ice.get_component_candidates = _with_loopback(ice.get_component_candidates)
+            ice.check_incoming = self._noting_life(ice.check_incoming)  # authenticated only
+            ice.data_received = self._noting_life(ice.data_received)
+
+    def _noting_life(self, handle: Callable[..., None]) -> Callable[..., None]:
+        def note_and_handle(*args: Any) -> None:
+            self.heard_us = _now_us()
+            handle(*args)
+
+        return note_and_handle
+
+
+class _EncodedTrack(MediaStreamTrack):
+    """A track of pictures that are encoded already: aiortc only packetises them."""
+
+    kind = "video"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._pictures: asyncio.Queue[av.Packet[VideoStream] | None] = asyncio.Queue()
+
+    def offer(self, packet: av.Packet[VideoStream]) -> bool:
+        """Queue a picture; False if too many wait already (all of them are then dropped)."""
+        if self._pictures.qsize() < MAX_WAITING_PICTURES:
+            self._pictures.put_nowait(packet)
+            return True
+        while not self._pictures.empty():
+            self._pictures.get_nowait()
+        return False
+
+    async def recv(self) -> av.Packet[VideoStream]:
+        """The next picture. Raises MediaStreamError when the track has ended."""
+        packet = await self._pictures.get() if self.readyState == "live" else None
+        if packet is None:
+            raise MediaStreamError
+        return packet
+
+    def stop(self) -> None:
+        super().stop()
+        self._pictures.put_nowait(None)
+
+
+class _ConstantExtensions(rtp.HeaderExtensionsMap):
+    """Adds extensions of constant value to whatever aiortc writes (RFC 8285, one-byte form)."""
+
+    def __init__(self, constant: list[tuple[int, bytes]]) -> None:
+        super().__init__()
+        self._constant = constant
+
+    def set(self, values: rtp.HeaderExtensions) -> tuple[int, bytes]:
+        profile, written = super().set(values)
+        extensions = rtp.unpack_header_extensions(profile, written)
+        return rtp.pack_header_extensions(extensions + self._constant)
+
+
+def _extend_pacing(sender: RTCRtpSender) -> None:
+    """Let others run between the packets of a large picture."""
+    transport = sender.transport
+    send = transport._send_rtp
+    sent = itertools.count(1)
+
+    async def send_rtp(data: bytes) -> None:
+        await send(data)
+        if next(sent) % BURST_PACKETS == 0:
+            await asyncio.sleep(0)
+
+    transport._send_rtp = send_rtp  # type: ignore[method-assign]
+
+
+def _with_loopback(gather: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+    def gather_with_loopback(component: int, addresses: list[str], timeout: int = 5) -> Any:
+        return gather(component, [*addresses, "127.0.0.1"], timeout)
+
+    return gather_with_loopback
+
+
+def _preferences(codecs: Sequence[str]) -> list[Any]:
+    """Capabilities of those names in that order, then retransmission (RFC 4588)."""
+    capabilities = RTCRtpSender.getCapabilities("video").codecs
+    wanted = []
+    for name in codecs:
+        of_name = [c for c in capabilities if c.mimeType == _MIME[name]]
+        if name == "h264":
+            of_name.sort(key=lambda c: _H264_PROFILES.index(str(c.parameters["profile-level-id"])))
+        wanted += of_name
+    return wanted + [c for c in capabilities if c.mimeType == "video/rtx"]
+
+
+def _now_us() -> int:
+    return time.monotonic_ns() // 1000

@@ -1,0 +1,417 @@
+"""The stream of one session: canvases out to the composer, pictures out to viewers, inputs in.
+
+One encoder serves all viewers of the session. It runs in a thread of its own; everything else
+here belongs to the event loop. The stream ends itself (`on_closed`) when its last viewer is gone
+or has misbehaved; whoever made it then calls `close`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from mesh.core.errors import ContentRefused, MeshError, Misuse, SessionRefused
+from mesh.core.workload import PictureFormat
+from mesh.stream import barcode
+from mesh.stream.canvas import Canvas, CanvasPool
+from mesh.stream.encoders import CLOCK_HZ, ENCODERS, EncodedPicture, PictureEncoder, open_encoder
+from mesh.stream.inputs import InputGate, Offence
+from mesh.stream.offer import read_offer
+from mesh.stream.ratecontrol import (
+    HIGHEST_BPS,
+    LOWEST_BPS,
+    BitrateControl,
+    KeyframeGate,
+    default_bitrate,
+)
+from mesh.stream.rtc import Peer
+
+log = logging.getLogger(__name__)
+
+MAX_VIEWERS = 8
+MAX_IN_ENCODER = 2  # one being encoded and one waiting; more would only add delay
+CONNECT_US = 15_000_000  # an answered viewer must have connected by then
+SILENCE_US = 10_000_000  # viewers send checks and reports far more often (RFC 7675: each 5 s)
+
+
+@dataclass(frozen=True, slots=True)
+class StreamOptions:
+    """What a client may choose about its stream, apart from the workload's own options."""
+
+    codec: str | None = None  # "h264" or "vp8"; None: the best that the viewer offers
+    barcode: bool = False  # draw the frame id into each picture
+    bitrate: int | None = None  # the most bits per second; None: by size and rate
+
+    @classmethod
+    def take(cls, options: Mapping[str, Any]) -> tuple[StreamOptions, dict[str, Any]]:
+        """Split a client's options into the stream's and the rest, which is the workload's.
+
+        Raises SessionRefused on a value that the stream cannot follow.
+        """
+        rest = dict(options)
+        codec = rest.pop("codec", None)
+        if codec is not None and codec not in ENCODERS:
+            raise _bad_option("codec", codec, f"one of {', '.join(ENCODERS)}")
+        drawn = rest.pop("barcode", 0)
+        if drawn not in (0, 1):
+            raise _bad_option("barcode", drawn, "0 or 1")
+        bitrate = rest.pop("bitrate", None)
+        in_range = type(bitrate) is int and LOWEST_BPS <= bitrate <= HIGHEST_BPS
+        if bitrate is not None and not in_range:
+            raise _bad_option("bitrate", bitrate, f"{LOWEST_BPS} to {HIGHEST_BPS}")
+        return cls(codec, bool(drawn), bitrate), rest
+
+
+@dataclass(frozen=True, slots=True)
+class SendReport:
+    """What became of one sent canvas. All zero when nobody was watching."""
+
+    queue_us: int = 0  # waiting for the encoder thread
+    encode_us: int = 0  # barcode and encoder
+    bytes: int = 0
+    keyframe: bool = False
+
+
+class Stream:
+    """The stream of one session.
+
+    format: the canvas, or None for a workload whose results are messages only.
+    fps: the frame rate that the rate control plans for.
+    on_input: called on the event loop with each new decoded input (a JSON object with an `id`);
+        a ContentRefused that it raises counts as the viewer's offence.
+    on_closed: called once on the event loop if the stream ends itself, with the reason.
+    ice_servers: STUN or TURN URLs; none by default.
+    Raises Misuse for a format that cannot be encoded, SessionRefused for one too small for the
+    barcode that the client asked for.
+    """
+
+    def __init__(
+        self,
+        format: PictureFormat | None,  # noqa: A002 - the word of the workload contract
+        fps: float,
+        *,
+        on_input: Callable[[Mapping[str, Any]], None],
+        on_closed: Callable[[str], None],
+        options: StreamOptions = StreamOptions(),
+        ice_servers: Sequence[str] = (),
+        silence_us: int = SILENCE_US,
+        connect_us: int = CONNECT_US,
+    ) -> None:
+        if format is not None:
+            _check_format(format, options)
+        self._format, self._fps, self._options = format, fps, options
+        self._on_input, self._on_closed = on_input, on_closed
+        self._ice_servers = ice_servers
+        self._silence_us, self._connect_us = silence_us, connect_us
+        self._pool = CanvasPool(format) if format is not None else None
+        self._most_bps = options.bitrate or (default_bitrate(format, fps) if format else 0)
+        self._rate = BitrateControl(self._most_bps)
+        self._keyframes = KeyframeGate()
+        self._encoder: PictureEncoder | None = None
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="encoder")
+        self._in_encoder = 0
+        self._started_us = _now_us()
+        self._last_pts = -1
+        self._viewers: dict[Peer, _Viewer] = {}
+        self._answering = asyncio.Lock()
+        self._closing_peers: set[asyncio.Task[None]] = set()
+        self._watch: asyncio.Task[None] | None = None
+        self._ended = False
+
+    # --- for the gateway ------------------------------------------------------------------
+
+    @property
+    def watched(self) -> bool:
+        """Whether any viewer is connected; without one, frames are work for nobody."""
+        return any(peer.connected for peer in self._viewers)
+
+    @property
+    def previous(self) -> memoryview:
+        """The last sent canvas, read-only, until the next `send`; empty before the first.
+
+        A frame that fills from it must use its own `Canvas.previous`, which stays unchanged
+        for as long as that canvas is out.
+        """
+        return self._pool.previous if self._pool is not None else memoryview(b"")
+
+    async def answer(self, offer_sdp: str, *, codec: str | None = None) -> str:
+        """Admit a viewer: its SDP offer in, our SDP answer out.
+
+        codec: overrides the session's option for the first viewer; later ones get the codec
+            that the session encodes.
+        Raises SessionRefused if the offer is malformed, holds no usable codec, or the stream has
+        ended or is full; DeviceUnavailable if the encoder does not open.
+        """
+        offer = await asyncio.to_thread(read_offer, offer_sdp)
+        if self._format is not None and not offer.has_video:
+            raise _unanswered("it has no video section, and this session makes pictures")
+        async with self._answering:
+            if self._ended:
+                raise _unanswered("the session has ended")
+            if len(self._viewers) >= MAX_VIEWERS:
+                raise _unanswered(f"the session has {MAX_VIEWERS} viewers already")
+            peer = Peer(self, self._codecs_to_offer(codec), self._ice_servers)
+            try:
+                answer = await peer.answer(offer)
+                await self._open_encoder(peer.codec)
+                if self._ended:
+                    raise _unanswered("the session has ended")
+            except BaseException:
+                await peer.close()
+                raise
+            self._viewers[peer] = _Viewer(answered_us=_now_us())
+        if self._watch is None:
+            self._watch = asyncio.create_task(self._watch_viewers(), name="stream-watch")
+        return answer
+
+    def lease_canvas(self) -> Canvas | None:
+        """A canvas to compose the next frame in; None when the encoder is behind: skip the frame.
+
+        Give it back with `send` or `release_canvas`. Raises Misuse if the session has no picture.
+        """
+        if self._pool is None:
+            raise Misuse(
+                what="no canvas to lease",
+                why="the session's workload makes no pictures",
+                fix="Check SessionWork.picture before leasing.",
+            )
+        return self._pool.lease() if self._in_encoder < MAX_IN_ENCODER else None
+
+    def release_canvas(self, canvas: Canvas) -> None:
+        """Take back a canvas whose frame was given up."""
+        assert self._pool is not None
+        self._pool.release(canvas)
+
+    async def send(self, canvas: Canvas, frame_id: int, captured_us: int) -> SendReport:
+        """Encode a composed canvas and hand it to every viewer; call in frame order.
+
+        captured_us: when the frame was opened, on this node's clock; becomes its RTP time.
+        Cancelling the wait does not stop the picture: viewers' decoders need every one.
+        """
+        assert self._pool is not None
+        encoder = self._encoder
+        if encoder is None or not self.watched or self._ended:
+            self._pool.finish(canvas)
+            return SendReport()
+        now_us = _now_us()
+        job = functools.partial(
+            self._encode,
+            encoder,
+            canvas,
+            frame_id=frame_id,
+            pts=self._next_pts(captured_us),
+            bps=self._rate.bitrate(now_us),
+            keyframe=self._keyframes.take(now_us),
+            asked_us=now_us,
+        )
+        self._in_encoder += 1
+        future = asyncio.get_running_loop().run_in_executor(self._thread, job)
+        future.add_done_callback(functools.partial(self._encoded, canvas))
+        _, report = await asyncio.shield(future)
+        return report
+
+    def publish(self, message: bytes | str) -> None:
+        """Send frame facts (str, JSON) or a workload's result (bytes) on the frames channel.
+
+        Dropped for each viewer whose channel is not open or has too much waiting.
+        """
+        for peer in self._viewers:
+            peer.publish(message)
+
+    async def close(self) -> None:
+        """End every viewer's connection and the encoder. Idempotent; `on_closed` is not called."""
+        self._ended = True
+        if self._watch is not None:
+            self._watch.cancel()
+            await asyncio.wait([self._watch])
+            self._watch = None
+        for peer in list(self._viewers):
+            self._drop(peer)
+        if self._closing_peers:
+            await asyncio.wait(self._closing_peers)
+        self._thread.shutdown(wait=False)
+
+    # --- encoding -------------------------------------------------------------------------
+
+    def _codecs_to_offer(self, asked: str | None) -> Sequence[str]:
+        if self._format is None:
+            return ()
+        if self._encoder is not None:
+            return (self._encoder.codec,)
+        codec = asked or self._options.codec
+        if codec is not None and codec not in ENCODERS:
+            raise _bad_option("codec", codec, f"one of {', '.join(ENCODERS)}")
+        return (codec,) if codec else tuple(ENCODERS)
+
+    async def _open_encoder(self, codec: str | None) -> None:
+        if self._encoder is not None or codec is None or self._format is None:
+            return
+        self._encoder = await asyncio.get_running_loop().run_in_executor(
+            self._thread, open_encoder, codec, self._format, self._fps, self._most_bps
+        )
+
+    def _next_pts(self, captured_us: int) -> int:
+        pts = (captured_us - self._started_us) * CLOCK_HZ // 1_000_000
+        self._last_pts = max(self._last_pts + 1, pts)
+        return self._last_pts
+
+    def _encode(
+        self,
+        encoder: PictureEncoder,
+        canvas: Canvas,
+        *,
+        frame_id: int,
+        pts: int,
+        bps: int,
+        keyframe: bool,
+        asked_us: int,
+    ) -> tuple[EncodedPicture, SendReport]:
+        """In the encoder thread."""
+        started_us = _now_us()
+        if self._options.barcode:
+            barcode.stamp(canvas.picture, frame_id)
+        encoder.set_bitrate(bps)
+        encoded = encoder.encode(canvas.picture, pts, keyframe)
+        report = SendReport(
+            queue_us=started_us - asked_us,
+            encode_us=_now_us() - started_us,
+            bytes=encoded.nbytes,
+            keyframe=encoded.keyframe,
+        )
+        return encoded, report
+
+    def _encoded(
+        self, canvas: Canvas, future: asyncio.Future[tuple[EncodedPicture, SendReport]]
+    ) -> None:
+        self._in_encoder -= 1
+        assert self._pool is not None
+        self._pool.finish(canvas)
+        if future.cancelled() or future.exception() is not None:
+            self._end(f"the encoder failed: {future.exception()}")
+            return
+        encoded, _ = future.result()
+        if encoded.packet is None:
+            return
+        for peer in self._viewers:
+            if peer.connected:
+                peer.send_picture(encoded.packet, encoded.keyframe)
+
+    # --- viewers (PeerEvents) -------------------------------------------------------------
+
+    def peer_connected(self, peer: Peer) -> None:
+        """A new viewer starts with a whole picture."""
+        self._keyframes.request()
+
+    def peer_lost(self, peer: Peer, reason: str) -> None:
+        """A viewer is gone for good."""
+        if peer not in self._viewers:
+            return
+        self._drop(peer)
+        if not self._viewers:
+            self._end(f"the last viewer is gone: {reason}")
+
+    def keyframe_wanted(self, peer: Peer) -> None:
+        """PLI or FIR, or its queue overflowed."""
+        self._keyframes.request()
+
+    def bitrate_estimated(self, peer: Peer, bps: int) -> None:
+        """A receiver's estimate of its path."""
+        self._rate.estimated(peer, bps, _now_us())
+
+    def input_received(self, peer: Peer, message: str | bytes) -> None:
+        """One message of the input channel."""
+        viewer = self._viewers.get(peer)
+        if viewer is None:
+            return
+        try:
+            state = viewer.gate.admit(message, _now_us())
+            if state is not None:
+                self._on_input(state)
+        except (Offence, ContentRefused) as problem:
+            self.misbehaved(peer, str(problem))
+
+    def misbehaved(self, peer: Peer, why: str) -> None:
+        """Count an offence; the session ends when they outrun what is forgiven."""
+        viewer = self._viewers.get(peer)
+        if viewer is not None and not viewer.gate.forgives(_now_us()):
+            self._end(f"the viewer kept sending what it must not: {why}")
+
+    def _drop(self, peer: Peer) -> None:
+        if self._viewers.pop(peer, None) is None:
+            return
+        self._rate.forget(peer)
+        task = asyncio.create_task(peer.close(), name="stream-peer-close")
+        self._closing_peers.add(task)
+        task.add_done_callback(self._closing_peers.discard)
+
+    def _end(self, reason: str) -> None:
+        if self._ended:
+            return
+        self._ended = True
+        log.info("stream ended: %s", reason)
+        self.publish(msgspec.json.encode({"closed": reason}).decode())
+        self._on_closed(reason)
+
+    async def _watch_viewers(self) -> None:
+        """Notice viewers that never came or fell silent (ICE alone takes half a minute)."""
+        pause_s = min(self._silence_us, self._connect_us) / 10 / 1_000_000
+        while not self._ended:
+            await asyncio.sleep(pause_s)
+            now_us = _now_us()
+            for peer, viewer in list(self._viewers.items()):
+                if not peer.connected and now_us - viewer.answered_us > self._connect_us:
+                    self.peer_lost(peer, "it never connected")
+                elif peer.connected and now_us - peer.heard_us > self._silence_us:
+                    self.peer_lost(peer, f"silent for {self._silence_us // 1_000_000} s")
+
+
+class _Viewer:
+    """What the stream keeps about one peer."""
+
+    def __init__(self, answered_us: int) -> None:
+        self.answered_us = answered_us
+        self.gate = InputGate()
+
+
+def _check_format(picture: PictureFormat, options: StreamOptions) -> None:
+    width, height = picture.width, picture.height
+    if width % 2 or height % 2 or not (16 <= width <= 8192 and 16 <= height <= 8192):
+        raise Misuse(
+            what=f"a {width}x{height} picture cannot be streamed",
+            why="sides must be even, 16 to 8192",
+            fix="Have the workload round or refuse the size that the client asks for.",
+        )
+    if options.barcode and width < barcode.MIN_WIDTH:
+        raise SessionRefused(
+            what="the barcode does not fit",
+            why=f"it needs {barcode.MIN_WIDTH} pixels and the picture is {width} wide",
+            fix="Ask for a wider picture, or leave out barcode=1.",
+        )
+
+
+def _bad_option(name: str, value: object, allowed: str) -> MeshError:
+    return SessionRefused(
+        what=f"option {name}={str(value)[:64]} cannot be followed",
+        why=f"it must be {allowed}",
+        fix="Correct the option in the address.",
+    )
+
+
+def _unanswered(why: str) -> SessionRefused:
+    return SessionRefused(
+        what="the viewer cannot be admitted",
+        why=why,
+        fix="Open a new session with an offer that fits it.",
+    )
+
+
+def _now_us() -> int:
+    return time.monotonic_ns() // 1000

@@ -1,0 +1,170 @@
+"""Helpers for stream tests: synthetic moving pictures and a viewer made of stock aiortc."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+import numpy as np
+import pytest
+import uvloop
+from aiortc import RTCConfiguration, RTCPeerConnection, RTCRtpReceiver, RTCSessionDescription
+
+from mesh.core.workload import PictureFormat
+from mesh.stream import barcode
+from mesh.stream.session import Stream
+
+FORMAT = PictureFormat(640, 360)
+PLAYOUT_DELAY = "http://www.webrtc.org/experiments/rtp-hdrext/playout-delay"
+
+
+@pytest.fixture(scope="session")
+def event_loop_policy():
+    return uvloop.EventLoopPolicy()
+
+
+@pytest.fixture(scope="session")
+def picture():
+    return FORMAT
+
+
+@pytest.fixture(scope="session")
+def draw() -> Callable[[memoryview, int], None]:
+    """Draw frame n of a texture that slides to the left."""
+    rng = np.random.default_rng(1)
+    tiles = rng.integers(60, 180, (FORMAT.height // 8, FORMAT.width // 4), dtype=np.uint8)
+    texture = np.kron(tiles, np.ones((8, 8), np.uint8))
+
+    def draw_frame(view: memoryview, n: int) -> None:
+        pixels = np.frombuffer(view, np.uint8).reshape(FORMAT.height * 3 // 2, FORMAT.width)
+        shift = (n * 4) % FORMAT.width
+        pixels[: FORMAT.height] = texture[:, shift : shift + FORMAT.width]
+        pixels[FORMAT.height :] = 110
+
+    return draw_frame
+
+
+class Viewer:
+    """A stock aiortc peer that asks to receive, as a browser would."""
+
+    def __init__(self, codec: str | None = None, video: bool = True, data: bool = True) -> None:
+        self.connection = RTCPeerConnection(RTCConfiguration(iceServers=[]))
+        self.messages: asyncio.Queue[str | bytes] = asyncio.Queue()
+        if video:
+            transceiver = self.connection.addTransceiver("video", direction="recvonly")
+            if codec is not None:
+                offered = RTCRtpReceiver.getCapabilities("video").codecs
+                wanted = [c for c in offered if c.name.lower() in (codec, "rtx")]
+                transceiver.setCodecPreferences(wanted)
+        if data:
+            options = {"ordered": False, "maxRetransmits": 0, "negotiated": True}
+            create = self.connection.createDataChannel
+            self.frames = create("frames", id=1, **options)
+            self.input = create("input", id=2, **options)
+            self.frames.on("message", self.messages.put_nowait)
+
+    async def offer(self) -> str:
+        await self.connection.setLocalDescription(await self.connection.createOffer())
+        # aiortc offers no playout-delay; a browser does.
+        return self.connection.localDescription.sdp.replace(
+            "a=extmap:3 ", f"a=extmap:6 {PLAYOUT_DELAY}\r\na=extmap:3 "
+        )
+
+    async def accept(self, answer: str) -> None:
+        await self.connection.setRemoteDescription(RTCSessionDescription(answer, "answer"))
+
+    async def next_picture_id(self) -> int | None:
+        """The barcode of the next decoded picture."""
+        [receiver] = self.connection.getReceivers()
+        frame = await receiver.track.recv()
+        return barcode.read(frame.to_ndarray(format="gray"))
+
+    async def input_open(self) -> None:
+        if self.input.readyState != "open":
+            opened = asyncio.Event()
+            self.input.on("open", opened.set)
+            await opened.wait()
+
+    async def close(self) -> None:
+        await self.connection.close()
+
+
+@pytest.fixture
+async def viewers():
+    """Make viewers that are closed at the end of the test."""
+    made: list[Viewer] = []
+
+    def make(**how) -> Viewer:
+        made.append(Viewer(**how))
+        return made[-1]
+
+    yield make
+    await asyncio.gather(*(viewer.close() for viewer in made))
+
+
+class Harness:
+    """A stream, what it reported, and a source that feeds it frames."""
+
+    def __init__(self, draw, format=FORMAT, fps=30.0, **options) -> None:
+        self.inputs: asyncio.Queue = asyncio.Queue()
+        self.closed: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self.reports: list = []
+        self.frame_id = 0
+        self.stream = Stream(
+            format,
+            fps,
+            on_input=self.inputs.put_nowait,
+            on_closed=self.closed.set_result,
+            **options,
+        )
+        self._draw = draw
+
+    async def connect(self, viewer: Viewer, **how) -> Viewer:
+        await viewer.accept(await self.stream.answer(await viewer.offer(), **how))
+        return viewer
+
+    async def send_frame(self):
+        """Draw, send and announce one frame."""
+        canvas = self.stream.lease_canvas()
+        if canvas is None:
+            return None
+        self._draw(canvas.view, self.frame_id)
+        now_us = time.monotonic_ns() // 1000
+        report = await self.stream.send(canvas, self.frame_id, now_us)
+        self.stream.publish(json.dumps({"frame": self.frame_id}))
+        self.frame_id += 1
+        return report
+
+    async def run(self) -> None:
+        """Send frames at 30 Hz until cancelled."""
+        while True:
+            report = await self.send_frame()
+            if report is not None and report.bytes:
+                self.reports.append(report)
+            await asyncio.sleep(1 / 30)
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        task = asyncio.create_task(self.run())
+        try:
+            yield
+        finally:
+            task.cancel()
+            await asyncio.wait([task])
+            assert task.cancelled() or task.exception() is None, task.exception()
+
+
+@pytest.fixture
+async def streams(draw):
+    """Make streams that are closed at the end of the test."""
+    made: list[Harness] = []
+
+    def make(**how) -> Harness:
+        made.append(Harness(draw, **how))
+        return made[-1]
+
+    yield make
+    await asyncio.gather(*(harness.stream.close() for harness in made))
