@@ -1,0 +1,315 @@
+"""One device process as the event loop sees it: ask, get an answer or learn that it is lost.
+
+Requests queue here and go out one at a time, so the socket never fills and the answer at hand is
+always to the request at hand. Each has a time after which the process counts as hung and is
+killed. However the process ends, every request ends too, and the process is reaped.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import socket
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+
+import msgspec
+
+from mesh.core.errors import DeviceLost, MeshError, Misuse, from_problem
+from mesh.device import messages
+from mesh.device.launch import spawn
+from mesh.device.messages import MAX_MESSAGE, Answer, Close, Failed, Request
+
+log = logging.getLogger(__name__)
+
+_EXIT_S = 2.0  # grace for each step of ending: asked, SIGTERM, SIGKILL
+_OBITUARY_S = 0.05  # how long the exit status may take after the socket closed
+_LOG_CHUNK = 8192
+_LOG_TAIL = 40
+
+
+def _nothing(*_: object) -> None:
+    return None
+
+
+class Call:
+    """A request under way. `settled` is called once, when the process is done with it."""
+
+    __slots__ = ("answer", "fds", "kill_after_us", "message", "number", "settled")
+
+    def __init__(
+        self,
+        answer: asyncio.Future[Answer],
+        *,
+        number: int,
+        message: bytes,
+        fds: Sequence[int],
+        kill_after_us: int,
+        settled: Callable[[], None],
+    ) -> None:
+        self.answer = answer
+        self.number, self.message, self.fds = number, message, fds
+        self.kill_after_us, self.settled = kill_after_us, settled
+
+    def end(self, outcome: Answer | MeshError) -> None:
+        """Hand the outcome to whoever still waits."""
+        self.close_fds()
+        if not self.answer.done():
+            if isinstance(outcome, MeshError):
+                self.answer.set_exception(outcome)
+            else:
+                self.answer.set_result(outcome)
+        self.settled()
+
+    def close_fds(self) -> None:
+        """Sent, or never to be sent."""
+        for fd in self.fds:
+            os.close(fd)
+        self.fds = ()
+
+
+class Child:
+    """A spawned device process. Made and used on the event loop; nothing here blocks it.
+
+    `lost` resolves to the reason once the process no longer answers (it may not be reaped yet);
+    `reaped` resolves when the kernel has let go of it.
+    """
+
+    def __init__(
+        self, name: str, environment: Mapping[str, str], on_lost: Callable[[Child], None] = _nothing
+    ) -> None:
+        """Spawn it. `on_lost` is called before anything that waits learns of the loss.
+
+        Raises OSError when it cannot be spawned.
+        """
+        self.name = name
+        self._on_lost = on_lost
+        self._loop = asyncio.get_running_loop()
+        self.lost: asyncio.Future[str] = self._loop.create_future()
+        self.reaped: asyncio.Future[None] = self._loop.create_future()
+        self._waiting: deque[Call] = deque()
+        self._current: Call | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._deadline_us = 0
+        self._numbers = 0
+        self._tail: deque[str] = deque(maxlen=_LOG_TAIL)
+        self._partial = b""
+        self._sock, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._stderr, their_stderr = os.pipe2(os.O_CLOEXEC)
+        try:
+            with theirs:
+                self._process = spawn(environment, theirs, their_stderr)
+            self._pidfd = os.pidfd_open(self._process.pid)
+        except BaseException:
+            self._sock.close()
+            os.close(self._stderr)
+            raise
+        finally:
+            os.close(their_stderr)
+        self._sock.setblocking(False)
+        os.set_blocking(self._stderr, False)
+        self._loop.add_reader(self._sock.fileno(), self._readable)
+        self._loop.add_reader(self._pidfd, self._exited)
+        self._loop.add_reader(self._stderr, self._read_log)
+
+    @property
+    def pid(self) -> int:
+        """The process id; stays when the process ends."""
+        return self._process.pid
+
+    def call(
+        self,
+        make: Callable[[int], Request],
+        fds: Sequence[int] = (),
+        *,
+        kill_after_us: int,
+        settled: Callable[[], None] = _nothing,
+    ) -> asyncio.Future[Answer]:
+        """Queue the request `make(number)`; the future gets its answer.
+
+        It fails with DeviceLost, or with the MeshError that the process answered. Cancelling it
+        withdraws a request not yet sent, and otherwise only discards the answer. `fds` stay the
+        caller's. `kill_after_us` counts from sending.
+        """
+        self._numbers += 1
+        message = messages.encode(make(self._numbers))
+        if len(message) > MAX_MESSAGE:
+            raise Misuse(
+                what="a request to a device process is too long",
+                why=f"{len(message)} bytes, {MAX_MESSAGE} fit",
+                fix="Send large content as an asset or as inputs, not in a spec or in settings.",
+            )
+        answer: asyncio.Future[Answer] = self._loop.create_future()
+        if self.lost.done():
+            answer.set_exception(self.obituary())
+            settled()
+        else:
+            self._waiting.append(
+                Call(
+                    answer,
+                    number=self._numbers,
+                    message=message,
+                    fds=tuple(os.dup(fd) for fd in fds),
+                    kill_after_us=kill_after_us,
+                    settled=settled,
+                )
+            )
+            if self._current is None:
+                self._send_next()
+        return answer
+
+    def kill(self, why: str) -> None:
+        """End the process now; everything waiting fails with DeviceLost."""
+        self._signal(signal.SIGKILL)
+        self._lose(why)
+
+    async def close(self) -> None:
+        """End the process in order: ask, then SIGTERM, then SIGKILL; returns once it is reaped."""
+        if not self.lost.done():
+            self.call(Close, kill_after_us=int(_EXIT_S * 1e6)).add_done_callback(_retrieved)
+        for then in (signal.SIGTERM, signal.SIGKILL):
+            if await self._gone_within(_EXIT_S):
+                return
+            self._signal(then)
+        if not await self._gone_within(_EXIT_S):
+            log.error("%s: process %d survives SIGKILL (a driver holds it)", self.name, self.pid)
+
+    async def _gone_within(self, seconds: float) -> bool:
+        await asyncio.wait([self.reaped], timeout=seconds)
+        return self.reaped.done()
+
+    # --- requests ------------------------------------------------------------------------------
+
+    def _send_next(self) -> None:
+        while self._waiting and not self.lost.done():
+            call = self._waiting.popleft()
+            if call.answer.cancelled():
+                call.close_fds()
+                call.settled()
+                continue
+            try:
+                if call.fds:
+                    socket.send_fds(self._sock, [call.message], call.fds)
+                else:
+                    self._sock.send(call.message)
+            except OSError as problem:
+                self._waiting.appendleft(call)
+                self.kill(f"its socket failed: {problem}")
+                return
+            call.close_fds()
+            self._current = call
+            self._deadline_us = time.monotonic_ns() // 1000 + call.kill_after_us
+            self._timer = self._loop.call_later(call.kill_after_us / 1e6, self._check_hung)
+            return
+
+    def _check_hung(self) -> None:
+        left_us = self._deadline_us - time.monotonic_ns() // 1000
+        if left_us > 0:  # uvloop's timers may fire early
+            self._timer = self._loop.call_later(max(left_us, 1000) / 1e6, self._check_hung)
+        elif self._current is not None:
+            self.kill(f"it did not answer within {self._current.kill_after_us / 1000:.0f} ms")
+
+    def _readable(self) -> None:
+        try:
+            data = self._sock.recv(MAX_MESSAGE)
+        except BlockingIOError:
+            return
+        except OSError as problem:
+            self.kill(f"its socket failed: {problem}")
+            return
+        if not data:
+            # It is ending, or it closed its socket: the exit status says which, if it comes soon.
+            self._loop.remove_reader(self._sock.fileno())
+            self._loop.call_later(_OBITUARY_S, self.kill, "it closed its socket")
+            return
+        try:
+            answer = messages.decode_answer(data)
+        except msgspec.DecodeError as problem:
+            self.kill(f"it sent nonsense: {problem}")
+            return
+        call = self._current
+        if call is None or answer.request != call.number:
+            self.kill("it answered what was not asked")
+            return
+        self._current = None
+        self._stop_timer()
+        call.end(from_problem(answer.problem) if isinstance(answer, Failed) else answer)
+        self._send_next()
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    # --- the end -------------------------------------------------------------------------------
+
+    def _signal(self, number: signal.Signals) -> None:
+        if not self.reaped.done():
+            self._process.send_signal(number)
+
+    def _exited(self) -> None:
+        self._loop.remove_reader(self._pidfd)
+        os.close(self._pidfd)
+        code = self._process.wait()  # returns at once: the process is a zombie
+        self._read_log()
+        self._lose(
+            f"it was ended by {signal.Signals(-code).name}"
+            if code < 0
+            else f"it exited with {code}"
+        )
+        self._loop.remove_reader(self._stderr)
+        os.close(self._stderr)
+        self.reaped.set_result(None)
+
+    def _lose(self, why: str) -> None:
+        if self.lost.done():
+            return
+        self.lost.set_result(why)
+        self._stop_timer()
+        self._loop.remove_reader(self._sock.fileno())
+        self._sock.close()
+        calls = [*([self._current] if self._current else []), *self._waiting]
+        self._current = None
+        self._waiting.clear()
+        self._on_lost(self)
+        for call in calls:
+            call.end(self.obituary())
+
+    def obituary(self) -> DeviceLost:
+        """Why the process is lost, as the error its callers get."""
+        errors = [line for line in self._tail if "error" in line.lower()]
+        words = (errors or list(self._tail))[-1:]
+        last = f" (its last words: {words[0][:300]})" if words else ""
+        return DeviceLost(
+            what=f"device {self.name} lost its process {self.pid}",
+            why=self.lost.result() + last,
+            fix="It is being replaced; run the piece again, here or elsewhere.",
+        )
+
+    # --- its log ---------------------------------------------------------------------------------
+
+    def _read_log(self) -> None:
+        """Pass on at most a chunk: a chatty process waits, it does not hold the loop."""
+        try:
+            data = os.read(self._stderr, _LOG_CHUNK)
+        except BlockingIOError:
+            return
+        if not data:
+            self._loop.remove_reader(self._stderr)
+            return
+        *lines, self._partial = (self._partial + data).split(b"\n")
+        if len(self._partial) > _LOG_CHUNK:
+            lines, self._partial = [*lines, self._partial], b""
+        for line in lines:
+            text = line.decode("utf-8", "replace")
+            self._tail.append(text)
+            log.info("%s: %s", self.name, text)
+
+
+def _retrieved(future: asyncio.Future[Answer]) -> None:
+    """Mark an expected failure as seen."""
+    if not future.cancelled():
+        future.exception()
