@@ -1,1 +1,1 @@
-"""GPU passes: raster, I420 conversion."""
+"""What is done on the device for a tile: draw the scene, convert the picture."""

@@ -1,0 +1,100 @@
+"""Cameras: from an orbit pose to matrices.
+
+Frames of reference: *world* is glTF's (metres, right-handed, +Y up). *view* is glTF's camera
+frame: +X right, +Y up, looking along -Z. *clip* is Vulkan's: x right, y down, 0 <= z <= w, here
+with depth reversed (z = w at the near plane, 0 at infinity). `clip_from_world` maps world to clip;
+all matrices are float64 (4, 4), row-major, and multiply column vectors.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from render.scene import Vec3
+
+Matrix: TypeAlias = NDArray[np.float64]
+
+DEFAULT_FOV = math.radians(40)
+NEAR_FRACTION = 1e-3  # of the distance to the target: reversed float depth has precision to spare
+
+
+@dataclass(frozen=True, slots=True)
+class Orbit:
+    """A camera that looks at a point.
+
+    yaw: radians about +Y; at 0 the camera is on the target's +Z side, growing towards +X.
+    pitch: radians above the horizontal plane. distance: metres, > 0. target: metres, world frame.
+    fov: vertical field of view, radians.
+    """
+
+    yaw: float
+    pitch: float
+    distance: float
+    target: Vec3
+    fov: float = DEFAULT_FOV
+
+    def eye(self) -> Vec3:
+        """Where the camera is, world frame."""
+        level = self.distance * math.cos(self.pitch)
+        return (
+            self.target[0] + level * math.sin(self.yaw),
+            self.target[1] + self.distance * math.sin(self.pitch),
+            self.target[2] + level * math.cos(self.yaw),
+        )
+
+    def view_from_world(self) -> Matrix:
+        """World to view; defined at every pitch, straight up and down included."""
+        cos_yaw, sin_yaw = math.cos(self.yaw), math.sin(self.yaw)
+        cos_pitch, sin_pitch = math.cos(self.pitch), math.sin(self.pitch)
+        axes = np.array(
+            [
+                [cos_yaw, 0.0, -sin_yaw],
+                [-sin_pitch * sin_yaw, cos_pitch, -sin_pitch * cos_yaw],
+                [cos_pitch * sin_yaw, sin_pitch, cos_pitch * cos_yaw],
+            ]
+        )
+        view = np.eye(4)
+        view[:3, :3] = axes
+        view[:3, 3] = -axes @ np.array(self.eye())
+        return view
+
+    def clip_from_world(self, aspect: float) -> Matrix:
+        """World to clip; aspect: width over height."""
+        near = self.distance * NEAR_FRACTION
+        return perspective(self.fov, aspect, near) @ self.view_from_world()
+
+
+def perspective(fov: float, aspect: float, near: float) -> Matrix:
+    """clip_from_view of a perspective camera without a far plane.
+
+    fov: vertical, radians. aspect: width over height. near: metres, > 0.
+    """
+    focal = 1.0 / math.tan(fov / 2)
+    return np.array(
+        [
+            [focal / aspect, 0.0, 0.0, 0.0],
+            [0.0, -focal, 0.0, 0.0],
+            [0.0, 0.0, 0.0, near],
+            [0.0, 0.0, -1.0, 0.0],
+        ]
+    )
+
+
+def frame_bounds(low: Vec3, high: Vec3, aspect: float, fov: float = DEFAULT_FOV) -> Orbit:
+    """A pose from a little above that shows the whole box `low`..`high` (metres, world frame)."""
+    target = tuple((a + b) / 2 for a, b in zip(low, high, strict=True))
+    radius = max(math.dist(low, high) / 2, 1e-3)
+    narrow = min(fov, 2 * math.atan(math.tan(fov / 2) * aspect))
+    distance = radius / math.sin(narrow / 2)
+    return Orbit(
+        yaw=math.radians(25),
+        pitch=math.radians(15),
+        distance=distance,
+        target=(target[0], target[1], target[2]),
+        fov=fov,
+    )

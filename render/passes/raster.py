@@ -1,0 +1,288 @@
+"""Draw one tile of a scene: metallic-roughness shading with depth, culled to the tile.
+
+A tile is a scissor on the whole frame's viewport, never a projection of its own, and the order of
+draws is the scene's whatever the tile: so a pixel's bytes do not depend on the tiling.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+
+import numpy as np
+from numpy.typing import NDArray
+
+from render.clusters import visible
+from render.passes.scene_upload import (
+    MATERIAL_BINDINGS,
+    VERTEX_LAYOUT,
+    DeviceScene,
+    DrawState,
+    Variant,
+)
+from render.passes.targets import COLOR_FORMAT, DEPTH_FORMAT, FrameTargets
+from render.pieces import TileSpec
+from render.scene import AlphaMode
+from render.shaders import spirv
+from render.tiles import Rect
+from render.vulkan.api import NULL, CData, ffi, lib, new, vk
+from render.vulkan.device import Device
+from render.vulkan.memory import create_buffer, dependency, image_barrier
+from render.vulkan.pipeline import (
+    Targets,
+    allocate_sets,
+    create_graphics_pipeline,
+    create_pipeline_layout,
+    create_set_layout,
+    create_shader,
+    write_buffer,
+)
+
+VIEW = np.dtype(
+    [
+        ("clip_from_world", "<f4", (4, 4)),  # column-major: transposed
+        ("eye", "<f4", 4),
+        ("towards_light", "<f4", 4),
+        ("illuminance", "<f4", 4),
+        ("ambient", "<f4", 4),  # w: exposure
+    ]
+)
+_UNIFORM = vk.VK_DESCRIPTOR_TYPE_UNIFORM_BUFFER
+_PLACEMENT_BYTES = 96
+
+
+def drawn_rect(rect: Rect) -> Rect:
+    """The tile and, unless it starts at the frame's edge, two columns to its left.
+
+    Left-sited chroma reads one column to the left; two keep 2x2 quads whole.
+    """
+    grow = 2 if rect.x else 0
+    return Rect(rect.x - grow, rect.y, rect.width + grow, rect.height)
+
+
+class RasterPass:
+    """Pipelines and the per-tile uniforms; one per device."""
+
+    def __init__(self, device: Device, scope: ExitStack) -> None:
+        self._device, self._scope = device, scope
+        both = vk.VK_SHADER_STAGE_VERTEX_BIT | vk.VK_SHADER_STAGE_FRAGMENT_BIT
+        view_layout = create_set_layout(device, scope, [(_UNIFORM, both)])
+        self.material_layout = create_set_layout(device, scope, MATERIAL_BINDINGS)
+        self._layout = create_pipeline_layout(
+            device,
+            scope,
+            [view_layout, self.material_layout],
+            vk.VK_SHADER_STAGE_VERTEX_BIT,
+            _PLACEMENT_BYTES,
+        )
+        self._vertex = create_shader(device, scope, spirv("raster.vert"))
+        self._fragment = create_shader(device, scope, spirv("raster.frag"))
+        self._pipelines: dict[Variant, CData] = {}
+
+        usage = vk.VK_BUFFER_USAGE_UNIFORM_BUFFER_BIT
+        uniforms = create_buffer(device, scope, VIEW.itemsize, usage, host=True)
+        assert uniforms.mapped is not None
+        self._view: NDArray[np.void] = uniforms.mapped.view(VIEW)
+        view_sets = allocate_sets(device, scope, view_layout, 1, [_UNIFORM])
+        write_buffer(device, view_sets[0], (0, _UNIFORM), uniforms)
+        self._view_set = ffi.new("VkDescriptorSet[1]", view_sets)
+
+        self._viewport = new("VkViewport", minDepth=0.0, maxDepth=1.0)
+        self._scissor = new("VkRect2D")
+        self._zero_offset = ffi.new("uint64_t[1]", [0])
+
+    def prepare(self, scene: DeviceScene) -> None:
+        """Make the pipelines that a scene's draws need, so that none is made during a frame."""
+        for draw in scene.draws:
+            if draw.variant not in self._pipelines:
+                self._pipelines[draw.variant] = self._create_pipeline(draw.variant)
+
+    def record(
+        self, commands: CData, targets: FrameTargets, scene: DeviceScene, tile: TileSpec
+    ) -> int:
+        """Record the drawing of a tile into `targets.color`; returns the clusters drawn.
+
+        Afterwards `targets.color` may be sampled in compute shaders.
+        """
+        self._set_view(tile)
+        self._begin(commands, targets, tile)
+        clip_from_world, rect = tile.matrix(), tile.region()
+        seen = visible(scene.clusters.boxes, clip_from_world, targets.width, targets.height, rect)
+        drawn = 0
+        bound: DrawState | None = None
+        for draw, first, last in _runs(scene, seen, clip_from_world):
+            state = scene.draws[draw]
+            if state is not bound:
+                self._bind(commands, scene, state, bound)
+                bound = state
+            start, end = state.starts[first], state.starts[last + 1]
+            lib.vkCmdDrawIndexed(
+                commands, end - start, 1, state.first_index + start, state.first_vertex, 0
+            )
+            drawn += last + 1 - first
+        lib.vkCmdEndRendering(commands)
+        self._finish(commands, targets)
+        return drawn
+
+    def _create_pipeline(self, variant: Variant) -> CData:
+        return create_graphics_pipeline(
+            self._device,
+            self._scope,
+            layout=self._layout,
+            vertex=self._vertex,
+            fragment=self._fragment,
+            constants=variant.constants(),
+            vertices=VERTEX_LAYOUT,
+            targets=Targets(COLOR_FORMAT, DEPTH_FORMAT),
+            blend=variant.alpha_mode is AlphaMode.BLEND,
+        )
+
+    def _set_view(self, tile: TileSpec) -> None:
+        view = self._view[0]
+        view["clip_from_world"] = tile.matrix().T
+        view["eye"][:3] = tile.eye
+        view["towards_light"][:3] = tile.towards_light
+        view["illuminance"][:3] = tile.illuminance
+        view["ambient"] = (*tile.ambient, tile.exposure)
+
+    def _begin(self, commands: CData, targets: FrameTargets, tile: TileSpec) -> None:
+        attachment = vk.VK_IMAGE_LAYOUT_COLOR_ATTACHMENT_OPTIMAL
+        depth_attachment = vk.VK_IMAGE_LAYOUT_DEPTH_ATTACHMENT_OPTIMAL
+        undefined = vk.VK_IMAGE_LAYOUT_UNDEFINED
+        depth_stages = (
+            vk.VK_PIPELINE_STAGE_2_EARLY_FRAGMENT_TESTS_BIT
+            | vk.VK_PIPELINE_STAGE_2_LATE_FRAGMENT_TESTS_BIT
+        )
+        depth_write = (depth_stages, vk.VK_ACCESS_2_DEPTH_STENCIL_ATTACHMENT_WRITE_BIT)
+        lib.vkCmdPipelineBarrier2(
+            commands,
+            dependency(
+                images=[
+                    image_barrier(
+                        targets.color,
+                        (undefined, attachment),
+                        (vk.VK_PIPELINE_STAGE_2_COMPUTE_SHADER_BIT, 0),
+                        _COLOR_WRITE,
+                    ),
+                    image_barrier(
+                        targets.depth,
+                        (undefined, depth_attachment),
+                        depth_write,
+                        depth_write,
+                        aspect=vk.VK_IMAGE_ASPECT_DEPTH_BIT,
+                    ),
+                ]
+            ),
+        )
+        color = new(
+            "VkRenderingAttachmentInfo",
+            imageView=targets.color_view,
+            imageLayout=attachment,
+            loadOp=vk.VK_ATTACHMENT_LOAD_OP_CLEAR,
+            storeOp=vk.VK_ATTACHMENT_STORE_OP_STORE,
+        )
+        color.clearValue.color.float32 = (*tile.background, 1.0)
+        depth = new(
+            "VkRenderingAttachmentInfo",
+            imageView=targets.depth_view,
+            imageLayout=depth_attachment,
+            loadOp=vk.VK_ATTACHMENT_LOAD_OP_CLEAR,
+            storeOp=vk.VK_ATTACHMENT_STORE_OP_DONT_CARE,
+        )
+        depth.clearValue.depthStencil.depth = 0.0  # infinitely far
+        drawn = drawn_rect(tile.region())
+        area = ((drawn.x, drawn.y), (drawn.width, drawn.height))
+        rendering = new(
+            "VkRenderingInfo",
+            renderArea=area,
+            layerCount=1,
+            colorAttachmentCount=1,
+            pColorAttachments=color,
+            pDepthAttachment=depth,
+        )
+        lib.vkCmdBeginRendering(commands, rendering)
+        self._viewport.width, self._viewport.height = targets.width, targets.height
+        self._scissor.offset, self._scissor.extent = area
+        lib.vkCmdSetViewport(commands, 0, 1, self._viewport)
+        lib.vkCmdSetScissor(commands, 0, 1, self._scissor)
+
+    def _bind(
+        self, commands: CData, scene: DeviceScene, state: DrawState, before: DrawState | None
+    ) -> None:
+        point = vk.VK_PIPELINE_BIND_POINT_GRAPHICS
+        if before is None:
+            vertices = ffi.new("VkBuffer[1]", [scene.vertices.handle])
+            lib.vkCmdBindVertexBuffers(commands, 0, 1, vertices, self._zero_offset)
+            lib.vkCmdBindIndexBuffer(commands, scene.indices.handle, 0, vk.VK_INDEX_TYPE_UINT32)
+            lib.vkCmdBindDescriptorSets(
+                commands, point, self._layout, 0, 1, self._view_set, 0, NULL
+            )
+        if before is None or before.variant != state.variant:
+            lib.vkCmdBindPipeline(commands, point, self._pipelines[state.variant])
+        if before is None or before.material != state.material:
+            material = ffi.new("VkDescriptorSet[1]", [scene.material_sets[state.material]])
+            lib.vkCmdBindDescriptorSets(commands, point, self._layout, 1, 1, material, 0, NULL)
+        lib.vkCmdSetCullMode(commands, state.cull_mode)
+        lib.vkCmdSetFrontFace(commands, state.front_face)
+        lib.vkCmdPushConstants(
+            commands,
+            self._layout,
+            vk.VK_SHADER_STAGE_VERTEX_BIT,
+            0,
+            _PLACEMENT_BYTES,
+            state.placement,
+        )
+
+    def _finish(self, commands: CData, targets: FrameTargets) -> None:
+        lib.vkCmdPipelineBarrier2(
+            commands,
+            dependency(
+                images=[
+                    image_barrier(
+                        targets.color,
+                        (
+                            vk.VK_IMAGE_LAYOUT_COLOR_ATTACHMENT_OPTIMAL,
+                            vk.VK_IMAGE_LAYOUT_SHADER_READ_ONLY_OPTIMAL,
+                        ),
+                        _COLOR_WRITE,
+                        (
+                            vk.VK_PIPELINE_STAGE_2_COMPUTE_SHADER_BIT,
+                            vk.VK_ACCESS_2_SHADER_SAMPLED_READ_BIT,
+                        ),
+                    )
+                ]
+            ),
+        )
+
+
+_COLOR_WRITE = (
+    vk.VK_PIPELINE_STAGE_2_COLOR_ATTACHMENT_OUTPUT_BIT,
+    vk.VK_ACCESS_2_COLOR_ATTACHMENT_WRITE_BIT | vk.VK_ACCESS_2_COLOR_ATTACHMENT_READ_BIT,
+)
+
+
+def _runs(
+    scene: DeviceScene, seen: NDArray[np.bool_], clip_from_world: NDArray[np.float64]
+) -> Iterator[tuple[int, int, int]]:
+    """(draw, first cluster, last cluster) in drawing order, neighbours joined.
+
+    What replaces comes first, in the scene's order; what blends follows, farthest box first. The
+    order depends on the view, never on the tile.
+    """
+    clusters = scene.clusters
+    opaque = np.flatnonzero(seen & ~scene.blended)
+    # Clusters of one draw are numbered in a row, so consecutive numbers of one draw are one run.
+    breaks = np.diff(opaque) != 1
+    breaks |= np.diff(clusters.draw[opaque]) != 0
+    for run in np.split(opaque, np.flatnonzero(breaks) + 1):
+        if len(run):
+            yield (
+                int(clusters.draw[run[0]]),
+                int(clusters.cluster[run[0]]),
+                int(clusters.cluster[run[-1]]),
+            )
+    blended = np.flatnonzero(seen & scene.blended)
+    depth = clusters.boxes.centre[blended] @ clip_from_world[3, :3]  # w grows with distance
+    for index in blended[np.argsort(-depth, kind="stable")]:
+        cluster = int(clusters.cluster[index])
+        yield int(clusters.draw[index]), cluster, cluster

@@ -1,0 +1,349 @@
+"""A scene in device memory: one vertex and one index buffer, textures, one set per material."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mesh.core.errors import ContentRefused
+from render.clusters import DrawnClusters, cluster_scene
+from render.scene import (
+    AlphaMode,
+    MagFilter,
+    Material,
+    MinFilter,
+    Primitive,
+    Scene,
+    Texture,
+    TextureSlot,
+    Wrap,
+)
+from render.vulkan.api import CData, ffi, new, vk
+from render.vulkan.device import Device
+from render.vulkan.memory import (
+    Image,
+    Uploader,
+    bind_images,
+    create_buffer,
+    create_image,
+    create_view,
+)
+from render.vulkan.pipeline import VertexLayout, allocate_sets, write_buffer, write_texture
+
+VERTEX = np.dtype(
+    [
+        ("position", "<f4", 3),
+        ("normal", "<f4", 3),
+        ("tangent", "<f4", 4),
+        ("uv", "<f4", 4),
+        ("color", "<u2", 4),
+    ]
+)
+VERTEX_LAYOUT = VertexLayout(
+    VERTEX.itemsize,
+    (
+        (vk.VK_FORMAT_R32G32B32_SFLOAT, 0),
+        (vk.VK_FORMAT_R32G32B32_SFLOAT, 12),
+        (vk.VK_FORMAT_R32G32B32A32_SFLOAT, 24),
+        (vk.VK_FORMAT_R32G32B32A32_SFLOAT, 40),
+        (vk.VK_FORMAT_R16G16B16A16_UNORM, 56),
+    ),
+)
+MATERIAL = np.dtype(
+    [
+        ("base_color", "<f4", 4),
+        ("emissive", "<f4", 4),
+        ("factors", "<f4", 4),
+        ("second_uv", "<f4", 4),
+        ("second_uv_too", "<f4", 4),
+    ]
+)
+MATERIAL_BINDINGS = (
+    (vk.VK_DESCRIPTOR_TYPE_UNIFORM_BUFFER, vk.VK_SHADER_STAGE_FRAGMENT_BIT),
+    *((vk.VK_DESCRIPTOR_TYPE_COMBINED_IMAGE_SAMPLER, vk.VK_SHADER_STAGE_FRAGMENT_BIT),) * 5,
+)
+_SRGB, _LINEAR = vk.VK_FORMAT_R8G8B8A8_SRGB, vk.VK_FORMAT_R8G8B8A8_UNORM
+_SLOT_FORMATS = (_SRGB, _LINEAR, _LINEAR, _LINEAR, _SRGB)  # in the order of `_slots`
+
+_MIP_NEAREST = (MinFilter.NEAREST_MIPMAP_NEAREST, MinFilter.LINEAR_MIPMAP_NEAREST)
+_MIP_LINEAR = (MinFilter.NEAREST_MIPMAP_LINEAR, MinFilter.LINEAR_MIPMAP_LINEAR)
+_TEXEL_NEAREST = (
+    MinFilter.NEAREST,
+    MinFilter.NEAREST_MIPMAP_NEAREST,
+    MinFilter.NEAREST_MIPMAP_LINEAR,
+)
+_ADDRESS = {
+    Wrap.REPEAT: vk.VK_SAMPLER_ADDRESS_MODE_REPEAT,
+    Wrap.CLAMP_TO_EDGE: vk.VK_SAMPLER_ADDRESS_MODE_CLAMP_TO_EDGE,
+    Wrap.MIRRORED_REPEAT: vk.VK_SAMPLER_ADDRESS_MODE_MIRRORED_REPEAT,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """What a pipeline is specialised for: which maps a material has, and how its alpha counts."""
+
+    maps: tuple[bool, ...]  # base colour, metallic-roughness, normal, occlusion, emissive
+    tangents: bool
+    alpha_mode: AlphaMode
+
+    def constants(self) -> dict[int, int]:
+        """The fragment shader's specialisation constants by id."""
+        values = (*self.maps, self.tangents, self.alpha_mode)
+        return {index: int(value) for index, value in enumerate(values)}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class DrawState:
+    """What is bound for one draw of the scene.
+
+    placement: float[24] push constants. first_vertex, first_index: into the scene's buffers;
+    clusters start at `first_index + starts[cluster]`.
+    """
+
+    variant: Variant
+    material: int
+    cull_mode: int
+    front_face: int
+    placement: CData
+    first_vertex: int
+    first_index: int
+    starts: tuple[int, ...]
+
+
+class DeviceScene:
+    """A scene on a device. Holds no reference to the arrays it was made from.
+
+    blended: bool (n,), per entry of `clusters`: whether its material blends.
+    Raises ContentRefused if a texture is larger than the device can hold.
+    """
+
+    def __init__(self, device: Device, material_layout: CData, scene: Scene) -> None:
+        self.clusters: DrawnClusters = cluster_scene(scene)
+        blends = [
+            scene.materials[scene.primitives[draw.primitive].material].alpha_mode is AlphaMode.BLEND
+            for draw in scene.draws
+        ]
+        self.blended: NDArray[np.bool_] = np.array(blends)[self.clusters.draw]
+        with ExitStack() as scope, ExitStack() as until_loaded:
+            uploader = Uploader(device, until_loaded)
+            self._upload_meshes(device, scope, uploader, scene)
+            textures = _Textures(device, scope, uploader, scene)
+            kinds = [kind for kind, _ in MATERIAL_BINDINGS]
+            self.material_sets = allocate_sets(
+                device, scope, material_layout, len(scene.materials), kinds
+            )
+            self._upload_materials(device, scope, uploader, scene)
+            for target, material in zip(self.material_sets, scene.materials, strict=True):
+                textures.bind(target, material)
+            self._scope = scope.pop_all()
+
+    def _upload_meshes(
+        self, device: Device, scope: ExitStack, uploader: Uploader, scene: Scene
+    ) -> None:
+        first_vertex = np.cumsum([0, *(len(mesh.positions) for mesh in scene.primitives)])
+        first_index = np.cumsum([0, *(len(mesh.indices) for mesh in scene.primitives)])
+        transfer = vk.VK_BUFFER_USAGE_TRANSFER_DST_BIT
+        self.vertices = create_buffer(
+            device,
+            scope,
+            VERTEX.itemsize * int(first_vertex[-1]),
+            vk.VK_BUFFER_USAGE_VERTEX_BUFFER_BIT | transfer,
+        )
+        self.indices = create_buffer(
+            device, scope, 4 * int(first_index[-1]), vk.VK_BUFFER_USAGE_INDEX_BUFFER_BIT | transfer
+        )
+        for at, mesh in enumerate(scene.primitives):
+            vertices = pack_vertices(mesh).view(np.uint8).reshape(-1)
+            uploader.fill_buffer(self.vertices, vertices, VERTEX.itemsize * int(first_vertex[at]))
+            indices = self.clusters.meshes[at].indices.view(np.uint8)
+            uploader.fill_buffer(self.indices, indices, 4 * int(first_index[at]))
+        self.draws = tuple(
+            _draw_state(
+                scene,
+                draw,
+                int(first_vertex[scene.draws[draw].primitive]),
+                int(first_index[scene.draws[draw].primitive]),
+                self.clusters,
+            )
+            for draw in range(len(scene.draws))
+        )
+
+    def _upload_materials(
+        self, device: Device, scope: ExitStack, uploader: Uploader, scene: Scene
+    ) -> None:
+        stride = -(-MATERIAL.itemsize // device.uniform_alignment) * device.uniform_alignment
+        usage = vk.VK_BUFFER_USAGE_UNIFORM_BUFFER_BIT | vk.VK_BUFFER_USAGE_TRANSFER_DST_BIT
+        buffer = create_buffer(device, scope, stride * len(scene.materials), usage)
+        data = np.zeros((len(scene.materials), stride), np.uint8)
+        kind = vk.VK_DESCRIPTOR_TYPE_UNIFORM_BUFFER
+        for index, material in enumerate(scene.materials):
+            data[index, : MATERIAL.itemsize] = np.frombuffer(pack_material(material), np.uint8)
+            extent = (stride * index, MATERIAL.itemsize)
+            write_buffer(device, self.material_sets[index], (0, kind), buffer, extent)
+        uploader.fill_buffer(buffer, data.reshape(-1))
+
+    def close(self) -> None:
+        """Free everything."""
+        self._scope.close()
+
+
+def pack_vertices(mesh: Primitive) -> NDArray[np.void]:
+    """The primitive's vertices as VERTEX (n,); what it lacks is zero, its colour white."""
+    packed = np.zeros(len(mesh.positions), VERTEX)
+    packed["position"] = mesh.positions
+    packed["normal"] = mesh.normals
+    if mesh.tangents is not None:
+        packed["tangent"] = mesh.tangents
+    if mesh.uv0 is not None:
+        packed["uv"][:, :2] = mesh.uv0
+    if mesh.uv1 is not None:
+        packed["uv"][:, 2:] = mesh.uv1
+    if mesh.colors is None:
+        packed["color"] = 65535
+    else:
+        packed["color"] = np.rint(np.clip(mesh.colors, 0, 1) * 65535)
+    return packed
+
+
+def pack_material(material: Material) -> NDArray[np.void]:
+    """The material's factors as MATERIAL ()."""
+    packed = np.zeros((), MATERIAL)
+    packed["base_color"] = material.base_color_factor
+    packed["emissive"] = (*material.emissive_factor, material.alpha_cutoff)
+    packed["factors"] = (
+        material.metallic_factor,
+        material.roughness_factor,
+        material.normal_scale,
+        material.occlusion_strength,
+    )
+    second = [float(slot is not None and slot.uv_set == 1) for slot in _slots(material)]
+    packed["second_uv"] = second[:4]
+    packed["second_uv_too"] = (second[4], 0, 0, 0)
+    return packed
+
+
+def _slots(material: Material) -> tuple[TextureSlot | None, ...]:
+    return (
+        material.base_color,
+        material.metallic_roughness,
+        material.normal,
+        material.occlusion,
+        material.emissive,
+    )
+
+
+def _draw_state(
+    scene: Scene, index: int, first_vertex: int, first_index: int, clusters: DrawnClusters
+) -> DrawState:
+    draw = scene.draws[index]
+    mesh = scene.primitives[draw.primitive]
+    material = scene.materials[mesh.material]
+    world_from_mesh = draw.world_from_mesh.astype(np.float64)
+    linear = world_from_mesh[:3, :3]
+    # The cofactor matrix is the inverse transpose times the determinant: defined for flattening
+    # placements too; its sign is undone so that mirrored normals keep their side.
+    cofactor = np.stack([np.cross(linear[i - 2], linear[i - 1]) for i in range(3)])
+    mirrored = bool(np.linalg.det(linear) < 0)
+    rows = np.zeros((6, 4), np.float32)
+    rows[:3] = world_from_mesh[:3]
+    rows[3:, :3] = -cofactor if mirrored else cofactor
+    return DrawState(
+        variant=Variant(
+            tuple(slot is not None for slot in _slots(material)),
+            mesh.tangents is not None,
+            material.alpha_mode,
+        ),
+        material=mesh.material,
+        cull_mode=vk.VK_CULL_MODE_NONE if material.double_sided else vk.VK_CULL_MODE_BACK_BIT,
+        front_face=vk.VK_FRONT_FACE_CLOCKWISE if mirrored else vk.VK_FRONT_FACE_COUNTER_CLOCKWISE,
+        placement=ffi.new("float[24]", rows.ravel().tolist()),
+        first_vertex=first_vertex,
+        first_index=first_index,
+        starts=tuple(clusters.meshes[draw.primitive].starts.tolist()),
+    )
+
+
+class _Textures:
+    """Image views by (image, format), samplers by their settings; a white texel for no map."""
+
+    def __init__(self, device: Device, scope: ExitStack, uploader: Uploader, scene: Scene) -> None:
+        self._device, self._scope, self._scene = device, scope, scene
+        self._samplers: dict[Texture | None, CData] = {}
+        white = np.full((1, 1, 4), 255, np.uint8)
+        pixels: dict[int | None, NDArray[np.uint8]] = {None: white}
+        wanted: dict[tuple[int | None, int], Image] = {
+            (None, _LINEAR): self._create(white, _LINEAR)
+        }
+        for material in scene.materials:
+            for slot, image_format in zip(_slots(material), _SLOT_FORMATS, strict=True):
+                if slot is None:
+                    continue
+                source = scene.textures[slot.texture].image
+                if (source, image_format) not in wanted:
+                    rgba8 = scene.images[source].rgba8
+                    pixels[source] = rgba8
+                    wanted[source, image_format] = self._create(rgba8, image_format)
+        bind_images(device, scope, list(wanted.values()))
+        for (origin, _), image in wanted.items():
+            uploader.fill_image(image, pixels[origin])
+        self._views = {key: create_view(device, scope, image) for key, image in wanted.items()}
+
+    def bind(self, target: CData, material: Material) -> None:
+        """Point a material set's samplers, bindings 1 to 5, at the material's textures."""
+        slots = zip(_slots(material), _SLOT_FORMATS, strict=True)
+        for binding, (slot, image_format) in enumerate(slots, start=1):
+            write_texture(self._device, target, binding, *self._find(slot, image_format))
+
+    def _find(self, slot: TextureSlot | None, image_format: int) -> tuple[CData, CData]:
+        if slot is None:
+            return self._views[None, _LINEAR], self._sampler(None)
+        texture = self._scene.textures[slot.texture]
+        return self._views[texture.image, image_format], self._sampler(texture)
+
+    def _create(self, rgba8: NDArray[np.uint8], image_format: int) -> Image:
+        height, width = rgba8.shape[:2]
+        if max(width, height) > self._device.max_image_side:
+            raise ContentRefused(
+                f"a texture of {width}x{height} pixels cannot be used",
+                f"the device takes at most {self._device.max_image_side} a side",
+                "Scale the texture down.",
+            )
+        return create_image(
+            self._device,
+            self._scope,
+            (width, height),
+            image_format,
+            vk.VK_IMAGE_USAGE_SAMPLED_BIT
+            | vk.VK_IMAGE_USAGE_TRANSFER_DST_BIT
+            | vk.VK_IMAGE_USAGE_TRANSFER_SRC_BIT,
+            levels=max(width, height).bit_length(),
+        )
+
+    def _sampler(self, texture: Texture | None) -> CData:
+        settings = Texture(0) if texture is None else texture
+        key = Texture(0, settings.wrap_s, settings.wrap_t, settings.mag_filter, settings.min_filter)
+        if key not in self._samplers:
+            self._samplers[key] = self._device.create(self._scope, "Sampler", _sampler_info(key))
+        return self._samplers[key]
+
+
+def _sampler_info(texture: Texture) -> CData:
+    nearest, linear = vk.VK_FILTER_NEAREST, vk.VK_FILTER_LINEAR
+    mipmapped = texture.min_filter in (*_MIP_NEAREST, *_MIP_LINEAR)
+    return new(
+        "VkSamplerCreateInfo",
+        magFilter=nearest if texture.mag_filter is MagFilter.NEAREST else linear,
+        minFilter=nearest if texture.min_filter in _TEXEL_NEAREST else linear,
+        mipmapMode=vk.VK_SAMPLER_MIPMAP_MODE_LINEAR
+        if texture.min_filter in _MIP_LINEAR
+        else vk.VK_SAMPLER_MIPMAP_MODE_NEAREST,
+        addressModeU=_ADDRESS[texture.wrap_s],
+        addressModeV=_ADDRESS[texture.wrap_t],
+        addressModeW=vk.VK_SAMPLER_ADDRESS_MODE_REPEAT,
+        # 0.25 instead of 0 keeps the choice of magFilter or minFilter (Vulkan 1.3, 16.6).
+        maxLod=vk.VK_LOD_CLAMP_NONE if mipmapped else 0.25,
+    )

@@ -1,0 +1,108 @@
+"""What travels from the session half to a device: the session's spec and one spec per tile."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, TypeAlias
+
+import msgspec
+import numpy as np
+from msgspec import Meta
+
+from mesh.core.errors import ContentRefused
+from render.camera import Matrix
+from render.scene import Vec3
+from render.tiles import Rect
+
+MIN_SIDE, MAX_SIDE = 64, 4096
+
+Side: TypeAlias = Annotated[int, Meta(ge=MIN_SIDE, le=MAX_SIDE, multiple_of=2)]
+Pixel: TypeAlias = Annotated[int, Meta(ge=0, le=MAX_SIDE)]
+Matrix16: TypeAlias = Annotated[tuple[float, ...], Meta(min_length=16, max_length=16)]
+
+
+class SessionSpec(msgspec.Struct, frozen=True):
+    """What a device needs to know of a session before its first tile; pixels."""
+
+    width: Side
+    height: Side
+
+
+class TileSpec(msgspec.Struct, frozen=True):
+    """One tile of one frame.
+
+    rect: x, y, width, height, pixels of the whole frame, edges on the 16-pixel grid or the
+    frame's. clip_from_world: see `render.camera`, row by row. eye, towards_light: world frame;
+    metres, unit length. illuminance: linear RGB, lux on a surface that faces the light. ambient:
+    linear RGB irradiance of a uniform environment, lux. exposure: factor on all light before
+    sRGB encoding. background: linear RGB, as encoded (exposure does not touch it).
+    """
+
+    rect: tuple[Pixel, Pixel, Pixel, Pixel]
+    clip_from_world: Matrix16
+    eye: Vec3
+    towards_light: Vec3
+    illuminance: Vec3
+    ambient: Vec3
+    exposure: float
+    background: Vec3
+
+    def region(self) -> Rect:
+        """`rect`, named."""
+        return Rect(*self.rect)
+
+    def matrix(self) -> Matrix:
+        """`clip_from_world` as float64 (4, 4)."""
+        return np.array(self.clip_from_world, np.float64).reshape(4, 4)
+
+
+encode = msgspec.msgpack.Encoder().encode
+_decode_session = msgspec.msgpack.Decoder(SessionSpec).decode
+_decode_tile = msgspec.msgpack.Decoder(TileSpec).decode
+
+
+def decode_session(spec: bytes) -> SessionSpec:
+    """Raises ContentRefused."""
+    try:
+        return _decode_session(spec)
+    except msgspec.DecodeError as problem:
+        raise _refused("session", str(problem)) from problem
+
+
+def decode_tile(spec: bytes, session: SessionSpec) -> TileSpec:
+    """A tile that lies on the grid of the session's frame, all numbers finite.
+
+    Raises ContentRefused.
+    """
+    try:
+        tile = _decode_tile(spec)
+    except msgspec.DecodeError as problem:
+        raise _refused("tile", str(problem)) from problem
+    rect = tile.region()
+    for start, length, side in (
+        (rect.x, rect.width, session.width),
+        (rect.y, rect.height, session.height),
+    ):
+        end = start + length
+        if length < 1 or end > side or start % 16 or (end % 16 and end != side):
+            raise _refused("tile", f"{rect} is not on the grid of a frame of {side} pixels")
+    numbers = (
+        *tile.clip_from_world,
+        *tile.eye,
+        *tile.towards_light,
+        *tile.illuminance,
+        *tile.ambient,
+        tile.exposure,
+        *tile.background,
+    )
+    if not all(math.isfinite(number) and abs(number) < 1e30 for number in numbers):
+        raise _refused("tile", "a number is not finite, or too large for the device's floats")
+    return tile
+
+
+def _refused(what: str, why: str) -> ContentRefused:
+    return ContentRefused(
+        f"a {what}'s description cannot be used",
+        why,
+        "Both nodes must run compatible versions of framemesh.",
+    )

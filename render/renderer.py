@@ -1,0 +1,124 @@
+"""A Vulkan device that renders tiles: the passes put together, without sessions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from render.passes.i420 import I420Pass, read_planes
+from render.passes.raster import RasterPass
+from render.passes.scene_upload import DeviceScene
+from render.passes.targets import FrameTargets
+from render.pieces import TileSpec
+from render.scene import Scene
+from render.vulkan.api import CData, lib, new, vk
+from render.vulkan.device import Device, open_device
+from render.vulkan.instance import Instance, PhysicalDevice
+from render.vulkan.memory import create_buffer, dependency, image_barrier
+
+
+@dataclass(frozen=True, slots=True)
+class TileTimes:
+    """How a tile was made: microseconds on the device per pass, and what was left after culling."""
+
+    raster_us: int
+    convert_us: int
+    clusters: int
+
+
+class Canvas:
+    """Frame targets with what the passes need bound to them; see `Renderer.create_canvas`."""
+
+    def __init__(self, device: Device, convert: I420Pass, width: int, height: int) -> None:
+        with ExitStack() as scope:
+            self.targets = FrameTargets(device, width, height)
+            scope.callback(self.targets.close)
+            self.convert_set: CData = convert.bind(scope, self.targets)
+            self._scope = scope.pop_all()
+
+    def close(self) -> None:
+        """Free everything."""
+        self._scope.close()
+
+
+class Renderer:
+    """Renders tiles of uploaded scenes on one device; for one thread.
+
+    Scenes and canvases must be closed before the renderer is.
+    """
+
+    def __init__(self, device: Device, scope: ExitStack) -> None:
+        self._device = device
+        self._raster = RasterPass(device, scope)
+        self._convert = I420Pass(device, scope)
+
+    def upload(self, scene: Scene) -> DeviceScene:
+        """Bring a scene to the device, with the pipelines it needs. Raises ContentRefused."""
+        uploaded = DeviceScene(self._device, self._raster.material_layout, scene)
+        self._raster.prepare(uploaded)
+        return uploaded
+
+    def create_canvas(self, width: int, height: int) -> Canvas:
+        """Targets for frames of width x height pixels, both even."""
+        return Canvas(self._device, self._convert, width, height)
+
+    def render(
+        self, canvas: Canvas, scene: DeviceScene, tile: TileSpec, output: memoryview
+    ) -> TileTimes:
+        """Draw a tile and write its packed I420 planes to `output` (rect.i420_bytes long)."""
+        targets, rect = canvas.targets, tile.region()
+        with self._device.recording() as commands:
+            self._device.reset_timestamps(commands)
+            self._device.timestamp(commands, 0)
+            clusters = self._raster.record(commands, targets, scene, tile)
+            self._device.timestamp(commands, 1)
+            self._convert.record(commands, targets, canvas.convert_set, rect)
+            self._device.timestamp(commands, 2)
+        read_planes(targets, rect, output)
+        raster_us, convert_us = self._device.elapsed_us(3)
+        return TileTimes(raster_us, convert_us, clusters)
+
+    def read_rgba(self, canvas: Canvas) -> NDArray[np.uint8]:
+        """The last drawn tile in the whole picture, sRGB-encoded: uint8 (height, width, 4).
+
+        Call it once, directly after `render`; outside the tile the pixels are undefined. For
+        tests and stills.
+        """
+        targets = canvas.targets
+        size = targets.width * targets.height * 4
+        region = new(
+            "VkBufferImageCopy",
+            imageSubresource=(vk.VK_IMAGE_ASPECT_COLOR_BIT, 0, 0, 1),
+            imageExtent=(targets.width, targets.height, 1),
+        )
+        layouts = (
+            vk.VK_IMAGE_LAYOUT_SHADER_READ_ONLY_OPTIMAL,
+            vk.VK_IMAGE_LAYOUT_TRANSFER_SRC_OPTIMAL,
+        )
+        barrier = image_barrier(
+            targets.color,
+            layouts,
+            (vk.VK_PIPELINE_STAGE_2_COMPUTE_SHADER_BIT, 0),
+            (vk.VK_PIPELINE_STAGE_2_COPY_BIT, vk.VK_ACCESS_2_TRANSFER_READ_BIT),
+        )
+        with ExitStack() as scope:
+            usage = vk.VK_BUFFER_USAGE_TRANSFER_DST_BIT
+            buffer = create_buffer(self._device, scope, size, usage, host=True)
+            with self._device.recording() as commands:
+                lib.vkCmdPipelineBarrier2(commands, dependency(images=[barrier]))
+                lib.vkCmdCopyImageToBuffer(
+                    commands, targets.color.handle, layouts[1], buffer.handle, 1, region
+                )
+            assert buffer.mapped is not None
+            return buffer.mapped.reshape(targets.height, targets.width, 4).copy()
+
+
+@contextmanager
+def open_renderer(instance: Instance, physical: PhysicalDevice) -> Iterator[Renderer]:
+    """A renderer on exactly that device. Raises DeviceUnavailable."""
+    with open_device(instance, physical) as device, ExitStack() as scope:
+        yield Renderer(device, scope)

@@ -1,0 +1,154 @@
+"""A logical device: one queue, one command buffer, work submitted and waited for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+
+from mesh.core.errors import DeviceLost
+from render.vulkan.api import NULL, CData, check, ffi, lib, new, vk
+from render.vulkan.instance import Instance, PhysicalDevice
+
+WAIT_LIMIT_NS = 20_000_000_000
+TIMESTAMPS = 4
+
+
+class Device:
+    """A VkDevice that runs one submission at a time; for one thread.
+
+    What a caller creates on it, it destroys before the device closes.
+    """
+
+    def __init__(self, physical: PhysicalDevice, handle: CData, scope: ExitStack) -> None:
+        self.physical = physical
+        self.handle = handle
+        queue = ffi.new("VkQueue*")
+        lib.vkGetDeviceQueue(handle, physical.queue_family, 0, queue)
+        self._queue = queue[0]
+        self.memory_types = ffi.new("VkPhysicalDeviceMemoryProperties*")
+        lib.vkGetPhysicalDeviceMemoryProperties(physical.handle, self.memory_types)
+        properties = ffi.new("VkPhysicalDeviceProperties*")
+        lib.vkGetPhysicalDeviceProperties(physical.handle, properties)
+        self.max_image_side = int(properties.limits.maxImageDimension2D)
+        self.uniform_alignment = int(properties.limits.minUniformBufferOffsetAlignment)
+
+        pool = self.create(
+            scope,
+            "CommandPool",
+            new(
+                "VkCommandPoolCreateInfo",
+                flags=vk.VK_COMMAND_POOL_CREATE_RESET_COMMAND_BUFFER_BIT,
+                queueFamilyIndex=physical.queue_family,
+            ),
+        )
+        self.pipeline_cache = self.create(scope, "PipelineCache", new("VkPipelineCacheCreateInfo"))
+        self._fence = self.create(scope, "Fence", new("VkFenceCreateInfo"))
+        self._fences = ffi.new("VkFence[1]", [self._fence])
+        self._queries = self.create(
+            scope,
+            "QueryPool",
+            new(
+                "VkQueryPoolCreateInfo",
+                queryType=vk.VK_QUERY_TYPE_TIMESTAMP,
+                queryCount=TIMESTAMPS,
+            ),
+        )
+        self._ticks = ffi.new("uint64_t[]", TIMESTAMPS)
+
+        buffers = ffi.new("VkCommandBuffer[1]")
+        allocate = new(
+            "VkCommandBufferAllocateInfo",
+            commandPool=pool,
+            level=vk.VK_COMMAND_BUFFER_LEVEL_PRIMARY,
+            commandBufferCount=1,
+        )
+        check(lib.vkAllocateCommandBuffers(handle, allocate, buffers), "vkAllocateCommandBuffers")
+        self._commands = buffers[0]
+        self._begin = new(
+            "VkCommandBufferBeginInfo", flags=vk.VK_COMMAND_BUFFER_USAGE_ONE_TIME_SUBMIT_BIT
+        )
+        self._submit = new(
+            "VkSubmitInfo2",
+            commandBufferInfoCount=1,
+            pCommandBufferInfos=[new("VkCommandBufferSubmitInfo", commandBuffer=self._commands)],
+        )
+
+    def create(self, scope: ExitStack, kind: str, info: CData) -> CData:
+        """Call vkCreate`kind`(info) and put its vkDestroy into `scope`; returns the handle."""
+        out = ffi.new(f"Vk{kind}*")
+        result = getattr(lib, f"vkCreate{kind}")(self.handle, info, NULL, out)
+        check(result, f"vkCreate{kind}")
+        scope.callback(getattr(lib, f"vkDestroy{kind}"), self.handle, out[0], NULL)
+        return out[0]
+
+    @contextmanager
+    def recording(self) -> Iterator[CData]:
+        """Record commands, submit them, wait until they have run.
+
+        Everything the host wrote before is visible to them; what they make visible to the host
+        (a barrier to VK_PIPELINE_STAGE_2_HOST_BIT) may be read after. Nothing is submitted if the
+        body raises. Raises DeviceLost.
+        """
+        check(lib.vkBeginCommandBuffer(self._commands, self._begin), "vkBeginCommandBuffer")
+        yield self._commands
+        check(lib.vkEndCommandBuffer(self._commands), "vkEndCommandBuffer")
+        check(lib.vkQueueSubmit2(self._queue, 1, self._submit, self._fence), "vkQueueSubmit2")
+        result = lib.vkWaitForFences(self.handle, 1, self._fences, 1, WAIT_LIMIT_NS)
+        if result == vk.VK_TIMEOUT:
+            raise DeviceLost(
+                f"{self.physical.name} does not answer",
+                f"work did not finish in {WAIT_LIMIT_NS // 1_000_000_000} s",
+                "The device process is replaced.",
+            )
+        check(result, "vkWaitForFences")
+        check(lib.vkResetFences(self.handle, 1, self._fences), "vkResetFences")
+
+    def reset_timestamps(self, commands: CData) -> None:
+        """First command of a recording that calls `timestamp`."""
+        lib.vkCmdResetQueryPool(commands, self._queries, 0, TIMESTAMPS)
+
+    def timestamp(self, commands: CData, index: int) -> None:
+        """Note the device's time when all commands before have finished; index < TIMESTAMPS."""
+        lib.vkCmdWriteTimestamp2(
+            commands, vk.VK_PIPELINE_STAGE_2_ALL_COMMANDS_BIT, self._queries, index
+        )
+
+    def elapsed_us(self, count: int) -> list[int]:
+        """Microseconds between consecutive ones of the first `count` timestamps just written."""
+        result = lib.vkGetQueryPoolResults(
+            self.handle,
+            self._queries,
+            0,
+            count,
+            8 * count,
+            self._ticks,
+            8,
+            vk.VK_QUERY_RESULT_64_BIT | vk.VK_QUERY_RESULT_WAIT_BIT,
+        )
+        check(result, "vkGetQueryPoolResults")
+        scale = self.physical.timestamp_ns / 1000
+        return [int((self._ticks[i + 1] - self._ticks[i]) * scale) for i in range(count - 1)]
+
+
+@contextmanager
+def open_device(instance: Instance, physical: PhysicalDevice) -> Iterator[Device]:
+    """A logical device with dynamic rendering and synchronization2. Raises DeviceUnavailable."""
+    info = new(
+        "VkDeviceCreateInfo",
+        queueCreateInfoCount=1,
+        pQueueCreateInfos=[
+            new(
+                "VkDeviceQueueCreateInfo",
+                queueFamilyIndex=physical.queue_family,
+                queueCount=1,
+                pQueuePriorities=[1.0],
+            )
+        ],
+        pNext=new("VkPhysicalDeviceVulkan13Features", dynamicRendering=1, synchronization2=1),
+    )
+    with ExitStack() as scope:
+        out = ffi.new("VkDevice*")
+        check(lib.vkCreateDevice(physical.handle, info, NULL, out), "vkCreateDevice")
+        scope.callback(lib.vkDestroyDevice, out[0], NULL)
+        scope.callback(lib.vkDeviceWaitIdle, out[0])
+        yield Device(physical, out[0], scope)
