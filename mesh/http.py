@@ -1,0 +1,361 @@
+"""A gateway's HTTP face: WHEP signalling (draft-ietf-wish-whep), status, and the viewer page.
+
+Knows nothing of how sessions work; it vets what comes in, asks a `GatewayApi`, and turns every
+error into a JSON `Problem` with a fitting status. The wire is described in
+docs/protocol-browser.md.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import re
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+import msgspec
+from aiohttp import hdrs, web
+
+from mesh.core.errors import (
+    ContentRefused,
+    DeviceLost,
+    DeviceUnavailable,
+    LinkLost,
+    MeshError,
+    NotAuthorized,
+    SessionRefused,
+)
+from mesh.core.workload import SessionRequest
+
+log = logging.getLogger(__name__)
+
+MAX_SDP = 64 * 1024
+MAX_OPTIONS = 32
+MAX_OPTION_VALUE = 256
+RETRY_AFTER_S = 2
+SDP = "application/sdp"
+
+VIEW, CONTROL = "view", "control"  # scopes: mesh.core.membership.Scope
+
+CONTENT_SECURITY_POLICY = "; ".join(
+    (
+        "default-src 'none'",
+        "script-src 'self'",
+        "style-src 'self'",
+        "img-src 'self' data: blob:",
+        "media-src 'self' blob:",
+        "connect-src 'self'",
+        "worker-src 'self'",
+        "base-uri 'none'",
+        "form-action 'none'",
+        "frame-ancestors 'none'",
+    )
+)
+_EVERY_ANSWER = {
+    "Access-Control-Allow-Origin": "*",  # no cookies: only a bearer token is ever believed
+    "Access-Control-Expose-Headers": "Location, Retry-After",
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": CONTENT_SECURITY_POLICY,
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+}
+_PREFLIGHT = {
+    "Access-Control-Allow-Methods": "GET, POST, DELETE, OPTIONS",
+    "Access-Control-Allow-Headers": "Authorization, Content-Type",
+    "Access-Control-Max-Age": "3600",
+    "Accept-Post": SDP,
+}
+_NAME = re.compile(r"[a-z][a-z0-9_-]{0,63}")
+_INTEGER = re.compile(r"-?(0|[1-9][0-9]{0,14})")  # exact in JavaScript too
+_DECIMAL = re.compile(r"-?(0|[1-9][0-9]{0,14})(\.[0-9]{1,17})?([eE][+-]?[0-9]{1,3})?")
+
+PrincipalT = TypeVar("PrincipalT")
+
+
+class BadRequest(MeshError):
+    """An HTTP request that cannot be understood. `status` says which way."""
+
+    code = "bad_request"
+
+    def __init__(self, what: str, why: str, fix: str, status: int = 400) -> None:
+        super().__init__(what, why, fix)
+        self.status = status
+
+
+class UnknownSession(MeshError):
+    """No session of that id is open here (or none that the asker may know of)."""
+
+    code = "unknown_session"
+
+
+@dataclass(frozen=True, slots=True)
+class OpenedSession:
+    """A session that a viewer was admitted to."""
+
+    session_id: str  # URL-safe, unguessable
+    answer_sdp: str
+    description: Mapping[str, Any]  # JSON-ready
+
+
+class GatewayApi(Protocol[PrincipalT]):
+    """What the HTTP face needs of a gateway. A principal is whatever `authorize` returns."""
+
+    def authorize(self, token: str, scope: str) -> PrincipalT:
+        """Whose token it is. Raises NotAuthorized if it is bad or does not grant `scope`."""
+        ...
+
+    async def open_session(
+        self, principal: PrincipalT, request: SessionRequest, offer_sdp: str
+    ) -> OpenedSession:
+        """Open a session for one viewer.
+
+        Raises SessionRefused if it cannot be as asked, DeviceUnavailable if nothing can serve it
+        now.
+        """
+        ...
+
+    def describe_session(self, principal: PrincipalT, session_id: str) -> Mapping[str, Any]:
+        """The session's description, JSON-ready. Raises UnknownSession, NotAuthorized."""
+        ...
+
+    async def close_session(self, principal: PrincipalT, session_id: str) -> None:
+        """End the session. Raises UnknownSession, NotAuthorized."""
+        ...
+
+    def status(self) -> Mapping[str, Any]:
+        """The gateway's state, JSON-ready."""
+        ...
+
+
+def create_app(gateway: GatewayApi[PrincipalT], static: Path | None) -> web.Application:
+    """The application to serve. `static` is the folder with the viewer page, index.html in it."""
+    app = web.Application(middlewares=[_answer_properly], client_max_size=MAX_SDP)
+    face = _Face(gateway)
+    app.add_routes(
+        [
+            web.post("/whep/{workload}", face.open_session),
+            web.get("/whep/sessions/{session}", face.describe_session),
+            web.delete("/whep/sessions/{session}", face.close_session),
+            web.get("/status", face.status),
+            web.options("/{path:.*}", _preflight),
+        ]
+    )
+    if static is not None:
+        index = static / "index.html"
+
+        async def page(_: web.Request) -> web.StreamResponse:
+            return web.FileResponse(index)
+
+        app.router.add_get("/", page)
+        app.router.add_static("/", static, show_index=False, follow_symlinks=False)
+    return app
+
+
+class _Face:
+    """The handlers, beside the gateway they ask."""
+
+    def __init__(self, gateway: GatewayApi[PrincipalT]) -> None:
+        self._gateway: GatewayApi[Any] = gateway
+
+    async def open_session(self, request: web.Request) -> web.Response:
+        principal = self._gateway.authorize(_token(request), CONTROL)
+        asked = SessionRequest(_workload(request), _options(request))
+        opened = await self._gateway.open_session(principal, asked, await _offer(request))
+        return web.Response(
+            status=201,
+            text=opened.answer_sdp,
+            content_type=SDP,
+            headers={hdrs.LOCATION: f"/whep/sessions/{opened.session_id}"},
+        )
+
+    async def describe_session(self, request: web.Request) -> web.Response:
+        principal = self._gateway.authorize(_token(request), VIEW)
+        return _json(self._gateway.describe_session(principal, request.match_info["session"]))
+
+    async def close_session(self, request: web.Request) -> web.Response:
+        principal = self._gateway.authorize(_token(request), CONTROL)
+        await self._gateway.close_session(principal, request.match_info["session"])
+        return web.Response()
+
+    async def status(self, request: web.Request) -> web.Response:
+        self._gateway.authorize(_token(request), VIEW)
+        return _json(self._gateway.status())
+
+
+async def _preflight(_: web.Request) -> web.Response:
+    return web.Response(status=204, headers=_PREFLIGHT)
+
+
+# --- what comes in --------------------------------------------------------------------------
+
+
+class _NoToken(NotAuthorized):
+    """Nothing was presented at all: 401 rather than 403 (RFC 6750)."""
+
+
+_STATUS: tuple[tuple[type[MeshError], int], ...] = (
+    (_NoToken, 401),
+    (NotAuthorized, 403),
+    (UnknownSession, 404),
+    (SessionRefused, 400),
+    (ContentRefused, 400),
+    (DeviceUnavailable, 503),
+    (DeviceLost, 503),
+    (LinkLost, 503),
+)
+
+
+def _token(request: web.Request) -> str:
+    scheme, _, token = request.headers.get(hdrs.AUTHORIZATION, "").partition(" ")
+    if scheme.lower() != "bearer" or not token.strip():
+        raise _NoToken(
+            what="the client is not authorised",
+            why="the request has no 'Authorization: Bearer' header",
+            fix="Get a token from the gateway's owner (`framemesh token`) and send it along.",
+        )
+    return token.strip()
+
+
+def _workload(request: web.Request) -> str:
+    name = request.match_info["workload"]
+    if not _NAME.fullmatch(name):
+        raise BadRequest(
+            what="the workload's name cannot be read",
+            why="names are lower-case letters, digits, '_' and '-', at most 64",
+            fix="POST to /whep/NAME, for example /whep/render.",
+        )
+    return name
+
+
+def _options(request: web.Request) -> dict[str, int | float | str]:
+    query = request.query
+    if len(query) > MAX_OPTIONS:
+        raise _bad_options(f"there are more than {MAX_OPTIONS}")
+    options: dict[str, int | float | str] = {}
+    for name, text in query.items():
+        if not _NAME.fullmatch(name):
+            raise _bad_options("a name is not lower-case letters, digits, '_' and '-'")
+        if name in options:
+            raise _bad_options(f"'{name}' is given twice")
+        if len(text) > MAX_OPTION_VALUE:
+            raise _bad_options(f"'{name}' is longer than {MAX_OPTION_VALUE} characters")
+        options[name] = _value(text)
+    return options
+
+
+def _value(text: str) -> int | float | str:
+    """A number if it is written as JSON writes one, with every digit meant; else the text."""
+    if _INTEGER.fullmatch(text):
+        return int(text)
+    if _DECIMAL.fullmatch(text) and math.isfinite(number := float(text)):
+        return number
+    return text
+
+
+def _bad_options(why: str) -> BadRequest:
+    return BadRequest(
+        what="the session's options cannot be read",
+        why=why,
+        fix="Give each option once, as ?name=value&name=value.",
+    )
+
+
+async def _offer(request: web.Request) -> str:
+    if request.content_type != SDP:
+        raise BadRequest(
+            what="the request holds no SDP offer",
+            why=f"its Content-Type is {request.content_type[:64]}",
+            fix=f"POST the offer as {SDP}.",
+            status=415,
+        )
+    try:
+        return (await request.read()).decode("utf-8")
+    except UnicodeDecodeError as problem:
+        raise BadRequest(
+            what="the SDP offer cannot be read",
+            why=f"it is not UTF-8 ({problem.reason} at byte {problem.start})",
+            fix="Send the text of RTCPeerConnection.localDescription.sdp.",
+        ) from problem
+
+
+# --- what goes out --------------------------------------------------------------------------
+
+
+def _json(value: Mapping[str, Any], status: int = 200) -> web.Response:
+    body = msgspec.json.encode(value)
+    return web.Response(status=status, body=body, content_type="application/json")
+
+
+@web.middleware
+async def _answer_properly(
+    request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+) -> web.StreamResponse:
+    """Errors become Problems, and every answer carries the same careful headers."""
+    try:
+        answer = await handler(request)
+    except MeshError as problem:
+        answer = _problem(problem, _status(problem))
+    except web.HTTPException as refusal:
+        answer = _refusal(request, refusal)
+    except Exception:
+        log.exception("answering %s %s failed", request.method, request.path)
+        answer = _problem(
+            MeshError(
+                what="the gateway could not answer",
+                why="something in it failed unexpectedly",
+                fix="Its log has the details; please report them.",
+            ),
+            500,
+        )
+    if not answer.prepared:
+        for name, value in _EVERY_ANSWER.items():
+            answer.headers.setdefault(name, value)
+    return answer
+
+
+def _problem(problem: MeshError, status: int) -> web.Response:
+    answer = web.Response(
+        status=status,
+        body=msgspec.json.encode(problem.to_problem()),
+        content_type="application/json",
+    )
+    if status == 401:
+        answer.headers[hdrs.WWW_AUTHENTICATE] = "Bearer"
+    elif status == 503:
+        answer.headers[hdrs.RETRY_AFTER] = str(RETRY_AFTER_S)
+    return answer
+
+
+def _status(problem: MeshError) -> int:
+    if isinstance(problem, BadRequest):
+        return problem.status
+    for kind, status in _STATUS:
+        if isinstance(problem, kind):
+            return status
+    log.error("a request failed: %s", problem)
+    return 500
+
+
+def _refusal(request: web.Request, refusal: web.HTTPException) -> web.Response:
+    """aiohttp's own refusals, in our form."""
+    if isinstance(refusal, web.HTTPMethodNotAllowed):
+        allowed = sorted({*refusal.allowed_methods, "OPTIONS"})
+        why = f"{request.method} is not one of {', '.join(allowed)}"
+        if request.method == "PATCH":
+            why = "trickle ICE and ICE restarts are not supported"
+        fix = "POST a new offer to open a session, DELETE a session's URL to end it."
+        answer = _problem(BadRequest("the method is not allowed", why, fix), 405)
+        answer.headers[hdrs.ALLOW] = ", ".join(allowed)
+        return answer
+    if isinstance(refusal, web.HTTPRequestEntityTooLarge):
+        why = f"its body is over {MAX_SDP} bytes"
+        return _problem(BadRequest("the request is too large", why, "Send an SDP offer."), 413)
+    if isinstance(refusal, web.HTTPNotFound):
+        why = f"{request.path[:200]} is nothing here"
+        fix = "The page is at /; sessions open at /whep/WORKLOAD."
+        return _problem(BadRequest("there is no such page", why, fix), 404)
+    fix = "Read docs/protocol-browser.md."
+    return _problem(BadRequest("the request was refused", refusal.reason, fix), refusal.status)
