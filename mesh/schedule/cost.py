@@ -37,6 +37,8 @@ _FORGET: Final = 0.95  # weight left to a transfer sample after the next one
 _PRIOR_US_PER_BYTE: Final = 0.008  # one gigabit per second
 _PRIOR_BYTES: Final = 50_000.0  # spread of sizes (standard deviation) that outweighs the prior
 _RESIDUALS: Final = 32
+_MAX_STEP: Final = 3.0  # one sample is believed up to so many times what was expected,
+_MIN_STEP_US: Final = 1_000.0  # and this much
 
 
 class _Quantile:
@@ -117,6 +119,8 @@ class LinkCost:
         """`nbytes` went there and back together and spent `took_us` on the way."""
         if self._count:
             expected_us = self.rtt_us + self.us_per_byte * nbytes
+            # A peer that slept says nothing of the link; a link that got slow says it again.
+            took_us = min(took_us, _MAX_STEP * (expected_us + self.margin_us) + _MIN_STEP_US)
             self._errors.add(max(0.0, took_us - expected_us))
             self.margin_us = self._errors.at(HIGH)
         self._count = self._count * _FORGET + 1.0

@@ -203,12 +203,14 @@ class SessionDriver:
         queue_us, run_us, backlog_us: as the device reports them.
         """
         attempt = self._placer.answered(key, device, now_us, backlog_us, result=True)
+        answer = self._ledger.result(key, device, now_us, queue_us, run_us)
         if attempt is not None:
             want, costs = attempt.want, self._placer.costs
             costs.observe(device, want.kind, want.units, run_us)
+            if answer.verdict is not Verdict.ACCEPTED:
+                nbytes = want.out_bytes  # its body may have been discarded on arrival
             way_us = now_us - attempt.sent_us - queue_us - run_us
             costs.observe_transfer(device.node, want.in_bytes + nbytes, way_us)
-        answer = self._ledger.result(key, device, now_us, queue_us, run_us)
         if answer.verdict is Verdict.DUPLICATE:
             self.counts.duplicates += 1
         elif answer.verdict is Verdict.TOO_LATE:

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from math import inf
 from typing import Final, NamedTuple
 
 from mesh.schedule.cost import CostModel, RunCost
@@ -447,34 +448,46 @@ class Placer:
 
 
 def _earliest(want: Want, options: Sequence[_Option], state: _Round) -> _Choice | None:
-    """The option that answers first; among equally good ones that are in time, the least served."""
-    free_us, units, exclude = state.free_us, want.units, want.exclude
-    deadline_us, now_us = state.deadline_us, state.now_us
-    best: _Choice | None = None
-    in_time: list[_Choice] = []
+    """The option that answers first; among equally good ones that are in time, the least served.
+
+    The hot loop of every decision: plain locals, nothing allocated for an option passed over.
+    """
+    key, _, units, in_bytes, out_bytes, exclude = want
+    free_us, deadline_us, now_us = state.free_us, state.deadline_us, state.now_us
+    best: _Option | None = None
+    best_us = inf
+    in_time: list[tuple[float, _Option]] = []
     for option in options:
-        if exclude and option.device.key in exclude:
+        slot, device, level, high, one_way_us, us_per_byte, margin_us, _ = option
+        if key in device.attempts or (exclude and device.key in exclude):
             continue
-        if want.key in option.device.attempts:
-            continue
-        start_us = now_us + option.one_way_us + option.us_per_byte * want.in_bytes
-        start_us = max(start_us, free_us[option.slot])
-        back_us = option.one_way_us + option.us_per_byte * want.out_bytes
-        expected_us = start_us + units * option.level + back_us
-        finish_us = start_us + units * option.high + back_us + option.margin_us
-        choice = _Choice(option, start_us, finish_us, expected_us)
-        if best is None or expected_us < best.expected_us:
-            best = choice
-        if finish_us <= deadline_us:
-            in_time.append(choice)
-    if best is None or len(in_time) < 2:
-        return best
-    limit_us = best.expected_us + max(TIE_US, (best.expected_us - now_us) / TIE_SHARE)
-    return min(
-        (choice for choice in in_time if choice.expected_us <= limit_us),
-        key=lambda choice: (choice.option.device.served_us, choice.expected_us),
-        default=best,
-    )
+        start_us = now_us + one_way_us + us_per_byte * in_bytes
+        if start_us < free_us[slot]:  # noqa: PLR1730  max() costs a call per option
+            start_us = free_us[slot]
+        back_us = start_us + one_way_us + us_per_byte * out_bytes
+        expected_us = back_us + units * level
+        if expected_us < best_us:
+            best, best_us = option, expected_us
+        if back_us + units * high + margin_us <= deadline_us:
+            in_time.append((expected_us, option))
+    if best is None:
+        return None
+    if len(in_time) > 1:
+        limit_us = best_us + max(TIE_US, (best_us - now_us) / TIE_SHARE)
+        least_us = inf
+        for expected_us, option in in_time:
+            if expected_us <= limit_us and option.device.served_us < least_us:
+                best, least_us = option, option.device.served_us
+    return _choice(want, best, state)
+
+
+def _choice(want: Want, option: _Option, state: _Round) -> _Choice:
+    """What placing the piece there would mean."""
+    arrives_us = state.now_us + option.one_way_us + option.us_per_byte * want.in_bytes
+    start_us = max(arrives_us, state.free_us[option.slot])
+    back_us = option.one_way_us + option.us_per_byte * want.out_bytes
+    finish_us = start_us + want.units * option.high + back_us + option.margin_us
+    return _Choice(option, start_us, finish_us, start_us + want.units * option.level + back_us)
 
 
 def _cheapest(wants: Sequence[Want], kind: str, device: _Device) -> Want | None:

@@ -1,0 +1,187 @@
+"""Simulated workers: real device queues and cost models around invented run times."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from random import Random
+from typing import TypeAlias
+
+from mesh.schedule.cost import CostModel
+from mesh.schedule.ids import DeviceKey, PieceKey
+from mesh.schedule.queue import DeviceQueue, Refuse, Start, Waiting
+from mesh.sim.world import World
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceModel:
+    """How fast a device is.
+
+    noise: standard deviation of the logarithm of the run time. stall: chance that a run takes
+    `stall_factor` times as long. warm_up_us: added to the first run of each kind of piece.
+    """
+
+    us_per_unit: float = 8_000.0
+    noise: float = 0.05
+    stall: float = 0.0
+    stall_factor: float = 10.0
+    warm_up_us: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """A piece as it reaches a worker."""
+
+    key: PieceKey
+    kind: str
+    units: float
+    deadline_us: int
+    out_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """A result, with what the worker says about it."""
+
+    key: PieceKey
+    device: DeviceKey
+    queue_us: int
+    run_us: int
+    backlog_us: int
+    out_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A refusal."""
+
+    key: PieceKey
+    device: DeviceKey
+    reason: str
+    backlog_us: int
+
+
+Reply: TypeAlias = Callable[[Done | Refused], None]
+
+
+@dataclass(slots=True)
+class _Job:
+    order: Order
+    reply: Reply
+    received_us: int
+    started_us: int = 0
+    cancelled: bool = False
+
+
+class SimDevice:
+    """One device: its queue, its speed, and what it runs."""
+
+    def __init__(
+        self,
+        key: DeviceKey,
+        model: DeviceModel,
+        world: World,
+        *,
+        costs: CostModel,
+        gate: Callable[[Callable[[], None]], None],
+        policy: str,
+    ) -> None:
+        """gate: called with what the node should do as soon as it is awake."""
+        self.key = key
+        self._gate = gate
+        self.slow_down = 1.0
+        self.busy_us = 0
+        self._model = model
+        self._costs = costs
+        self._world = world
+        self._policy = policy
+        self._random: Random = world.random(f"device {key.node} {key.device}")
+        self.boot()
+
+    def boot(self) -> None:
+        """Begin with nothing: no queue, nothing warm, and nothing of before comes back."""
+        self.queue = DeviceQueue(self._policy)
+        self._jobs: dict[tuple[str, PieceKey], _Job] = {}
+        self._warm: set[str] = set()
+        self._costs.forget(self.key)
+
+    def submit(self, gateway: str, order: Order, reply: Reply) -> None:
+        """Take in a piece, or refuse it."""
+        job = _Job(order, reply, self._world.now_us)
+        predicted_us = self._costs.predict_us(self.key, order.kind, order.units)
+        waiting = Waiting(
+            order.key, f"{gateway}/{order.key.session}", gateway, order.deadline_us, predicted_us
+        )
+        refused = self.queue.submit(waiting)
+        if refused is not None:
+            self._refuse(job, refused.reason)
+            return
+        self._jobs[gateway, order.key] = job
+        self.serve()
+
+    def cancel(self, gateway: str, key: PieceKey) -> None:
+        """Drop a piece; one that runs ends unanswered."""
+        session = f"{gateway}/{key.session}"
+        for waiting in self.queue.cancel(session, key.epoch, key.frame, key.piece):
+            del self._jobs[waiting.node, waiting.key]
+        running = self.queue.running
+        if running is not None and (running.node, running.key) == (gateway, key):
+            self._jobs[gateway, key].cancelled = True
+
+    def gateway_gone(self, gateway: str) -> None:
+        """Forget what a gateway wanted."""
+        for name, job in list(self._jobs.items()):
+            if name[0] == gateway:
+                job.cancelled = True
+                self.cancel(gateway, name[1])
+
+    def serve(self) -> None:
+        """Start what can be started now."""
+        now_us = self._world.now_us
+        for decision in self.queue.poll(now_us):
+            waiting = decision.waiting
+            job = self._jobs[waiting.node, waiting.key]
+            match decision:
+                case Refuse():
+                    del self._jobs[waiting.node, waiting.key]
+                    self._refuse(job, decision.reason)
+                case Start():
+                    self._start(waiting, job)
+
+    def _start(self, waiting: Waiting, job: _Job) -> None:
+        self._world.note("start", *self.key, *waiting.key)
+        job.started_us = self._world.now_us
+        run_us, queue = self._draw_us(job.order), self.queue
+        self._world.after(
+            run_us, lambda: self._gate(lambda: self._end(queue, waiting, job, run_us))
+        )
+
+    def _draw_us(self, order: Order) -> int:
+        model = self._model
+        run_us = order.units * model.us_per_unit * self.slow_down
+        run_us *= self._random.lognormvariate(0.0, model.noise)
+        if self._random.random() < model.stall:
+            run_us *= model.stall_factor
+        if order.kind not in self._warm:
+            self._warm.add(order.kind)
+            run_us += model.warm_up_us
+        return max(1, round(run_us))
+
+    def _end(self, queue: DeviceQueue, waiting: Waiting, job: _Job, run_us: int) -> None:
+        if queue is not self.queue:
+            return  # the process that ran it is dead
+        now_us, order = self._world.now_us, job.order
+        self._world.note("end", *self.key, *order.key)
+        self.queue.finished(now_us)
+        self.busy_us += run_us
+        self._costs.observe(self.key, order.kind, order.units, run_us)
+        del self._jobs[waiting.node, waiting.key]
+        if not job.cancelled:
+            queue_us = job.started_us - job.received_us
+            backlog_us = self.queue.backlog_us(now_us)
+            job.reply(Done(order.key, self.key, queue_us, run_us, backlog_us, order.out_bytes))
+        self.serve()
+
+    def _refuse(self, job: _Job, reason: str) -> None:
+        backlog_us = self.queue.backlog_us(self._world.now_us)
+        job.reply(Refused(job.order.key, self.key, reason, backlog_us))
