@@ -1,0 +1,37 @@
+"""`framemesh`: parse, dispatch, and turn every MeshError into one clear line."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from importlib.metadata import version
+
+from clients.cli import demo, devices, identity, node, realm
+from mesh.core.errors import MeshError
+
+COMMANDS = (demo, node, devices, identity, realm)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Entry point of the command; returns the exit status (2: a problem the user can mend)."""
+    arguments = _parser().parse_args(argv)
+    try:
+        status: int = arguments.run(arguments)
+    except MeshError as problem:
+        print(f"framemesh: {problem.what}: {problem.why}.\n  {problem.fix}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    return status
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="framemesh", description="A mesh of nearby GPUs for frames with deadlines."
+    )
+    parser.add_argument("--version", action="version", version=f"framemesh {version('framemesh')}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    for command in COMMANDS:
+        command.register(commands)
+    return parser

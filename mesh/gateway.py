@@ -1,0 +1,489 @@
+"""The gateway half of a node: admits clients, keeps their sessions on workers, routes answers."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+import time
+from collections.abc import Mapping
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any, Self
+
+from mesh.channel import Channel
+from mesh.core.config import GatewayConfig
+from mesh.core.errors import (
+    MeshError,
+    NotAuthorized,
+    ProtocolViolation,
+    SessionRefused,
+    from_problem,
+)
+from mesh.core.loop import monotonic_us
+from mesh.core.membership import ClientToken, Scope, verify_token
+from mesh.core.wire import (
+    AssetData,
+    AssetMissing,
+    AssetRef,
+    AssetWanted,
+    DeviceOffer,
+    DevicesChanged,
+    Message,
+    PieceDone,
+    PieceRefused,
+    SessionClose,
+    SessionFailed,
+    SessionOpen,
+    SessionReady,
+)
+from mesh.core.workload import Asset, NodeId, SessionRequest, SessionWork, Workload
+from mesh.http import OpenedSession, UnknownSession
+from mesh.link.handshake import Credentials
+from mesh.schedule.cost import CostModel
+from mesh.schedule.driver import SessionDriver
+from mesh.schedule.ids import DeviceKey
+from mesh.schedule.placement import Placer
+from mesh.session import Session
+from mesh.stream.offer import read_offer
+from mesh.stream.session import Stream, StreamOptions
+
+log = logging.getLogger(__name__)
+
+PREPARE_TIMEOUT_S = 30.0
+# Assets must not delay any frame: as a deadline they rank behind everything under way.
+ASSET_DUE_US = 60_000_000
+# Kept back from a frame's deadline for composing, encoding and sending.
+ENCODE_RESERVE_US = 6_000
+FIRST_EPOCH = 1
+
+
+@dataclass(slots=True)
+class _WorkerNode:
+    """A worker as the gateway sees it."""
+
+    channel: Channel
+    name: str
+    offers: dict[str, DeviceOffer] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class _Hosting:
+    """A session with what the gateway must remember around it."""
+
+    session: Session
+    workload: str
+    work: SessionWork
+    owner: ClientToken
+    refs: tuple[AssetRef, ...]
+    assets: dict[str, Asset]
+    asked: set[DeviceKey] = field(default_factory=set)
+    failed: dict[DeviceKey, MeshError] = field(default_factory=dict)
+    settled: asyncio.Event = field(default_factory=asyncio.Event)  # ready somewhere, or nowhere
+    task: asyncio.Task[None] | None = None
+    ended: bool = False
+
+
+class Gateway:
+    """Serves clients with the realm's workers. Use as an async context manager."""
+
+    def __init__(
+        self, config: GatewayConfig, credentials: Credentials, workloads: Mapping[str, Workload]
+    ) -> None:
+        self._config = config
+        self._credentials = credentials
+        self._workloads = workloads
+        self._workers: dict[NodeId, _WorkerNode] = {}
+        self._hosted: dict[str, _Hosting] = {}
+        self._opening = 0
+        self._placer = Placer(CostModel(credentials.identity.node_id))
+        self._stack = AsyncExitStack()
+        self._tasks = asyncio.TaskGroup()
+
+    async def __aenter__(self) -> Self:
+        await self._stack.enter_async_context(self._tasks)
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        problem: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        for hosting in list(self._hosted.values()):
+            self._end(hosting, "the gateway is shutting down")
+        await self._stack.__aexit__(None, None, None)
+
+    # --- clients (mesh.http.GatewayApi) ------------------------------------------------------
+
+    def authorize(self, token: str, scope: str) -> ClientToken:
+        """The verified token. Raises NotAuthorized."""
+        client = verify_token(token, self._credentials.realm_public, int(time.time()))
+        client.require(Scope(scope))
+        return client
+
+    async def open_session(
+        self, principal: ClientToken, request: SessionRequest, offer_sdp: str
+    ) -> OpenedSession:
+        """Admit a session: cut, prepared on at least one device, and its viewer answered.
+
+        Raises NotAuthorized, SessionRefused, or what the workers said of the content.
+        """
+        principal.require(Scope.CONTROL)
+        if len(self._hosted) + self._opening >= self._config.max_sessions:
+            raise SessionRefused(
+                what="the session is not opened",
+                why=f"this gateway serves {self._config.max_sessions} already",
+                fix="Close one, try again later, or raise [gateway] max_sessions.",
+            )
+        self._opening += 1
+        try:
+            # Before anything is loaded: a bad offer must cost its sender alone.
+            await asyncio.to_thread(read_offer, offer_sdp)
+            options, rest = StreamOptions.take(request.options)
+            work = await self._open_work(SessionRequest(request.workload, rest))
+            return await self._host(principal, request.workload, work, options, offer_sdp)
+        finally:
+            self._opening -= 1
+
+    async def close_session(self, principal: ClientToken, session_id: str) -> None:
+        """End a session of the same client. Raises NotAuthorized, UnknownSession."""
+        self._end(self._owned(principal, session_id), "its client closed it")
+
+    def describe_session(self, principal: ClientToken, session_id: str) -> Mapping[str, Any]:
+        """What the client was told of its session. Raises NotAuthorized, UnknownSession."""
+        return self._description(self._owned(principal, session_id))
+
+    def status(self) -> dict[str, Any]:
+        """JSON-ready state, for people and for the demo's check."""
+        return {
+            "node": self._credentials.identity.node_id,
+            "workers": [
+                {
+                    "node": node,
+                    "name": worker.name,
+                    "devices": [
+                        {"device": offer.device, "workloads": list(offer.workloads)}
+                        for offer in worker.offers.values()
+                    ],
+                }
+                for node, worker in self._workers.items()
+            ],
+            "sessions": [self._session_status(h) for h in self._hosted.values()],
+        }
+
+    def _session_status(self, hosting: _Hosting) -> dict[str, Any]:
+        session = hosting.session
+        counts = session.driver.counts
+        return {
+            "session": session.id,
+            "workload": hosting.workload,
+            "subject": hosting.owner.subject,
+            "frames": counts.composed,
+            "frames_filled": counts.filled_frames,
+            "pieces_by": {self.maker_name(d): n for d, n in session.pieces_by.items()},
+            "ready": [self.maker_name(d) for d in session.driver.ready],
+            "failed": {self.maker_name(d): str(p) for d, p in hosting.failed.items()},
+        }
+
+    def _owned(self, principal: ClientToken, session_id: str) -> _Hosting:
+        hosting = self._hosted.get(session_id)
+        if hosting is None:
+            raise UnknownSession(
+                what=f"no session {session_id[:40]}",
+                why="it has ended or never was",
+                fix="Open a new one.",
+            )
+        if (hosting.owner.signer, hosting.owner.subject) != (principal.signer, principal.subject):
+            raise NotAuthorized(
+                what=f"session {session_id} is not yours",
+                why=f"'{hosting.owner.subject}' opened it",
+                fix="Use the token that it was opened with.",
+            )
+        return hosting
+
+    # --- opening a session -------------------------------------------------------------------
+
+    async def _open_work(self, request: SessionRequest) -> SessionWork:
+        workload = self._workloads.get(request.workload)
+        if workload is None:
+            raise SessionRefused(
+                what=f"no workload '{request.workload}'",
+                why=f"this gateway serves {', '.join(self._workloads) or 'none'}",
+                fix="Ask for one of these, or install and configure the workload here.",
+            )
+        if not any(request.workload in o.workloads for w in self._workers.values()
+                   for o in w.offers.values()):  # fmt: skip
+            raise SessionRefused(
+                what="the session is not opened",
+                why=f"no worker that serves '{request.workload}' is linked now",
+                fix="Start a worker of this realm (`framemesh node`) and try again.",
+            )
+        return await asyncio.to_thread(workload.open_session, request)
+
+    async def _host(
+        self,
+        principal: ClientToken,
+        workload: str,
+        work: SessionWork,
+        options: StreamOptions,
+        offer_sdp: str,
+    ) -> OpenedSession:
+        hosting = self._new_hosting(principal, workload, work, options)
+        self._hosted[hosting.session.id] = hosting
+        try:
+            for worker in self._workers.values():
+                for device in worker.offers:
+                    self._ask(hosting, worker, device)
+            await self._until_settled(hosting)
+            answer_sdp = await hosting.session.stream.answer(offer_sdp)
+        except BaseException:
+            self._end(hosting, "it could not be opened")
+            raise
+        if hosting.ended:
+            raise SessionRefused(
+                what="the session is not opened",
+                why="it ended while it was being opened",
+                fix="Try again.",
+            )
+        hosting.task = self._tasks.create_task(self._serve(hosting))
+        log.info("session %s (%s) for '%s'", hosting.session.id, workload, principal.subject)
+        return OpenedSession(hosting.session.id, answer_sdp, self._description(hosting))
+
+    def _new_hosting(
+        self,
+        principal: ClientToken,
+        workload: str,
+        work: SessionWork,
+        options: StreamOptions,
+    ) -> _Hosting:
+        session_id = secrets.token_urlsafe(16)
+        contract = work.contract
+
+        def on_input(event: Mapping[str, Any]) -> None:
+            session.on_input(event)
+
+        def on_closed(reason: str) -> None:
+            self._end(hosting, reason)
+
+        stream = Stream(
+            work.picture,
+            1e6 / contract.period_us,
+            on_input=on_input,
+            on_closed=on_closed,
+            options=options,
+        )
+        driver = SessionDriver(
+            session_id,
+            FIRST_EPOCH,
+            contract,
+            self._placer,
+            start_us=monotonic_us(),
+            reserve_us=min(ENCODE_RESERVE_US, contract.deadline_us // 4) if work.picture else 0,
+        )
+        session = Session(
+            driver=driver,
+            work=work,
+            stream=stream,
+            key=(session_id, FIRST_EPOCH),
+            channel_of=self._channel_of,
+            maker_name=self.maker_name,
+        )
+        assets = {asset.digest: asset for asset in work.setup.assets}
+        refs = tuple(AssetRef(a.digest, len(a.data), a.name[:64]) for a in assets.values())
+        hosting = _Hosting(session, workload, work, principal, refs, assets)
+        return hosting
+
+    async def _until_settled(self, hosting: _Hosting) -> None:
+        """Wait until some device holds the session. Raises what they said if none will."""
+        try:
+            async with asyncio.timeout(PREPARE_TIMEOUT_S):
+                await hosting.settled.wait()
+        except TimeoutError:
+            raise SessionRefused(
+                what="the session is not opened",
+                why=f"no worker had it ready within {PREPARE_TIMEOUT_S:.0f} s",
+                fix="Try again; the workers' logs say what they were doing.",
+            ) from None
+        if not hosting.session.driver.ready:
+            raise next(
+                iter(hosting.failed.values()),
+                SessionRefused(
+                    what="the session is not opened",
+                    why="every worker that could serve it is gone",
+                    fix="Start a worker of this realm and try again.",
+                ),
+            )
+
+    def _ask(self, hosting: _Hosting, worker: _WorkerNode, device: str) -> None:
+        offer = worker.offers[device]
+        if hosting.workload not in offer.workloads:
+            return
+        hosting.asked.add(DeviceKey(worker.channel.node, device))
+        worker.channel.send(
+            SessionOpen(
+                hosting.session.id,
+                hosting.session.epoch,
+                hosting.workload,
+                device,
+                hosting.work.setup.spec,
+                hosting.refs,
+            )
+        )
+
+    async def _serve(self, hosting: _Hosting) -> None:
+        try:
+            await hosting.session.serve()
+        except Exception:
+            # A workload's or our own bug: it ends this session, never the gateway.
+            log.exception("session %s failed", hosting.session.id)
+            self._end(hosting, "the gateway failed at it; its log says how")
+
+    def _end(self, hosting: _Hosting, reason: str) -> None:
+        if hosting.ended:
+            return
+        hosting.ended = True
+        session = hosting.session
+        self._hosted.pop(session.id, None)
+        log.info("session %s ends: %s", session.id, reason)
+        for node in {device.node for device in hosting.asked}:
+            worker = self._workers.get(node)
+            if worker is not None:
+                worker.channel.send(SessionClose(session.id, session.epoch))
+        if hosting.task is not None and hosting.task is not asyncio.current_task():
+            hosting.task.cancel()
+        self._tasks.create_task(session.stream.close())
+
+    def _description(self, hosting: _Hosting) -> dict[str, Any]:
+        contract = hosting.work.contract
+        return {
+            "workload": hosting.workload,
+            "fps": 1e6 / contract.period_us,
+            "deadline_us": contract.deadline_us,
+            **hosting.work.describe(),
+        }
+
+    # --- workers -----------------------------------------------------------------------------
+
+    def worker_found(self, channel: Channel, name: str, offers: tuple[DeviceOffer, ...]) -> None:
+        """A worker of the realm is linked (or this node's own half, at start)."""
+        self._workers[channel.node] = _WorkerNode(channel, name)
+        self._offered(channel, offers)
+
+    def worker_gone(self, channel: Channel) -> None:
+        """Its link ended."""
+        worker = self._workers.get(channel.node)
+        if worker is not None and worker.channel is channel:
+            self._offered(channel, ())
+            del self._workers[channel.node]
+
+    def maker_name(self, device: DeviceKey) -> str:
+        """A device for people: the node's name, the first group of its id, the device."""
+        worker = self._workers.get(device.node)
+        name = worker.name if worker is not None else "gone"
+        return f"{name}@{device.node.partition('-')[0]}/{device.device}"
+
+    def _channel_of(self, node: NodeId) -> Channel | None:
+        worker = self._workers.get(node)
+        return worker.channel if worker is not None else None
+
+    def _offered(self, channel: Channel, offers: tuple[DeviceOffer, ...]) -> None:
+        worker = self._workers[channel.node]
+        now = {offer.device: offer for offer in offers}
+        for device in worker.offers.keys() - now.keys():
+            del worker.offers[device]
+            self._device_lost(DeviceKey(channel.node, device))
+        for device, offer in now.items():
+            known = worker.offers.get(device)
+            worker.offers[device] = offer
+            if known is None:
+                self._placer.add(DeviceKey(channel.node, device), monotonic_us())
+                for hosting in self._hosted.values():
+                    self._ask(hosting, worker, device)
+
+    def _device_lost(self, device: DeviceKey) -> None:
+        self._placer.remove(device)
+        for hosting in list(self._hosted.values()):
+            hosting.asked.discard(device)
+            hosting.session.device_lost(device)
+            self._settle(hosting)
+
+    def _settle(self, hosting: _Hosting) -> None:
+        """Tell whoever opens the session once it is clear whether any device holds it."""
+        ready = hosting.session.driver.ready
+        if ready or not hosting.asked - hosting.failed.keys():
+            hosting.settled.set()
+
+    # --- messages from workers (Endpoint) ------------------------------------------------------
+
+    def body_buffer(self, channel: Channel, message: Message, size: int) -> memoryview | None:
+        """Only results carry a body here, and only wanted ones are received."""
+        if not isinstance(message, PieceDone):
+            raise ProtocolViolation(
+                what=f"{type(message).__name__} came with a body of {size} bytes",
+                why="only results carry one here",
+                fix="Update the sender; this link is closed.",
+            )
+        hosting = self._hosted.get(message.session)
+        if hosting is None or not hosting.session.wants(channel, message, size):
+            return None
+        return memoryview(bytearray(size))
+
+    def received(self, channel: Channel, message: Message, body: memoryview) -> None:
+        """One message from a worker."""
+        match message:
+            case PieceDone():
+                hosting = self._hosted.get(message.session)
+                if hosting is not None:
+                    hosting.session.piece_done(channel, message, body)
+            case PieceRefused():
+                hosting = self._hosted.get(message.session)
+                if hosting is not None:
+                    hosting.session.piece_refused(channel, message)
+            case SessionReady():
+                self._session_ready(channel, message)
+            case SessionFailed():
+                self._session_failed(channel, message)
+            case AssetWanted():
+                self._send_asset(channel, message)
+            case DevicesChanged():
+                self._offered(channel, message.devices)
+            case _:
+                raise ProtocolViolation(
+                    what=f"unexpected {type(message).__name__}",
+                    why="a gateway does not take it",
+                    fix="Update the sender; this link is closed.",
+                )
+
+    def _asked_of(self, channel: Channel, message: SessionReady | SessionFailed) -> _Hosting | None:
+        hosting = self._hosted.get(message.session)
+        if hosting is None or hosting.session.epoch != message.epoch:
+            return None
+        return hosting if DeviceKey(channel.node, message.device) in hosting.asked else None
+
+    def _session_ready(self, channel: Channel, message: SessionReady) -> None:
+        hosting = self._asked_of(channel, message)
+        if hosting is not None:
+            device = DeviceKey(channel.node, message.device)
+            hosting.failed.pop(device, None)
+            hosting.session.device_ready(device)
+            self._settle(hosting)
+
+    def _session_failed(self, channel: Channel, message: SessionFailed) -> None:
+        hosting = self._asked_of(channel, message)
+        if hosting is not None:
+            device = DeviceKey(channel.node, message.device)
+            hosting.failed[device] = from_problem(message.problem)
+            log.warning("%s: %s", self.maker_name(device), hosting.failed[device])
+            hosting.session.device_lost(device)
+            self._settle(hosting)
+
+    def _send_asset(self, channel: Channel, message: AssetWanted) -> None:
+        for hosting in self._hosted.values():
+            asset = hosting.assets.get(message.digest)
+            if asset is not None and any(d.node == channel.node for d in hosting.asked):
+                due_us = monotonic_us() + ASSET_DUE_US
+                channel.send(AssetData(message.digest), asset.data, due_us=due_us)
+                return
+        channel.send(AssetMissing(message.digest))

@@ -1,0 +1,347 @@
+"""One node: its devices, links, finders and the halves it plays, started and ended together."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
+from aiohttp import web
+
+from mesh.channel import Channel, LinkChannel, LocalChannel
+from mesh.core.config import NodeConfig
+from mesh.core.errors import (
+    DeviceUnavailable,
+    IdentityError,
+    LinkLost,
+    MeshError,
+    PeerRefused,
+    ProtocolViolation,
+)
+from mesh.core.home import NodeHome
+from mesh.core.loop import LoopLag, monotonic_us
+from mesh.core.membership import Membership, Role, read_membership
+from mesh.core.plugins import create_finder, create_workload
+from mesh.core.wire import (
+    AssetWanted,
+    DeviceOffer,
+    DevicesChanged,
+    Message,
+    PieceDone,
+    PieceRefused,
+    SessionFailed,
+    SessionReady,
+)
+from mesh.core.workload import NodeId, Workload
+from mesh.device.probe import probe
+from mesh.device.supervisor import Device, DeviceLimits, open_device
+from mesh.gateway import Gateway
+from mesh.http import create_app
+from mesh.link.endpoint import dial, listen
+from mesh.link.handshake import Credentials
+from mesh.link.liveness import LinkTiming
+from mesh.link.transport import Link
+from mesh.peers.advert import sign_advert
+from mesh.peers.peerbook import PeerBook
+from mesh.worker import Worker
+
+log = logging.getLogger(__name__)
+
+ADVERT_LIFETIME_S = 3600
+DIAL_CHECK_S = 0.05
+
+# What a worker says and only a gateway hears; everything else is for the worker half.
+FOR_GATEWAY = (PieceDone, PieceRefused, SessionReady, SessionFailed, AssetWanted, DevicesChanged)
+
+
+class Node:
+    """Joins links to halves, and keeps the links the peer book asks for."""
+
+    def __init__(self, config: NodeConfig, credentials: Credentials, member: Membership) -> None:
+        self.config = config
+        self.credentials = credentials
+        self.member = member
+        self.worker: Worker | None = None
+        self.gateway: Gateway | None = None
+        self.lag = LoopLag()
+        self._channels: dict[NodeId, LinkChannel] = {}
+        self._book = PeerBook(
+            me=credentials.identity.node_id,
+            realm_public=credentials.realm_public,
+            roles=config.roles,
+            seed=int.from_bytes(credentials.identity.public_key[:8], "little"),
+        )
+        self.port = 0
+
+    # --- LinkHandler -----------------------------------------------------------------------
+
+    def opened(self, link: Link) -> None:
+        """Both hellos were accepted. The newest link to a node wins: an older one may be a
+        corpse that liveness has not noticed yet.
+        """
+        channel = LinkChannel(link)
+        before = self._channels.get(channel.node)
+        self._channels[channel.node] = channel
+        if before is not None:
+            self._gone(before)
+            before.link.end(None, tell=False, at_once=True)
+        self._book.connected(channel.node)
+        log.info("linked with %s (%s)", link.peer.membership.name, channel.node)
+        if self.gateway is not None and link.peer.membership.has(Role.WORKER):
+            self.gateway.worker_found(channel, link.peer.membership.name, link.peer.hello.devices)
+
+    def body_buffer(self, link: Link, message: Message, size: int) -> memoryview | None:
+        """See LinkHandler."""
+        channel = self._channels.get(link.peer.node_id)
+        if channel is None or channel.link is not link:
+            return None
+        return self._half(link, message).body_buffer(channel, message, size)
+
+    def received(self, link: Link, message: Message, body: memoryview) -> None:
+        """See LinkHandler."""
+        channel = self._channels.get(link.peer.node_id)
+        if channel is not None and channel.link is link:
+            self._half(link, message).received(channel, message, body)
+
+    def closed(self, link: Link, why: MeshError | None) -> None:
+        """See LinkHandler."""
+        channel = self._channels.get(link.peer.node_id)
+        if channel is None or channel.link is not link:
+            return
+        log.info("link with %s ended: %s", link.peer.membership.name, why or "closed")
+        del self._channels[channel.node]
+        self._book.lost(channel.node, monotonic_us())
+        self._gone(channel)
+
+    def _gone(self, channel: Channel) -> None:
+        if self.gateway is not None:
+            self.gateway.worker_gone(channel)
+        if self.worker is not None:
+            self.worker.channel_gone(channel)
+
+    def _half(self, link: Link, message: Message) -> Gateway | Worker:
+        """The half a message is for, if the sender's membership lets it say so."""
+        for_gateway = isinstance(message, FOR_GATEWAY)
+        half: Gateway | Worker | None = self.gateway if for_gateway else self.worker
+        needed = Role.WORKER if for_gateway else Role.GATEWAY
+        member = link.peer.membership
+        if half is None:
+            why = "this node does not play the part that the message is for"
+        elif not member.has(needed):
+            why = f"its sender is {', '.join(sorted(member.roles))}, not {needed}"
+        else:
+            return half
+        raise ProtocolViolation(
+            what=f"{type(message).__name__} from {member.name} is refused",
+            why=why,
+            fix="Have an admin sign a membership with the role that is needed.",
+        )
+
+    # --- devices ---------------------------------------------------------------------------
+
+    def offers(self) -> tuple[DeviceOffer, ...]:
+        """The devices this node offers now."""
+        return self.worker.offers() if self.worker is not None else ()
+
+    def device_changed(self, device: Device) -> None:
+        """Tell everyone who may place work here."""
+        log.info("device %s is %s", device.name, device.state)
+        if self.worker is None:
+            return
+        self.worker.device_changed(device)
+        changed = DevicesChanged(self.offers())
+        for channel in self._channels.values():
+            channel.send(changed)
+        if self._to_self is not None:
+            self._to_self.send(changed)
+
+    _to_self: LocalChannel | None = None
+
+    def serve_self(self) -> None:
+        """Join this node's own two halves."""
+        if self.gateway is not None and self.worker is not None:
+            node = self.credentials.identity.node_id
+            gateway_end, worker_end = LocalChannel.pair(node, self.gateway, self.worker)
+            self._to_self = worker_end
+            self.gateway.worker_found(gateway_end, self.member.name, self.offers())
+
+    # --- peers -----------------------------------------------------------------------------
+
+    def sighted(self, source: str, advert: bytes, addresses: Sequence[str]) -> None:
+        """A finder saw an advert."""
+        self._book.sighted(source, advert, addresses, now_s=int(time.time()), now_us=monotonic_us())
+
+    async def keep_links(self) -> None:
+        """Dial whom the peer book says is due, until cancelled."""
+        async with asyncio.TaskGroup() as dials:
+            while True:
+                for attempt in self._book.due(monotonic_us()):
+                    dials.create_task(self._dial(attempt.node, attempt.addresses))
+                await asyncio.sleep(DIAL_CHECK_S)
+
+    async def _dial(self, node: NodeId | None, addresses: tuple[str, ...]) -> None:
+        problem: MeshError | None = None
+        for address in addresses:
+            host, _, port = address.rpartition(":")
+            try:
+                await dial(
+                    host.strip("[]"),
+                    int(port),
+                    self.credentials,
+                    self,
+                    self.offers,
+                    expect=node,
+                    timing=link_timing(self.config),
+                )
+            except (PeerRefused, LinkLost) as failed:
+                problem = failed
+            else:
+                return
+        if problem is not None:
+            log.warning("no link to %s: %s", node or addresses, problem)
+        self._book.failed(node, monotonic_us())
+
+    def summary(self) -> str:
+        """One line for the log."""
+        devices = ", ".join(o.device for o in self.offers()) or "none"
+        return (
+            f"node {self.credentials.identity.node_id}, link port {self.port}, devices: {devices}"
+        )
+
+    async def close_links(self) -> None:
+        """Say goodbye to everyone."""
+        for channel in list(self._channels.values()):
+            await channel.link.close()
+
+
+def link_timing(config: NodeConfig) -> LinkTiming:
+    """The configured liveness, in the link's terms."""
+    return LinkTiming(ping_us=config.link.ping_ms * 1000, silent_us=config.link.silent_ms * 1000)
+
+
+@asynccontextmanager
+async def open_node(config: NodeConfig, *, static: Path | None = None) -> AsyncIterator[Node]:
+    """A running node. `static` is the folder a gateway serves at "/" (the browser page).
+
+    Raises MeshError for whatever keeps it from starting; a part that crashes later brings it down.
+    """
+    home = NodeHome(config.state)
+    identity, blob = home.identity(), home.membership()
+    member = read_membership(blob, identity.public_key, int(time.time()))
+    _check_roles(config, member)
+    node = Node(config, Credentials(identity, member.realm, blob), member)
+    async with AsyncExitStack() as stack, asyncio.TaskGroup() as tasks:
+        loops = [tasks.create_task(node.lag.watch(), name="loop lag")]
+        try:
+            if "worker" in config.roles:
+                loops.append(await _start_worker(node, stack, tasks))
+            if "gateway" in config.roles:
+                node.gateway = Gateway(config.gateway, node.credentials, await _workloads(config))
+                await stack.enter_async_context(node.gateway)
+            node.serve_self()
+            await _start_links(node, stack)
+            loops.append(tasks.create_task(node.keep_links(), name="links"))
+            if node.gateway is not None:
+                await _start_http(node, node.gateway, stack, static)
+            yield node
+        finally:
+            await node.close_links()
+            for loop in loops:
+                loop.cancel()
+
+
+def _check_roles(config: NodeConfig, member: Membership) -> None:
+    missing = [role for role in config.roles if not member.has(Role(role))]
+    if missing:
+        raise IdentityError(
+            what=f"this node may not be a {' or a '.join(missing)}",
+            why=f"its membership says {', '.join(sorted(member.roles))}",
+            fix="Correct `roles` in the configuration, or have a new membership signed.",
+        )
+
+
+async def _start_worker(
+    node: Node, stack: AsyncExitStack, tasks: asyncio.TaskGroup
+) -> asyncio.Task[None]:
+    config = node.config
+    limits = DeviceLimits(memory_bytes=config.device.memory_mb << 20, private=(config.state,))
+    report = await probe(config.workloads, limits=limits)
+    for workload, why in report.why_not.items():
+        log.warning("no device for workload '%s': %s", workload, why)
+    only = config.device.only
+    units = {unit: infos for unit, infos in report.units.items() if not only or unit in only}
+    if not units:
+        raise DeviceUnavailable(
+            what="this worker has nothing to work with",
+            why="; ".join(report.why_not.values())
+            or f"[device] only = {list(only)} leaves none of {list(report.units)}",
+            fix="Run `framemesh devices`; install what it names, or remove the role 'worker'.",
+        )
+    devices = [
+        await stack.enter_async_context(
+            open_device(
+                unit,
+                infos,
+                config.workloads,
+                limits=limits,
+                changed=node.device_changed,
+                found=report.found_on(unit),
+            )
+        )
+        for unit, infos in units.items()
+    ]
+    for device in devices:
+        await device.ready()
+    node.worker = Worker(
+        devices, kill_after_us=config.device.kill_ms * 1000, policy=config.device.queue
+    )
+    return tasks.create_task(node.worker.serve(), name="worker")
+
+
+async def _workloads(config: NodeConfig) -> dict[str, Workload]:
+    return {name: create_workload(name, settings) for name, settings in config.workloads.items()}
+
+
+async def _start_links(node: Node, stack: AsyncExitStack) -> None:
+    config = node.config
+    listener = await stack.enter_async_context(
+        listen(
+            config.link.host,
+            config.link.port,
+            node.credentials,
+            node,
+            node.offers,
+            timing=link_timing(config),
+        )
+    )
+    node.port = listener.port
+    for address in config.link.peers:
+        node._book.add_static(address)
+    advert = sign_advert(
+        node.credentials.identity,
+        realm_public=node.credentials.realm_public,
+        port=node.port,
+        roles=config.roles,
+        name=config.name,
+        sequence=time.time_ns() // 1_000_000,
+        not_after_s=int(time.time()) + ADVERT_LIFETIME_S,
+    )
+    for name, settings in config.discovery.items():
+        finder = create_finder(name, settings)
+        await stack.enter_async_context(
+            finder.open(advert, node.port, functools.partial(node.sighted, name))
+        )
+
+
+async def _start_http(
+    node: Node, gateway: Gateway, stack: AsyncExitStack, static: Path | None
+) -> None:
+    runner = web.AppRunner(create_app(gateway, static), access_log=None)
+    await runner.setup()
+    stack.push_async_callback(runner.cleanup)
+    site = web.TCPSite(runner, node.config.http.host, node.config.http.port)
+    await site.start()
+    log.info("http on %s", site.name)

@@ -1,0 +1,283 @@
+"""One client's session on its gateway: carries out what the session's driver decides.
+
+The driver (pure) says when to open, send, cancel and compose; this shell cuts frames with the
+workload, sends pieces over channels, merges what comes back into the encoder's canvas, and hands
+finished frames to the stream. It decides nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from mesh.channel import Channel
+from mesh.core.errors import ContentRefused, ProtocolViolation
+from mesh.core.loop import monotonic_us
+from mesh.core.wire import Cancel, PieceDone, PieceRefused, PieceRun
+from mesh.core.workload import Frame, NodeId, SessionWork
+from mesh.schedule.driver import Action, CancelPiece, Compose, OpenFrame, Send, SessionDriver
+from mesh.schedule.ids import DeviceKey, PieceKey
+from mesh.schedule.ledger import ClosedFrame, Verdict
+from mesh.stream.canvas import Canvas
+from mesh.stream.session import SendReport, Stream
+
+log = logging.getLogger(__name__)
+
+_encode_json = msgspec.json.Encoder().encode
+
+
+@dataclass(frozen=True, slots=True)
+class _Open:
+    """A frame between its opening and its composition."""
+
+    frame: Frame
+    canvas: Canvas | None
+    opened_us: int
+    cut_us: int  # when the pieces were known
+    input_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Composed:
+    """A frame that waits for the encoder."""
+
+    open: _Open
+    closed: ClosedFrame
+    message: bytes
+    composed_us: int
+
+
+class Session:
+    """Runs one session: `start`, then events from the gateway, then `stop`."""
+
+    def __init__(
+        self,
+        *,
+        driver: SessionDriver,
+        work: SessionWork,
+        stream: Stream,
+        key: tuple[str, int],
+        channel_of: Callable[[NodeId], Channel | None],
+        maker_name: Callable[[DeviceKey], str],
+    ) -> None:
+        """key: the session's id and epoch."""
+        self.id, self.epoch = key
+        self.driver = driver
+        self.work = work
+        self.stream = stream
+        self._channel_of = channel_of
+        self._maker_name = maker_name
+        self._open: dict[int, _Open] = {}
+        self._input_id = -1
+        self._timer: asyncio.TimerHandle | None = None
+        self._composed: asyncio.Queue[_Composed] = asyncio.Queue()
+        self._stopped = False
+        self.pieces_by: dict[DeviceKey, int] = {}
+        self.frames_given_up = 0  # no canvas or no viewer when the frame was due
+
+    # --- life ------------------------------------------------------------------------------
+
+    async def serve(self) -> None:
+        """Open frames and send them, until cancelled."""
+        self._tick()
+        try:
+            while True:
+                await self._send_composed(await self._composed.get())
+        finally:
+            self._stopped = True
+            if self._timer is not None:
+                self._timer.cancel()
+            self.driver.close(monotonic_us())
+
+    def _tick(self) -> None:
+        self._carry_out(self.driver.tick(monotonic_us()))
+
+    def _arm(self) -> None:
+        """Wake when the driver next wants to know the time (uvloop counts milliseconds)."""
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._stopped:
+            return
+        now_us = monotonic_us()
+        wait_ms = max(0, self.driver.wake_us(now_us) - now_us + 999) // 1000
+        self._timer = asyncio.get_running_loop().call_later(wait_ms / 1000, self._tick)
+
+    # --- events ----------------------------------------------------------------------------
+
+    def on_input(self, event: Mapping[str, Any]) -> None:
+        """The client's newest state. Raises ContentRefused on nonsense."""
+        self.work.apply_input(event, monotonic_us())
+        self._input_id = event["id"]
+
+    def device_ready(self, device: DeviceKey) -> None:
+        """The device holds the session."""
+        self._carry_out(self.driver.device_ready(device, monotonic_us()))
+
+    def device_lost(self, device: DeviceKey) -> None:
+        """The device, or the way to it, is gone."""
+        self._carry_out(self.driver.device_lost(device, monotonic_us()))
+
+    def wants(self, channel: Channel, message: PieceDone, size: int) -> bool:
+        """Whether a result whose header has come should be received at all."""
+        key, device = _names(channel, message)
+        if self.driver.verdict(key, device) is not Verdict.ACCEPTED:
+            return False
+        bound = self._open[message.frame].frame.pieces[message.piece].output_bytes
+        if size > bound:
+            raise ProtocolViolation(
+                what=f"the result of piece {message.piece} is refused",
+                why=f"it has {size} bytes, and {bound} were allowed",
+                fix="Update the sender; this link is closed.",
+            )
+        return True
+
+    def piece_done(self, channel: Channel, message: PieceDone, result: memoryview) -> None:
+        """A worker's result: merged once, if it is the first and its frame still open."""
+        key, device = _names(channel, message)
+        now_us = monotonic_us()
+        if self.driver.verdict(key, device) is Verdict.ACCEPTED:
+            try:
+                self._open[message.frame].frame.accept(message.piece, result)
+            except ContentRefused as problem:
+                log.warning("result of %s from %s rejected: %s", key, device, problem)
+                self._carry_out(self.driver.refused(key, device, now_us, reason="rejected"))
+                return
+            self.pieces_by[device] = self.pieces_by.get(device, 0) + 1
+        self._carry_out(
+            self.driver.result(
+                key,
+                device,
+                now_us,
+                queue_us=message.queue_us,
+                run_us=message.run_us,
+                backlog_us=message.backlog_us,
+                nbytes=len(result),
+            )
+        )
+
+    def piece_refused(self, channel: Channel, message: PieceRefused) -> None:
+        """A worker's refusal."""
+        key, device = _names(channel, message)
+        self._carry_out(
+            self.driver.refused(
+                key, device, monotonic_us(), reason=message.reason, backlog_us=message.backlog_us
+            )
+        )
+
+    # --- actions ---------------------------------------------------------------------------
+
+    def _carry_out(self, actions: Iterable[Action]) -> None:
+        for action in actions:
+            match action:
+                case OpenFrame():
+                    self._carry_out(self._open_frame(action))
+                case Send():
+                    self._send_piece(action)
+                case CancelPiece():
+                    self._cancel(action)
+                case Compose():
+                    self._compose(action)
+        self._arm()
+
+    def _open_frame(self, action: OpenFrame) -> list[Action]:
+        canvas = None
+        if self.work.picture is not None:
+            canvas = self.stream.lease_canvas() if self.stream.watched else None
+            if canvas is None:
+                self.frames_given_up += 1
+                self.driver.abandon(action.frame)
+                return []
+        view = canvas.view if canvas is not None else memoryview(b"")
+        previous = canvas.previous if canvas is not None else memoryview(b"")
+        input_id = self._input_id
+        frame = self.work.open_frame(action.frame, action.opened_us, action.hint, view, previous)
+        cut_us = monotonic_us()
+        self._open[action.frame] = _Open(frame, canvas, action.opened_us, cut_us, input_id)
+        return self.driver.pieces(action.frame, frame.pieces, cut_us)
+
+    def _send_piece(self, action: Send) -> None:
+        channel = self._channel_of(action.device.node)
+        if channel is None:
+            return  # its loss is being told to the driver in this very turn
+        piece = self._open[action.key.frame].frame.pieces[action.key.piece]
+        channel.send(
+            PieceRun(
+                self.id,
+                self.epoch,
+                action.key.frame,
+                piece.index,
+                action.device.device,
+                piece.kind,
+                piece.units,
+                action.deadline_us,
+                piece.output_bytes,
+                piece.spec,
+            ),
+            piece.inputs,
+            due_us=action.deadline_us,
+        )
+
+    def _cancel(self, action: CancelPiece) -> None:
+        channel = self._channel_of(action.device.node)
+        if channel is not None:
+            channel.send(Cancel(self.id, self.epoch, action.key.frame, action.key.piece))
+
+    def _compose(self, action: Compose) -> None:
+        opened = self._open.pop(action.frame)
+        for index in action.missing:
+            opened.frame.fill(index)
+        message = opened.frame.finish()
+        self._composed.put_nowait(_Composed(opened, action.closed, message, monotonic_us()))
+
+    # --- sending ---------------------------------------------------------------------------
+
+    async def _send_composed(self, composed: _Composed) -> None:
+        report = SendReport()
+        opened, closed = composed.open, composed.closed
+        sending_us = monotonic_us()
+        if opened.canvas is not None:
+            report = await self.stream.send(opened.canvas, closed.frame, opened.opened_us)
+        if composed.message:
+            self.stream.publish(composed.message)
+        sent_us = monotonic_us()
+        self.stream.publish(
+            _encode_json(
+                {
+                    "frame": closed.frame,
+                    "input": opened.input_id,
+                    "opened_us": opened.opened_us,
+                    "stages": {
+                        "open": opened.cut_us - opened.opened_us,
+                        "pieces": closed.closed_us - opened.cut_us,
+                        "compose": composed.composed_us - closed.closed_us,
+                        "encode": report.encode_us,
+                        "send": sent_us - sending_us - report.encode_us,
+                    },
+                    **self._makers(opened, closed),
+                }
+            ).decode()
+        )
+
+    def _makers(self, opened: _Open, closed: ClosedFrame) -> dict[str, Any]:
+        makers: dict[DeviceKey, int] = {}
+        pieces = []
+        for piece, account in zip(opened.frame.pieces, closed.pieces, strict=True):
+            maker = -1
+            if account.maker is not None:
+                maker = makers.setdefault(account.maker, len(makers))
+            pieces.append([*piece.region, maker, account.queue_us, account.run_us])
+        return {
+            "makers": [self._maker_name(device) for device in makers],
+            "pieces": pieces,
+            "filled": len(closed.missing),
+        }
+
+
+def _names(channel: Channel, message: PieceDone | PieceRefused) -> tuple[PieceKey, DeviceKey]:
+    key = PieceKey(message.session, message.epoch, message.frame, message.piece)
+    return key, DeviceKey(channel.node, message.device)
