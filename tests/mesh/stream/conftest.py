@@ -13,17 +13,19 @@ import pytest
 import uvloop
 from aiortc import RTCConfiguration, RTCPeerConnection, RTCRtpReceiver, RTCSessionDescription
 
+from mesh.core.errors import NotAuthorized, SessionRefused
 from mesh.core.workload import PictureFormat
+from mesh.http import OpenedSession
 from mesh.stream import barcode
-from mesh.stream.session import Stream
+from mesh.stream.session import Stream, StreamOptions
 
 FORMAT = PictureFormat(640, 360)
 PLAYOUT_DELAY = "http://www.webrtc.org/experiments/rtp-hdrext/playout-delay"
 
 
-@pytest.fixture(scope="session")
-def event_loop_policy():
-    return uvloop.EventLoopPolicy()
+def pytest_asyncio_loop_factories(config, item):
+    """The loop of production."""
+    return {"uvloop": uvloop.new_event_loop}
 
 
 @pytest.fixture(scope="session")
@@ -33,7 +35,7 @@ def picture():
 
 @pytest.fixture(scope="session")
 def draw() -> Callable[[memoryview, int], None]:
-    """Draw frame n of a texture that slides to the left."""
+    """Draw frame n of a texture that slides to the left above a red floor."""
     rng = np.random.default_rng(1)
     tiles = rng.integers(60, 180, (FORMAT.height // 8, FORMAT.width // 4), dtype=np.uint8)
     texture = np.kron(tiles, np.ones((8, 8), np.uint8))
@@ -43,6 +45,10 @@ def draw() -> Callable[[memoryview, int], None]:
         shift = (n * 4) % FORMAT.width
         pixels[: FORMAT.height] = texture[:, shift : shift + FORMAT.width]
         pixels[FORMAT.height :] = 110
+        red = slice(FORMAT.height // 2, None)
+        pixels[: FORMAT.height][red] = 63  # BT.709 limited-range red is Y 63, U 102, V 240
+        u, v = pixels[FORMAT.height :].reshape(2, FORMAT.height // 2, FORMAT.width // 2)
+        u[FORMAT.height // 4 :], v[FORMAT.height // 4 :] = 102, 240
 
     return draw_frame
 
@@ -108,13 +114,13 @@ async def viewers():
 class Harness:
     """A stream, what it reported, and a source that feeds it frames."""
 
-    def __init__(self, draw, format=FORMAT, fps=30.0, **options) -> None:
+    def __init__(self, draw, picture=FORMAT, fps=30.0, **options) -> None:
         self.inputs: asyncio.Queue = asyncio.Queue()
         self.closed: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self.reports: list = []
         self.frame_id = 0
         self.stream = Stream(
-            format,
+            picture,
             fps,
             on_input=self.inputs.put_nowait,
             on_closed=self.closed.set_result,
@@ -168,3 +174,49 @@ async def streams(draw):
 
     yield make
     await asyncio.gather(*(harness.stream.close() for harness in made))
+
+
+class StreamGateway:
+    """The smallest gateway (mesh.http.GatewayApi): every session is a synthetic stream."""
+
+    TOKEN = "let-me-in"
+
+    def __init__(self, make_stream) -> None:
+        self._make_stream = make_stream
+        self.sessions: dict[str, Harness] = {}
+        self.running: list[asyncio.Task] = []
+
+    def authorize(self, token: str, scope: str) -> str:
+        if token != self.TOKEN:
+            raise NotAuthorized(what="no", why="the token is another", fix="Use the right one.")
+        return "tester"
+
+    async def open_session(self, principal, request, offer_sdp: str) -> OpenedSession:
+        options, rest = StreamOptions.take(request.options)
+        if rest or request.workload != "synthetic":
+            raise SessionRefused(what="no", why=f"{request} is unknown", fix="Ask for synthetic.")
+        harness = self._make_stream(options=options)
+        answer = await harness.stream.answer(offer_sdp)
+        name = f"s{len(self.sessions)}"
+        self.sessions[name] = harness
+        self.running.append(asyncio.create_task(harness.run()))
+        return OpenedSession(name, answer, {"workload": "synthetic"})
+
+    def describe_session(self, principal, session_id: str) -> dict:
+        return {"frame": self.sessions[session_id].frame_id}
+
+    async def close_session(self, principal, session_id: str) -> None:
+        await self.sessions.pop(session_id).stream.close()
+
+    def status(self) -> dict:
+        return {"sessions": len(self.sessions)}
+
+
+@pytest.fixture
+async def gateway(streams):
+    gateway = StreamGateway(streams)
+    yield gateway
+    for task in gateway.running:
+        task.cancel()
+    if gateway.running:
+        await asyncio.wait(gateway.running)
