@@ -27,6 +27,8 @@ from mesh.schedule.placement import Place, Placer, Want
 
 RETRY_US: Final = 2_000  # between attempts to find room for a piece that has none
 
+_NEVER_US: Final = 2**62
+
 # Refusals after which the device takes nothing of this session until it is ready again.
 NOT_READY: Final = frozenset({"unknown_session", "device_lost"})
 
@@ -117,30 +119,26 @@ class SessionDriver:
         self._wants: dict[int, list[Want]] = {}  # of open frames, by piece index
         self._unplaced: dict[PieceKey, Want] = {}
         self._retry_us: dict[PieceKey, int] = {}
+        self._doubt_us = _NEVER_US  # no answer becomes overdue before
+        self._late_seen = placer.turned_late
         self.counts = DriverCounts()
 
     # --- time ------------------------------------------------------------------------------
 
     def wake_us(self, now_us: int) -> int:
         """When to call `tick` next, if nothing else happens."""
-        wake_us = self._clock.next_open_us
+        wake_us = min(self._clock.next_open_us, self._doubt_us)
         cutoff_us = self._ledger.next_cutoff_us
         if cutoff_us is not None:
             wake_us = min(wake_us, cutoff_us)
-            for key, devices in self._ledger.waiting():
-                for device in devices:
-                    overdue_us = self._placer.overdue_us(key, device)
-                    if overdue_us is not None and overdue_us > now_us:
-                        wake_us = min(wake_us, overdue_us)
-        for retry_us in self._retry_us.values():
-            wake_us = min(wake_us, max(retry_us, now_us + 1))
+        if self._retry_us:
+            wake_us = min(wake_us, max(min(self._retry_us.values()), now_us + 1))
         return wake_us
 
     def tick(self, now_us: int) -> list[Action]:
         """Hedge what is in doubt, close what is due, open the next frame."""
         actions: list[Action] = []
-        self._close(now_us, actions)
-        self._rescue(now_us, actions)
+        self._after_news(now_us, actions)
         usable = self._placer.usable(self._ready, now_us)
         frame = self._clock.poll(now_us, may_open=bool(self._ready))
         if frame is not None:
@@ -276,7 +274,11 @@ class SessionDriver:
 
     def _after_news(self, now_us: int, actions: list[Action]) -> None:
         self._close(now_us, actions)
-        self._rescue(now_us, actions)
+        news = self._late_seen != self._placer.turned_late or now_us >= self._doubt_us
+        if news or self._unplaced or self._retry_us:
+            self._late_seen = self._placer.turned_late
+            self._place_again(now_us, actions)
+            self._hedge(now_us, actions)
 
     def _place(
         self,
@@ -299,6 +301,7 @@ class SessionDriver:
         self._ledger.asked(place.key, place.device, now_us)
         self._unplaced.pop(place.key, None)
         self._retry_us.pop(place.key, None)
+        self._doubt_us = min(self._doubt_us, place.overdue_us)
         self.counts.sent += 1
         self.counts.probes += place.probe
         actions.append(Send(place.key, place.device, place.deadline_us, place.probe))
@@ -313,26 +316,36 @@ class SessionDriver:
             if cutoff_us is not None:
                 self._place(wants, cutoff_us, now_us, actions, probe=False)
 
-    def _rescue(self, now_us: int, actions: list[Action]) -> None:
-        """Place what had no room before, and hedge what waits on a device in doubt."""
+    def _place_again(self, now_us: int, actions: list[Action]) -> None:
+        """Try what had no room before."""
         due = [key for key in self._unplaced if self._retry_us.get(key, 0) <= now_us]
         if due:
             self._replace(due, now_us, actions)
+
+    def _hedge(self, now_us: int, actions: list[Action]) -> None:
+        """Ask one more device for each piece whose every device is in doubt."""
+        self._doubt_us = _NEVER_US
         for key, devices in list(self._ledger.waiting()):
-            if self._retry_us.get(key, 0) > now_us:
+            if all(self._placer.in_doubt(key, device, now_us) for device in devices):
+                if self._retry_us.get(key, 0) <= now_us:
+                    self._hedge_piece(key, now_us, actions)
                 continue
-            if not all(self._placer.in_doubt(key, device, now_us) for device in devices):
-                continue
-            cutoff_us = self._ledger.cutoff_us(key.frame)
-            assert cutoff_us is not None, "only pieces of open frames wait"
-            for decided in self._placer.place(
-                [self._want(key)], cutoff_us, now_us, self._ready, probe=False, certain=True
-            ):
-                if isinstance(decided, Place):
-                    self._send(decided, now_us, actions)
-                    self.counts.hedges += 1
-                else:
-                    self._retry_us[key] = now_us + RETRY_US
+            for device in devices:
+                overdue_us = self._placer.overdue_us(key, device)
+                if overdue_us is not None and overdue_us > now_us:
+                    self._doubt_us = min(self._doubt_us, overdue_us)
+
+    def _hedge_piece(self, key: PieceKey, now_us: int, actions: list[Action]) -> None:
+        cutoff_us = self._ledger.cutoff_us(key.frame)
+        assert cutoff_us is not None, "only pieces of open frames wait"
+        for decided in self._placer.place(
+            [self._want(key)], cutoff_us, now_us, self._ready, probe=False, certain=True
+        ):
+            if isinstance(decided, Place):
+                self._send(decided, now_us, actions)
+                self.counts.hedges += 1
+            else:
+                self._retry_us[key] = now_us + RETRY_US
 
     def _want(self, key: PieceKey) -> Want:
         return self._wants[key.frame][key.piece]._replace(exclude=self._ledger.tried(key))

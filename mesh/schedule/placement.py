@@ -208,6 +208,7 @@ class Placer:
 
     def __init__(self, costs: CostModel) -> None:
         self.costs = costs
+        self.turned_late = 0  # counts attempts whose answer was put off past its deadline
         self._devices: dict[DeviceKey, _Device] = {}
 
     # --- devices ---------------------------------------------------------------------------
@@ -442,6 +443,8 @@ class Placer:
         for attempt in owed:
             free_us = max(free_us, attempt.sent_us + back_us) + attempt.run_us
             later_us = round(free_us + back_us) - attempt.expected_us
+            if attempt.expected_us <= attempt.deadline_us < attempt.expected_us + later_us:
+                self.turned_late += 1
             attempt.expected_us += later_us
             if later_us > 0:
                 attempt.overdue_us += later_us

@@ -24,7 +24,7 @@ class SessionModel:
     """A session and its frames.
 
     pieces: per frame. units: work per piece. spread: pieces differ by up to this share of it.
-    in_bytes, out_bytes: per piece.
+    in_bytes, out_bytes: per piece. ends_us: from then on no frame is opened.
     """
 
     contract: Contract = field(default_factory=lambda: Contract(66_667, 100_000))
@@ -35,6 +35,7 @@ class SessionModel:
     in_bytes: int = 200
     out_bytes: int = 100_000
     max_in_flight: int = 2
+    ends_us: int = 2**62
 
 
 @dataclass(slots=True)
@@ -45,7 +46,7 @@ class SimSession:
     model: SessionModel
     driver: SessionDriver
     shown: list[ClosedFrame] = field(default_factory=list)
-    merged: dict[PieceKey, DeviceKey] = field(default_factory=dict)
+    merged: dict[PieceKey, tuple[DeviceKey, int]] = field(default_factory=dict)  # maker, when
     orders: dict[PieceKey, Order] = field(default_factory=dict)
     wake_us: int | None = None
     closed: bool = False
@@ -202,6 +203,9 @@ class SimGateway:
 
     def _cut(self, session: SimSession, action: OpenFrame) -> None:
         model = session.model
+        if self._world.now_us >= model.ends_us:
+            session.driver.abandon(action.frame)
+            return
         pieces = [
             Piece(
                 index,
@@ -274,7 +278,7 @@ class SimGateway:
             self._world.note("result", *answer.device, *answer.key, verdict.value)
             if verdict is Verdict.ACCEPTED:
                 assert answer.key not in session.merged, "a piece was accepted twice"
-                session.merged[answer.key] = answer.device
+                session.merged[answer.key] = (answer.device, now_us)
             actions = driver.result(
                 answer.key,
                 answer.device,

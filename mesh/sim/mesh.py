@@ -26,13 +26,14 @@ class SimulatedMesh:
         policy: str = "edf",
         silent_us: int = 400_000,
         lag_us: int = 300,
+        keep_trace: bool = False,
     ) -> None:
         """nodes: their models, or how many of the default. policy: of the device queues.
 
         silent_us: a link silent for so long is given up. lag_us: how late gateways' timers fire
-        at worst.
+        at worst. keep_trace: keep what happened in `world.trace`, not only its hash.
         """
-        self.world = World(seed)
+        self.world = World(seed, keep_trace=keep_trace)
         models = [NodeModel()] * nodes if isinstance(nodes, int) else list(nodes)
         self.nodes = {
             name: SimNode(name, model, self.world, policy)
@@ -61,7 +62,7 @@ class SimulatedMesh:
 
     def shares(self) -> dict[DeviceKey, float]:
         """Each device's part of all pieces that were merged."""
-        makers = [maker for session in self._sessions for maker in session.merged.values()]
+        makers = [maker for s in self._sessions for maker, _ in s.merged.values()]
         devices = [device for node in self.nodes.values() for device in node.devices]
         return {device: makers.count(device) / max(1, len(makers)) for device in devices}
 

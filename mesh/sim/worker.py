@@ -149,7 +149,7 @@ class SimDevice:
                     self._start(waiting, job)
 
     def _start(self, waiting: Waiting, job: _Job) -> None:
-        self._world.note("start", *self.key, *waiting.key)
+        self._world.note("start", *self.key, *waiting.key, waiting.deadline_us)
         job.started_us = self._world.now_us
         run_us, queue = self._draw_us(job.order), self.queue
         self._world.after(

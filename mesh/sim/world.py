@@ -11,12 +11,15 @@ from random import Random
 class World:
     """A clock that jumps from event to event. Equal seeds give equal traces."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, *, keep_trace: bool = False) -> None:
+        """keep_trace: also keep every note in `trace`."""
         self.seed = seed
+        self.trace: list[tuple[object, ...]] = []  # (now_us, *facts)
+        self._keep_trace = keep_trace
         self.now_us = 0
         self._events: list[tuple[int, int, Callable[[], None]]] = []
         self._scheduled = 0
-        self._trace = hashlib.sha256()
+        self._hash = hashlib.sha256()
 
     def at(self, when_us: int, happens: Callable[[], None]) -> None:
         """Let something happen at an instant (now, if that has passed).
@@ -43,9 +46,11 @@ class World:
 
     def note(self, *facts: object) -> None:
         """Enter something that happened into the trace."""
-        self._trace.update(f"{self.now_us} {facts}\n".encode())
+        self._hash.update(f"{self.now_us} {facts}\n".encode())
+        if self._keep_trace:
+            self.trace.append((self.now_us, *facts))
 
     @property
     def trace_hash(self) -> str:
         """SHA-256 over everything noted so far."""
-        return self._trace.hexdigest()
+        return self._hash.hexdigest()
