@@ -20,7 +20,7 @@ from msgspec import Meta
 
 from mesh.core.errors import Misuse, NotAuthorized
 from mesh.core.identity import RealmKey, SigningKey, fingerprint, verify
-from mesh.core.wire import Name
+from mesh.core.wire import MALFORMED, Name
 
 MAX_MEMBERSHIP = 4096  # bytes; Hello carries one
 MAX_TOKEN = 4096  # characters; it must fit into an HTTP header
@@ -294,14 +294,14 @@ def _seal(
 def _unpack(blob: bytes, what: str, noun: str) -> _Envelope:
     try:
         return _decode_envelope(blob)
-    except msgspec.DecodeError as problem:
+    except MALFORMED as problem:
         raise _malformed(what, noun, str(problem)) from problem
 
 
 def _parse(payload: bytes, kind: type[_Statement], what: str, noun: str) -> _Statement:
     try:
         return msgspec.msgpack.decode(payload, type=kind)
-    except msgspec.DecodeError as problem:
+    except MALFORMED as problem:
         raise _malformed(what, noun, str(problem)) from problem
 
 

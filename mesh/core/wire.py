@@ -208,3 +208,7 @@ Message: TypeAlias = (
 
 encode_message = msgspec.msgpack.Encoder().encode
 decode_message = msgspec.msgpack.Decoder(Message).decode
+
+# What msgspec raises for bytes from outside that are no message: beside its own error, these two
+# come through for text that is not UTF-8 and for nesting deeper than the stack.
+MALFORMED = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)

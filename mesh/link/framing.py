@@ -19,10 +19,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import NoReturn, TypeAlias
 
-import msgspec
-
 from mesh.core.errors import Misuse, ProtocolViolation
 from mesh.core.wire import (
+    MALFORMED,
     MAX_BODY,
     MAX_HEADER,
     AssetData,
@@ -187,7 +186,7 @@ class FrameReader:
     def _open(self, slot: int, chunk: int, body: int, header: bytes) -> None:
         try:
             message = decode_message(header)
-        except msgspec.DecodeError as problem:
+        except MALFORMED as problem:
             _violated(f"a header cannot be read: {problem}")
         if body and not isinstance(message, WITH_BODY):
             _violated(f"a {type(message).__name__} has a body of {body} bytes")
