@@ -32,6 +32,11 @@ class TinyExecutor:
             os.kill(os.getpid(), signal.SIGKILL)
         if spec == b"hang":
             time.sleep(3600)
+        if spec == b"die when repeated":
+            marker = Path.home() / "prepared"
+            if marker.exists():
+                os.kill(os.getpid(), signal.SIGKILL)
+            marker.touch()
         self.sessions[session] = sum(sum(bytes(data)) for data in assets.values())
 
     def run(self, session, spec, inputs, output):
@@ -102,6 +107,11 @@ class TinyExecutor:
             wire.send(encode(Finished(**(fields | changes))))
         time.sleep(3600)
         return 0
+
+    def do_stamp(self, session, argument, inputs, output):
+        """Write the offset of the output in the arena: reveals whether slots are shared."""
+        output[:] = bytes([int(argument)]) * len(output)
+        return len(output)
 
     def do_wait_for(self, session, argument, inputs, output):
         """Run until the first byte of the inputs is written to, from the node."""
