@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import time
 from collections.abc import AsyncIterator, Sequence
@@ -35,7 +36,7 @@ from mesh.core.wire import (
     SessionFailed,
     SessionReady,
 )
-from mesh.core.workload import NodeId, Workload
+from mesh.core.workload import FinderSession, NodeId, Workload
 from mesh.device.probe import probe
 from mesh.device.supervisor import Device, DeviceLimits, open_device
 from mesh.gateway import Gateway
@@ -45,7 +46,7 @@ from mesh.link.handshake import Credentials
 from mesh.link.liveness import LinkTiming
 from mesh.link.transport import Link
 from mesh.peers.advert import sign_advert
-from mesh.peers.peerbook import PeerBook
+from mesh.peers.peerbook import DialAttempt, PeerBook
 from mesh.worker import Worker
 
 log = logging.getLogger(__name__)
@@ -74,7 +75,8 @@ class Node:
             roles=config.roles,
             seed=int.from_bytes(credentials.identity.public_key[:8], "little"),
         )
-        self.port = 0
+        self.port = 0  # of the links, once listening
+        self.http_port = 0  # of the gateway's HTTP, once listening
 
     # --- LinkHandler -----------------------------------------------------------------------
 
@@ -174,35 +176,59 @@ class Node:
         """A finder saw an advert."""
         self._book.sighted(source, advert, addresses, now_s=int(time.time()), now_us=monotonic_us())
 
+    def keep_linked(self, address: str) -> None:
+        """Dial a configured "host:port" whenever it is not linked."""
+        self._book.add_static(address)
+
     async def keep_links(self) -> None:
         """Dial whom the peer book says is due, until cancelled."""
         async with asyncio.TaskGroup() as dials:
             while True:
                 for attempt in self._book.due(monotonic_us()):
-                    dials.create_task(self._dial(attempt.node, attempt.addresses))
+                    dials.create_task(self._dial(attempt))
                 await asyncio.sleep(DIAL_CHECK_S)
 
-    async def _dial(self, node: NodeId | None, addresses: tuple[str, ...]) -> None:
+    async def _dial(self, attempt: DialAttempt) -> None:
         problem: MeshError | None = None
-        for address in addresses:
+        for address in attempt.addresses:
             host, _, port = address.rpartition(":")
             try:
-                await dial(
+                link = await dial(
                     host.strip("[]"),
                     int(port),
                     self.credentials,
                     self,
                     self.offers,
-                    expect=node,
+                    expect=attempt.node,
                     timing=link_timing(self.config),
                 )
             except (PeerRefused, LinkLost) as failed:
                 problem = failed
             else:
+                self._book.reached(attempt, link.peer.node_id)
                 return
-        if problem is not None:
-            log.warning("no link to %s: %s", node or addresses, problem)
-        self._book.failed(node, monotonic_us())
+        log.warning("no link to %s: %s", attempt.node or attempt.addresses, problem)
+        self._book.failed(attempt, monotonic_us())
+
+    def advert(self) -> bytes:
+        """What finders should say of this node from now on."""
+        now_s = time.time()
+        return sign_advert(
+            self.credentials.identity,
+            realm_public=self.credentials.realm_public,
+            port=self.port,
+            roles=self.config.roles,
+            name=self.config.name,
+            sequence=int(now_s * 1000),  # rises over restarts
+            not_after_s=int(now_s) + ADVERT_LIFETIME_S,
+        )
+
+    async def keep_advertised(self, finders: Sequence[FinderSession]) -> None:
+        """Renew the advert well before it expires, until cancelled."""
+        while True:
+            await asyncio.sleep(ADVERT_LIFETIME_S / 3)
+            for finder in finders:
+                await finder.update(self.advert())
 
     def summary(self) -> str:
         """One line for the log."""
@@ -242,8 +268,9 @@ async def open_node(config: NodeConfig, *, static: Path | None = None) -> AsyncI
                 node.gateway = Gateway(config.gateway, node.credentials, await _workloads(config))
                 await stack.enter_async_context(node.gateway)
             node.serve_self()
-            await _start_links(node, stack)
+            finders = await _start_links(node, stack)
             loops.append(tasks.create_task(node.keep_links(), name="links"))
+            loops.append(tasks.create_task(node.keep_advertised(finders), name="adverts"))
             if node.gateway is not None:
                 await _start_http(node, node.gateway, stack, static)
             yield node
@@ -305,7 +332,7 @@ async def _workloads(config: NodeConfig) -> dict[str, Workload]:
     return {name: create_workload(name, settings) for name, settings in config.workloads.items()}
 
 
-async def _start_links(node: Node, stack: AsyncExitStack) -> None:
+async def _start_links(node: Node, stack: AsyncExitStack) -> list[FinderSession]:
     config = node.config
     listener = await stack.enter_async_context(
         listen(
@@ -319,21 +346,16 @@ async def _start_links(node: Node, stack: AsyncExitStack) -> None:
     )
     node.port = listener.port
     for address in config.link.peers:
-        node._book.add_static(address)
-    advert = sign_advert(
-        node.credentials.identity,
-        realm_public=node.credentials.realm_public,
-        port=node.port,
-        roles=config.roles,
-        name=config.name,
-        sequence=time.time_ns() // 1_000_000,
-        not_after_s=int(time.time()) + ADVERT_LIFETIME_S,
-    )
-    for name, settings in config.discovery.items():
-        finder = create_finder(name, settings)
+        node.keep_linked(address)
+    advert = node.advert()
+    return [
         await stack.enter_async_context(
-            finder.open(advert, node.port, functools.partial(node.sighted, name))
+            create_finder(name, settings).open(
+                advert, node.port, functools.partial(node.sighted, name)
+            )
         )
+        for name, settings in config.discovery.items()
+    ]
 
 
 async def _start_http(
@@ -344,4 +366,5 @@ async def _start_http(
     stack.push_async_callback(runner.cleanup)
     site = web.TCPSite(runner, node.config.http.host, node.config.http.port)
     await site.start()
-    log.info("http on %s", site.name)
+    node.http_port = runner.addresses[0][1]
+    log.info("http on %s port %d", node.config.http.host, node.http_port)
