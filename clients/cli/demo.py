@@ -130,10 +130,10 @@ class DemoMesh:
         return cls(folder, names, port, "courtyard" if scene is None else "yours")
 
     @contextlib.asynccontextmanager
-    async def running(self) -> AsyncIterator[DemoMesh]:
-        """All nodes up; every process that is still there ends with the block."""
+    async def running(self, names: Sequence[str] = ()) -> AsyncIterator[DemoMesh]:
+        """`names` (all, by default) started; whatever still runs ends with the block."""
         try:
-            for name in self.names:
+            for name in names or self.names:
                 self.start(name)
             yield self
         finally:

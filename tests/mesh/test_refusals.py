@@ -115,10 +115,10 @@ async def test_a_node_that_cannot_prove_membership_is_refused_and_both_sides_kno
 async def test_a_tampered_advert_and_one_of_another_realm_are_never_dialled(
     gateway: Node, realm: RealmKey, caplog: pytest.LogCaptureFixture
 ) -> None:
-    dialled: list[str] = []
+    dialled: asyncio.Queue[str] = asyncio.Queue()
 
     async def count(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        dialled.append("tcp")
+        dialled.put_nowait("tcp")
         writer.close()
 
     server = await asyncio.start_server(count, "127.0.0.1", 0)
@@ -143,13 +143,12 @@ async def test_a_tampered_advert_and_one_of_another_realm_are_never_dialled(
             foreign = advert(RealmKey.generate().public_key, "foreign")
             gateway.sighted("test", foreign, [f"127.0.0.1:{port}"])
         gateway.sighted("test", honest, [f"127.0.0.1:{port}"])
-        async with asyncio.timeout(10):  # the honest one is dialled: the book is at work
-            while not dialled:
-                await asyncio.sleep(0.01)
+        async with asyncio.timeout(10):
+            await dialled.get()  # the honest one: the book is at work
     said = " ".join(record.getMessage() for record in caplog.records)
     assert "tampered" in said
     assert "realm" in said
-    assert len(dialled) == 1
+    assert dialled.empty()
 
 
 @pytest.mark.parametrize(
