@@ -19,7 +19,7 @@ from msgspec import Meta
 from mesh.core.errors import ContentRefused, Misuse, NotAuthorized
 from mesh.core.identity import SIGNATURE_BYTES, NodeIdentity, fingerprint, verify
 from mesh.core.membership import PublicKey, UnixSeconds
-from mesh.core.wire import Count
+from mesh.core.wire import MALFORMED, Count
 from mesh.core.workload import NodeId
 
 MAX_ADVERT = 400  # bytes; small enough for DNS TXT strings and for one datagram of any finder
@@ -125,7 +125,7 @@ def _parse(blob: bytes) -> Advert:
         raise _malformed(f"it has {len(blob)} bytes, and {MAX_ADVERT} are allowed")
     try:
         return _decode(blob[SIGNATURE_BYTES:])
-    except (msgspec.DecodeError, UnicodeDecodeError) as problem:  # msgspec lets the latter through
+    except MALFORMED as problem:
         raise _malformed(str(problem)) from problem
 
 

@@ -1,0 +1,61 @@
+"""What every test folder shares: bounds on threads, real inputs, and reasons for skips."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+# Before any test imports what starts threads: a busy small machine must not be oversubscribed.
+os.environ.setdefault("LP_NUM_THREADS", "2")
+os.environ.setdefault("NUMBA_NUM_THREADS", "2")
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+DATA = Path(os.environ.get("FRAMEMESH_DATA") or ROOT / "../shared/data").resolve()
+MUST_HAVE_DATA = os.environ.get("FRAMEMESH_REQUIRE_DATA") == "1"
+
+
+@pytest.fixture(scope="session")
+def repository() -> Path:
+    """The checkout."""
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def data_dir() -> Path:
+    """The folder of real inputs; without it the test is skipped, or fails where it is required."""
+    if not DATA.is_dir():
+        reason = f"no real inputs: {DATA} does not exist (FRAMEMESH_DATA names the folder)"
+        if MUST_HAVE_DATA:
+            pytest.fail(reason)
+        pytest.skip(reason)
+    return DATA
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip what this machine cannot run, with the reason (`-ra` lists and counts them)."""
+    reasons = {"gpu": _no_gpu(), "net": _no_namespaces(), "browser": _no_browser()}
+    for item in items:
+        for mark, reason in reasons.items():
+            if reason and item.get_closest_marker(mark):
+                item.add_marker(pytest.mark.skip(reason=reason))
+
+
+def _no_gpu() -> str:
+    found = any(Path("/dev").glob("nvidia[0-9]*")) or any(Path("/dev/dri").glob("renderD*"))
+    return "" if found else "no GPU here"
+
+
+def _no_namespaces() -> str:
+    if os.geteuid() != 0:
+        return "network namespaces need root"
+    return "" if shutil.which("ip") else "network namespaces need `ip` (apt install iproute2)"
+
+
+def _no_browser() -> str:
+    names = ("chromium", "chromium-browser", "google-chrome")
+    if any(map(shutil.which, names)):
+        return ""
+    return "no Chromium (apt install chromium)"
