@@ -93,6 +93,7 @@ class _Device:
     suspended: bool = False
     proven: bool = False  # has answered with a result since it was added
     attempts: dict[PieceKey, Attempt] = field(default_factory=dict)
+    running: PieceKey | None = None  # which of them it probably runs now
     other_us: float = 0.0  # work of others on it, as of `since_us`
     since_us: int = 0  # last sign of life, or when it got work after being idle
     placed_us: int = _NEVER_US
@@ -104,20 +105,17 @@ class _Device:
     def backlog_us(self, deadline_us: int, now_us: int) -> float:
         """Predicted work before a new piece of that deadline could start, under EDF.
 
-        Without a new answer at most the running piece and others' work can have been done
-        since the last one. A running piece of later deadline is not interrupted.
+        The running piece is not interrupted, whatever its deadline. Without a new answer at
+        most that piece and others' work can have been done since the last one.
         """
-        ahead_us = longest_us = head_us = 0.0
-        head_deadline_us = 2**62
-        for attempt in self.attempts.values():
-            if attempt.deadline_us <= deadline_us:
+        ahead_us = running_us = 0.0
+        for key, attempt in self.attempts.items():
+            if key == self.running:
+                running_us = attempt.run_us
+            elif attempt.deadline_us <= deadline_us:
                 ahead_us += attempt.run_us
-            elif attempt.run_us > longest_us:
-                longest_us = attempt.run_us
-            if attempt.deadline_us < head_deadline_us:
-                head_deadline_us, head_us = attempt.deadline_us, attempt.run_us
-        worked_us = min(max(0, now_us - self.since_us), self.other_us + head_us)
-        return max(0.0, (ahead_us or longest_us) + self.other_us - worked_us)
+        begun_us = self.other_us + running_us
+        return ahead_us + max(0.0, begun_us - max(0, now_us - self.since_us))
 
 
 class _Option(NamedTuple):
@@ -328,6 +326,7 @@ class Placer:
             overdue_us = round(choice.finish_us + want.units * option.high / 2) + GRACE_US
         expected_us = round(choice.expected_us)
         if not device.attempts:
+            device.running = want.key
             device.since_us = now_us + round(option.one_way_us)
             device.other_us = max(0.0, state.free_us[option.slot] - device.since_us)
         device.attempts[want.key] = Attempt(
@@ -399,7 +398,7 @@ class Placer:
         if attempt.probe or known.suspect(now_us):
             return False
         del known.attempts[key]
-        if attempt.expected_us - attempt.run_us <= now_us:  # it may be running, and will run on
+        if key == known.running:  # and it will run on
             known.other_us += attempt.run_us
         return True
 
@@ -437,8 +436,9 @@ class Placer:
         ]:
             del device.attempts[key]
         owed = sorted(device.attempts.values(), key=lambda attempt: attempt.deadline_us)
-        seen_us = sum(attempt.run_us for attempt in owed if attempt.sent_us <= seen_before_us)
-        device.other_us = max(0.0, backlog_us - seen_us)
+        seen = [attempt for attempt in owed if attempt.sent_us <= seen_before_us]
+        device.other_us = max(0.0, backlog_us - sum(attempt.run_us for attempt in seen))
+        device.running = next((attempt.want.key for attempt in seen or owed), None)
         free_us = device.since_us + device.other_us
         for attempt in owed:
             free_us = max(free_us, attempt.sent_us + back_us) + attempt.run_us

@@ -110,9 +110,7 @@ def test_cancelling_takes_out_a_piece_a_frame_or_a_session_and_nothing_else() ->
 
 
 COMMANDS = st.one_of(
-    st.tuples(
-        st.just("submit"), st.integers(0, 30), st.integers(0, 2_000), st.integers(1, 300)
-    ),
+    st.tuples(st.just("submit"), st.integers(0, 30), st.integers(0, 2_000), st.integers(1, 300)),
     st.tuples(st.just("poll")),
     st.tuples(st.just("finish"), st.integers(0, 400)),
     st.tuples(st.just("cancel"), st.integers(0, 30)),

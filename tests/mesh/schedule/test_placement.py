@@ -1,0 +1,251 @@
+from collections import Counter
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mesh.schedule.cost import CostModel
+from mesh.schedule.ids import DeviceKey, PieceKey
+from mesh.schedule.placement import PROBE_COLD_US, Hopeless, Place, Placer, Want
+
+A, B, C = (DeviceKey(name, "gpu") for name in "abc")
+FAR_US = 1_000_000
+
+
+def want(
+    index: int, units: float = 1.0, *, frame: int = 0, exclude: frozenset[DeviceKey] = frozenset()
+) -> Want:
+    return Want(PieceKey("s", 1, frame, index), "tile", units, 0, 0, exclude)
+
+
+def placer_with(speeds: dict[DeviceKey, int], link_us: int = 0) -> Placer:
+    """A placer that knows each device's us per unit, all of them proven and idle at time 0."""
+    costs = CostModel(prior_link_us=link_us)
+    placer = Placer(costs)
+    for device, speed_us in speeds.items():
+        placer.add(device, -FAR_US)
+        for _ in range(30):
+            costs.observe(device, "tile", 1.0, speed_us)
+    for device in speeds:
+        others = frozenset(speeds) - {device}
+        proof = want(99, frame=-1, exclude=others)
+        placer.place([proof], FAR_US, -10, [device], probe=False)
+        placer.answered(proof.key, device, -5, 0, result=True)
+    return placer
+
+
+def makers(decisions: list[Place | Hopeless]) -> list[DeviceKey]:
+    return [d.device for d in decisions if isinstance(d, Place)]
+
+
+def test_unequal_devices_finish_together() -> None:
+    placer = placer_with({A: 1_000, B: 4_000})
+    placed = placer.place([want(i) for i in range(10)], FAR_US, 0, [A, B])
+    assert Counter(makers(placed)) == {A: 8, B: 2}
+
+
+def test_the_longest_piece_is_placed_first() -> None:
+    placer = placer_with({A: 1_000, B: 1_000})
+    placed = placer.place([want(0, 1.0), want(1, 1.0), want(2, 2.0)], FAR_US, 0, [A, B])
+    assert [p.key.piece for p in placed] == [2, 0, 1]
+    assert makers(placed)[1] == makers(placed)[2] != makers(placed)[0]
+
+
+def test_equal_devices_get_equal_shares_even_of_single_pieces() -> None:
+    placer, served = placer_with({A: 5_000, B: 5_000, C: 5_000}), Counter[DeviceKey]()
+    for frame in range(60):
+        now_us = frame * 20_000
+        (place,) = placer.place([want(0, frame=frame)], now_us + FAR_US, now_us, [A, B, C])
+        assert isinstance(place, Place)
+        served[place.device] += 1
+        placer.answered(place.key, place.device, now_us + 6_000, 0, result=True)
+    assert set(served.values()) == {20}
+
+
+def test_transfer_counts_so_that_a_near_device_beats_a_slightly_faster_far_one() -> None:
+    placer = placer_with({A: 4_000, B: 5_000})
+    for _ in range(40):
+        placer.costs.observe_transfer("a", 1_000, 9_000)
+        placer.costs.observe_transfer("b", 1_000, 100)
+    assert makers(placer.place([want(0)], FAR_US, 0, [A, B])) == [B]
+
+
+def test_what_is_promised_counts_as_backlog_until_it_is_answered() -> None:
+    placer = placer_with({A: 5_000, B: 8_000})
+    first, second = (placer.place([want(i)], FAR_US, 0, [A, B])[0] for i in range(2))
+    assert isinstance(first, Place) and isinstance(second, Place)
+    assert (first.device, second.device) == (A, B)
+    placer.answered(first.key, A, 5_000, 0, result=True)
+    assert makers(placer.place([want(2)], FAR_US, 5_000, [A, B])) == [A]
+
+
+def test_a_device_that_reports_work_of_others_gets_less() -> None:
+    placer = placer_with({A: 5_000, B: 5_500})
+    busy = want(0, exclude=frozenset({B}))
+    placer.place([busy], FAR_US, 0, [A, B])
+    placer.answered(busy.key, A, 5_000, backlog_us=50_000, result=True)
+    placed = placer.place([want(i) for i in range(1, 5)], FAR_US, 5_000, [A, B])
+    assert makers(placed) == [B] * 4
+
+
+def test_work_of_later_deadline_is_overtaken_but_for_the_piece_that_runs() -> None:
+    placer = placer_with({A: 10_000})
+    placer.place([want(i) for i in range(20)], 10 * FAR_US, 0, [A])
+    (urgent,) = placer.place([want(0, frame=1)], 25_000, 0, [A])
+    assert isinstance(urgent, Place)
+    assert urgent.expected_us == 20_000
+    (hopeless,) = placer.place([want(1, frame=1)], 25_000, 0, [A])
+    assert hopeless == Hopeless(want(1, frame=1).key, 5_000)
+
+
+def test_the_deadline_sent_leaves_time_for_the_way_back() -> None:
+    placer = placer_with({A: 5_000}, link_us=4_000)
+    (place,) = placer.place([want(0)], 50_000, 0, [A])
+    assert isinstance(place, Place)
+    assert 48_000 <= place.deadline_us < 50_000
+
+
+def test_nothing_goes_to_devices_that_are_excluded_suspended_unready_or_gone() -> None:
+    placer = placer_with({A: 1_000, B: 5_000, C: 9_000})
+    assert makers(placer.place([want(0)], FAR_US, 0, [B, C])) == [B]
+    assert makers(placer.place([want(1, exclude=frozenset({A}))], FAR_US, 0, [A, B])) == [B]
+    placer.suspend(A)
+    assert A not in makers(placer.place([want(2)], FAR_US, 0, [A, B]))
+    placer.resume(A)
+    assert makers(placer.place([want(3)], FAR_US, 0, [A, C])) == [A]
+    placer.remove(A)
+    assert A not in placer
+    assert placer.place([want(4)], FAR_US, 0, [A]) == [Hopeless(want(4).key, None)]
+
+
+def test_a_silent_device_is_suspect_gets_nothing_and_is_trusted_again_when_it_speaks() -> None:
+    placer = placer_with({A: 5_000, B: 6_000})
+    (place,) = placer.place([want(0)], FAR_US, 0, [A, B])
+    assert isinstance(place, Place) and place.device == A
+    later_us = place.overdue_us
+    assert placer.usable([A, B], later_us - 1) == [A, B]
+    assert placer.usable([A, B], later_us) == [B]
+    assert placer.in_doubt(place.key, A, later_us)
+    placed = placer.place([want(i) for i in range(1, 5)], FAR_US, later_us, [A, B])
+    assert makers(placed) == [B] * 4
+    placer.answered(place.key, A, later_us + 100, 0, result=False)
+    assert placer.usable([A, B], later_us + 100) == [A, B]
+
+
+def test_what_a_suspect_device_owes_is_not_cancelled_because_its_answer_clears_it() -> None:
+    placer = placer_with({A: 5_000, B: 5_000})
+    placed = placer.place([want(0), want(1)], FAR_US, 0, [A, B])
+    place = next(p for p in placed if isinstance(p, Place) and p.device == A)
+    assert placer.withdraw(place.key, A, place.overdue_us) is False
+    other = next(p for p in placed if isinstance(p, Place) and p.device == B)
+    assert placer.withdraw(other.key, B, 0) is True
+    assert placer.withdraw(other.key, B, 0) is False
+    assert (placer.outstanding(A), placer.outstanding(B)) == (1, 0)
+
+
+def test_with_only_suspect_devices_left_they_get_the_work() -> None:
+    placer = placer_with({A: 5_000})
+    (place,) = placer.place([want(0)], FAR_US, 0, [A])
+    assert isinstance(place, Place)
+    assert makers(placer.place([want(1)], FAR_US, place.overdue_us, [A])) == [A]
+
+
+def test_an_answer_puts_off_what_else_the_device_owes() -> None:
+    """Behind a straggler nothing is on time, but the device lives: it is not suspect."""
+    placer = placer_with({A: 5_000})
+    first, second = placer.place([want(0), want(1)], 80_000, 0, [A])
+    assert isinstance(first, Place) and isinstance(second, Place)
+    placer.answered(first.key, A, 60_000, backlog_us=5_000, result=True)
+    assert second.overdue_us < 60_000
+    assert not placer.in_doubt(second.key, A, 60_000)
+    placer_late = placer_with({A: 5_000})
+    placer_late.place([want(0), want(1)], 30_000, 0, [A])
+    placer_late.answered(first.key, A, 28_000, backlog_us=5_000, result=True)
+    assert placer_late.turned_late == 1
+    assert placer_late.in_doubt(second.key, A, 28_000)
+
+
+def test_a_cold_device_is_tried_with_one_copy_and_no_frame_depends_on_it() -> None:
+    placer = placer_with({A: 5_000})
+    placer.add(B, 0)
+    placed = placer.place([want(0), want(1)], FAR_US, 0, [A, B])
+    assert [(p.device, p.probe) for p in placed if isinstance(p, Place)] == [
+        (A, False),
+        (A, False),
+        (B, True),
+    ]
+    for place in placed[:2]:
+        placer.answered(place.key, A, 10_000, 0, result=True)
+    again = placer.place([want(2)], FAR_US, 3 * PROBE_COLD_US, [A, B])
+    assert makers(again) == [A], "one probe at a time"
+    probe = placed[2]
+    assert placer.withdraw(probe.key, B, 0) is False
+    placer.answered(probe.key, B, 1_000, 0, result=True)
+    for _ in range(2):
+        placer.costs.observe(B, "tile", 1.0, 1_000)
+    later = placer.place([want(3)], 60 * FAR_US, 50 * FAR_US, [A, B], probe=False)
+    assert makers(later) == [B]
+
+
+def test_when_all_are_cold_they_share_the_frame() -> None:
+    placer = Placer(CostModel())
+    for device in (A, B, C):
+        placer.add(device, 0)
+    placed = placer.place([want(i) for i in range(6)], FAR_US, 0, [A, B, C])
+    assert Counter(makers(placed)) == {A: 2, B: 2, C: 2}
+    assert not any(p.probe for p in placed if isinstance(p, Place))
+
+
+def test_a_prediction_that_forbids_everything_is_tried_again() -> None:
+    placer = placer_with({A: 500_000})
+    decided = placer.place([want(0)], 200_000, 100_000, [A])
+    assert decided[0] == Hopeless(want(0).key, 400_000)
+    assert [(d.device, d.probe) for d in decided[1:] if isinstance(d, Place)] == [(A, True)]
+
+
+def test_for_hedging_only_a_trusted_device_that_is_surely_in_time_is_asked() -> None:
+    placer = placer_with({A: 5_000, B: 40_000})
+    placer.add(C, 0)
+    spare = want(0, exclude=frozenset({A}))
+    late = placer.place([spare], 30_000, 0, [A, B, C], probe=False, certain=True)
+    assert isinstance(late[0], Hopeless)
+    placed = placer.place([spare], 90_000, 0, [A, B, C], probe=False, certain=True)
+    assert makers(placed) == [B]
+
+
+def test_a_closed_session_leaves_no_promises() -> None:
+    placer = placer_with({A: 5_000})
+    placer.place([want(0)], FAR_US, 0, [A])
+    placer.drop_session("s")
+    assert placer.outstanding(A) == 0
+
+
+@given(
+    units=st.lists(st.floats(0.1, 5.0), min_size=1, max_size=20),
+    speeds=st.lists(st.integers(500, 20_000), min_size=1, max_size=6),
+)
+def test_a_frame_ends_within_twice_the_best_any_placement_could_do(
+    units: list[float], speeds: list[int]
+) -> None:
+    """LPT by finish time is within 2 of optimal on uniform machines (Gonzalez et al., 1977)."""
+    devices = [DeviceKey(f"n{i}", "gpu") for i in range(len(speeds))]
+    placer = placer_with(dict(zip(devices, speeds, strict=True)))
+    wants = [want(i, u) for i, u in enumerate(units)]
+    placed = placer.place(wants, 10**9, 0, devices, probe=False)
+    assert sorted(p.key.piece for p in placed) == list(range(len(units)))
+    ends = [p.expected_us for p in placed if isinstance(p, Place)]
+    assert len(ends) == len(units)
+    together_us = sum(units) / sum(1 / speed for speed in speeds)
+    at_least_us = max(together_us, max(units) * min(speeds))
+    slack_us = max(ends) / 10 + 500  # what equal shares among near-equals may cost per piece
+    assert max(ends) <= 2 * at_least_us + slack_us * len(units)
+
+
+@pytest.mark.parametrize("claim_us", [-5, 10**15])
+def test_a_nonsense_backlog_harms_only_its_own_device(claim_us: int) -> None:
+    placer = placer_with({A: 5_000, B: 5_000})
+    placed = placer.place([want(0), want(1)], FAR_US, 0, [A, B])
+    place = next(p for p in placed if isinstance(p, Place) and p.device == A)
+    placer.answered(place.key, A, 5_000, claim_us, result=True)
+    again = placer.place([want(2), want(3)], FAR_US, 5_000, [A, B])
+    assert len(makers(again)) == 2
