@@ -27,7 +27,10 @@ log = logging.getLogger(__name__)
 
 _EXIT_S = 2.0  # grace for each step of ending: asked, SIGTERM, SIGKILL
 _OBITUARY_S = 0.05  # how long the exit status may take after the socket closed
-_LOG_CHUNK = 8192
+_LOG_CHUNK = 64 * 1024
+_LOG_PAUSE_S = 0.02
+_LOG_LINE = 1000
+_LOG_LINES_PER_S = 100
 _LOG_TAIL = 40
 
 
@@ -97,6 +100,7 @@ class Child:
         self._numbers = 0
         self._tail: deque[str] = deque(maxlen=_LOG_TAIL)
         self._partial = b""
+        self._log_since_s, self._logged = 0.0, 0
         self._sock, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._stderr, their_stderr = os.pipe2(os.O_CLOEXEC)
         try:
@@ -292,21 +296,32 @@ class Child:
     # --- its log ---------------------------------------------------------------------------------
 
     def _read_log(self) -> None:
-        """Pass on at most a chunk: a chatty process waits, it does not hold the loop."""
         try:
             data = os.read(self._stderr, _LOG_CHUNK)
         except BlockingIOError:
             return
-        if not data:
+        if not data or len(data) == _LOG_CHUNK:
             self._loop.remove_reader(self._stderr)
-            return
+        if len(data) == _LOG_CHUNK:  # a flood: let the process wait rather than the loop
+            self._loop.call_later(_LOG_PAUSE_S, self._resume_log)
         *lines, self._partial = (self._partial + data).split(b"\n")
-        if len(self._partial) > _LOG_CHUNK:
+        if len(self._partial) > _LOG_LINE:
             lines, self._partial = [*lines, self._partial], b""
-        for line in lines:
-            text = line.decode("utf-8", "replace")
+        now_s = time.monotonic()
+        if now_s - self._log_since_s >= 1:
+            self._log_since_s, self._logged = now_s, 0
+        for line in lines[: max(0, _LOG_LINES_PER_S - self._logged)]:
+            text = line[:_LOG_LINE].decode("utf-8", "replace")
+            text = "".join(c if c.isprintable() else "?" for c in text)
             self._tail.append(text)
             log.info("%s: %s", self.name, text)
+        self._logged += len(lines)
+        if self._logged > _LOG_LINES_PER_S >= self._logged - len(lines):
+            log.info("%s: (it says more than is worth keeping)", self.name)
+
+    def _resume_log(self) -> None:
+        if not self.reaped.done():
+            self._loop.add_reader(self._stderr, self._read_log)
 
 
 def _retrieved(future: asyncio.Future[Answer]) -> None:

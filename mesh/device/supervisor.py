@@ -256,6 +256,19 @@ class Device:
 
     async def supervise(self) -> None:
         """Keep a process running until it fails for good; never returns earlier."""
+        try:
+            await self._keep_running()
+        except Exception as defect:
+            log.exception("device %s: its supervision failed", self.name)
+            self._problem = DeviceLost(
+                what=f"device {self.name} is no longer supervised",
+                why=repr(defect),
+                fix="Restart the node, and report this with its log.",
+            )
+        self._set_state("failed")
+        self._settled.set()
+
+    async def _keep_running(self) -> None:
         policy = RestartPolicy()
         while True:
             served_since_us: int | None = None
@@ -267,10 +280,11 @@ class Device:
                 if isinstance(problem, DeviceUnavailable) and self.restarts == 0:
                     break
             else:
-                served_since_us = time.monotonic_ns() // 1000
-                self._problem = None
-                self._set_state("ready")
-                self._settled.set()
+                if not child.lost.done():
+                    served_since_us = time.monotonic_ns() // 1000
+                    self._problem = None
+                    self._set_state("ready")
+                    self._settled.set()
                 log.warning("device %s: %s", self.name, await asyncio.shield(child.lost))
             wait_us = policy.ended(time.monotonic_ns() // 1000, served_since_us)
             if wait_us is None:
@@ -279,17 +293,10 @@ class Device:
             if self.state == "starting":
                 self._set_state("restarting")
             await asyncio.sleep(wait_us / 1e6)
-        self._set_state("failed")
-        self._settled.set()
 
     async def _start(self) -> Child:
         """A confined process with executors open and every session prepared."""
-        arena = Arena(f"framemesh-{self.name}", self.limits.arena_bytes)
-        try:
-            child = self._spawn(self._lost)
-        except BaseException:
-            arena.reaped()
-            raise
+        child, arena = self._launch()
         self._unreaped[child] = arena
         child.reaped.add_done_callback(lambda _: self._bury(child))
         self._child, self._arena, self.pid = child, arena, child.pid
@@ -301,6 +308,21 @@ class Device:
             child.kill("it was not started to the end")
             raise
         return child
+
+    def _launch(self) -> tuple[Child, Arena]:
+        try:
+            arena = Arena(f"framemesh-{self.name}", self.limits.arena_bytes)
+            try:
+                return self._spawn(self._lost), arena
+            except BaseException:
+                arena.reaped()
+                raise
+        except OSError as problem:
+            raise DeviceLost(
+                what=f"device {self.name} cannot start a process",
+                why=str(problem),
+                fix="Free memory, processes or descriptors (`ulimit -a`); it is tried again.",
+            ) from problem
 
     async def _open(self, child: Child, arena: Arena) -> None:
         start_us = self.limits.start_us
@@ -434,5 +456,3 @@ async def open_device(
             supervising.cancel()
             await asyncio.wait([supervising])
             await device.close()
-            if not supervising.cancelled():
-                supervising.result()

@@ -164,6 +164,15 @@ async def test_a_session_over_the_asset_quota_is_refused(open_tiny):
             await device.prepare("s", "tiny", b"", {ASSET.digest: ASSET.data})
 
 
+async def test_a_flood_of_output_stalls_nobody_and_cannot_forge_log_lines(device, ask, caplog):
+    with caplog.at_level("INFO", logger="mesh.device.child"):
+        assert await ask(device, "chat " + "\x1b[2J" + "x" * 200) == b""
+        assert await ask(device, "sum") == b"6"
+    said = [record.getMessage() for record in caplog.records]
+    assert said[0] == "test: ?[2J" + "x" * 200
+    assert "test: (it says more than is worth keeping)" in said and len(said) < 1000
+
+
 # --- processes that end -------------------------------------------------------------------------
 
 

@@ -8,6 +8,7 @@ import json
 import os
 import signal
 import socket
+import sys
 import time
 from pathlib import Path
 
@@ -106,6 +107,13 @@ class TinyExecutor:
             fields = {"request": 0, "generation": 0, "nbytes": 0, "run_us": 0}
             wire.send(encode(Finished(**(fields | changes))))
         time.sleep(3600)
+        return 0
+
+    def do_chat(self, session, argument, inputs, output):
+        """Say the argument as often as makes a megabyte."""
+        line = argument + "\n"
+        for _ in range(1_000_000 // len(line)):
+            sys.stderr.write(line)
         return 0
 
     def do_stamp(self, session, argument, inputs, output):
