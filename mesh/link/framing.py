@@ -231,8 +231,8 @@ class FrameReader:
         if have >= PREFIX.size:
             wanted += PREFIX.unpack_from(self._stage, 0)[4]
         wanted = max(wanted, _PEEK)
-        if len(self._stage) < wanted:
-            self._stage.extend(bytes(wanted - len(self._stage)))
+        if len(self._stage) < wanted:  # anew: the transport may still hold a view of the old one
+            self._stage = self._stage[:have] + bytes(wanted - have)
         return wanted - have
 
 
