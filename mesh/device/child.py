@@ -240,7 +240,10 @@ class Child:
             return
         self._current = None
         self._stop_timer()
-        call.end(from_problem(answer.problem) if isinstance(answer, Failed) else answer)
+        outcome = from_problem(answer.problem) if isinstance(answer, Failed) else answer
+        if isinstance(outcome, DeviceLost):  # the executor's word that its GPU is gone
+            self.kill(str(outcome))
+        call.end(outcome)
         self._send_next()
 
     def _stop_timer(self) -> None:
@@ -259,11 +262,7 @@ class Child:
         os.close(self._pidfd)
         code = self._process.wait()  # returns at once: the process is a zombie
         self._read_log()
-        self._lose(
-            f"it was ended by {signal.Signals(-code).name}"
-            if code < 0
-            else f"it exited with {code}"
-        )
+        self._lose(_ending(code))
         self._loop.remove_reader(self._stderr)
         os.close(self._stderr)
         self.reaped.set_result(None)
@@ -278,9 +277,11 @@ class Child:
         calls = [*([self._current] if self._current else []), *self._waiting]
         self._current = None
         self._waiting.clear()
-        self._on_lost(self)
-        for call in calls:
-            call.end(self.obituary())
+        try:
+            self._on_lost(self)
+        finally:
+            for call in calls:
+                call.end(self.obituary())
 
     def obituary(self) -> DeviceLost:
         """Why the process is lost, as the error its callers get."""
@@ -322,6 +323,14 @@ class Child:
     def _resume_log(self) -> None:
         if not self.reaped.done():
             self._loop.add_reader(self._stderr, self._read_log)
+
+
+def _ending(code: int) -> str:
+    """An exit status of `subprocess`, in words."""
+    if code >= 0:
+        return f"it exited with {code}"
+    named = -code in {number.value for number in signal.Signals}
+    return f"it was ended by {signal.Signals(-code).name if named else f'signal {-code}'}"
 
 
 def _retrieved(future: asyncio.Future[Answer]) -> None:

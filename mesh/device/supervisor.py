@@ -96,6 +96,7 @@ class Device:
         self._child: Child | None = None
         self._arena: Arena | None = None
         self._unreaped: dict[Child, Arena] = {}
+        self._lent_out: list[Arena] = []  # of reaped processes, with leases still out
 
     @property
     def workloads(self) -> tuple[str, ...]:
@@ -237,8 +238,9 @@ class Device:
         if self._arena is None:
             return None
         # Leases of ended processes count too, or a crash loop could multiply the memory.
-        old = sum(a.leased_bytes for a in self._unreaped.values() if a is not self._arena)
-        if old + self._arena.leased_bytes + nbytes > self.limits.arena_bytes:
+        self._lent_out = [arena for arena in self._lent_out if not arena.unmapped]
+        leased = sum(a.leased_bytes for a in (*self._unreaped.values(), *self._lent_out))
+        if leased + nbytes > self.limits.arena_bytes:
             return None
         return self._arena.lease(nbytes)
 
@@ -373,11 +375,21 @@ class Device:
             self._set_state("restarting")
 
     def _bury(self, child: Child) -> None:
-        self._unreaped.pop(child).reaped()
+        arena = self._unreaped.pop(child)
+        arena.reaped()
+        if not arena.unmapped:
+            self._lent_out.append(arena)
 
     async def close(self) -> None:
         """End every process and free what was held. Leases still out stay valid memory."""
         self._child = self._arena = None
+        self.state = "failed"
+        self._problem = DeviceLost(
+            what=f"device {self.name} is closed",
+            why="the node let go of it",
+            fix="Open it again, or use another device.",
+        )
+        self._settled.set()
         await asyncio.gather(*(child.close() for child in list(self._unreaped)))
         for session in list(self._sessions):
             self.forget(session)

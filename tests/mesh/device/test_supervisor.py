@@ -180,6 +180,7 @@ async def test_a_flood_of_output_stalls_nobody_and_cannot_forge_log_lines(device
     ("command", "why"),
     [
         ("exit 3", "exited with 3"),
+        ("lose", "the GPU is gone: the test says so"),
         ("die", "SIGKILL"),
         ("abort", "SIGABRT"),
         ("hang", "did not answer within 300 ms"),
@@ -246,6 +247,19 @@ async def test_results_stay_valid_after_their_process_is_gone(device, ask):
     result.lease.release()
     assert arena.unmapped
     assert device._unreaped.keys() == {device._child}
+
+
+async def test_results_of_an_ended_process_count_until_they_are_released(device, ask):
+    result = await device.run("s", "tiny", b"stamp 7", 900_000, kill_after_us=9_000_000)
+    old = device._child
+    os.kill(device.pid, signal.SIGKILL)
+    await device.diary.until("restarting", "ready")
+    assert device.lease_input(500_000) is None
+    await old.reaped
+    assert device.lease_input(500_000) is None
+    result.lease.release()
+    inputs = device.lease_input(500_000)
+    inputs.release()
 
 
 async def test_a_prepare_that_ends_the_process_raises_and_is_not_repeated(device, ask):
@@ -420,6 +434,14 @@ async def test_closing_while_starting_leaves_no_process(open_tiny):
         await asyncio.sleep(0)
         pid = device.pid
     assert pid != 0 and is_gone(pid)
+
+
+async def test_who_waits_for_a_device_that_closes_is_told(open_tiny):
+    async with open_tiny({"open": "hang"}, ready=False) as device:
+        preparing = asyncio.create_task(device.prepare("s", "tiny", b"", {}))
+        await asyncio.sleep(0)
+    with pytest.raises(DeviceLost, match="is closed"):
+        await preparing
 
 
 NODE = """

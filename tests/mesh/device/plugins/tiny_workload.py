@@ -12,7 +12,7 @@ import sys
 import time
 from pathlib import Path
 
-from mesh.core.errors import ContentRefused, DeviceUnavailable
+from mesh.core.errors import ContentRefused, DeviceLost, DeviceUnavailable
 from mesh.core.workload import DeviceInfo
 from mesh.device.messages import Finished, encode
 
@@ -71,6 +71,9 @@ class TinyExecutor:
 
     def do_refuse(self, session, argument, inputs, output):
         raise ContentRefused(what="the input is bad", why=argument, fix="Send another.")
+
+    def do_lose(self, session, argument, inputs, output):
+        raise DeviceLost(what="the GPU is gone", why="the test says so", fix="None.")
 
     def do_exit(self, session, argument, inputs, output):
         os._exit(int(argument))
