@@ -7,7 +7,6 @@ import logging
 import secrets
 import time
 from collections.abc import Mapping
-from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Self
@@ -98,11 +97,10 @@ class Gateway:
         self._hosted: dict[str, _Hosting] = {}
         self._opening = 0
         self._placer = Placer(CostModel(credentials.identity.node_id))
-        self._stack = AsyncExitStack()
         self._tasks = asyncio.TaskGroup()
 
     async def __aenter__(self) -> Self:
-        await self._stack.enter_async_context(self._tasks)
+        await self._tasks.__aenter__()
         return self
 
     async def __aexit__(
@@ -113,7 +111,7 @@ class Gateway:
     ) -> None:
         for hosting in list(self._hosted.values()):
             self._end(hosting, "the gateway is shutting down")
-        await self._stack.__aexit__(None, None, None)
+        await self._tasks.__aexit__(kind, problem, trace)
 
     # --- clients (mesh.http.GatewayApi) ------------------------------------------------------
 

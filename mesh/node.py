@@ -263,7 +263,7 @@ async def open_node(config: NodeConfig, *, static: Path | None = None) -> AsyncI
         loops = [tasks.create_task(node.lag.watch(), name="loop lag")]
         try:
             if "worker" in config.roles:
-                loops.append(await _start_worker(node, stack, tasks))
+                await _start_worker(node, stack)
             if "gateway" in config.roles:
                 node.gateway = Gateway(config.gateway, node.credentials, await _workloads(config))
                 await stack.enter_async_context(node.gateway)
@@ -290,9 +290,7 @@ def _check_roles(config: NodeConfig, member: Membership) -> None:
         )
 
 
-async def _start_worker(
-    node: Node, stack: AsyncExitStack, tasks: asyncio.TaskGroup
-) -> asyncio.Task[None]:
+async def _start_worker(node: Node, stack: AsyncExitStack) -> None:
     config = node.config
     limits = DeviceLimits(memory_bytes=config.device.memory_mb << 20, private=(config.state,))
     report = await probe(config.workloads, limits=limits)
@@ -322,10 +320,9 @@ async def _start_worker(
     ]
     for device in devices:
         await device.ready()
-    node.worker = Worker(
-        devices, kill_after_us=config.device.kill_ms * 1000, policy=config.device.queue
+    node.worker = await stack.enter_async_context(
+        Worker(devices, kill_after_us=config.device.kill_ms * 1000, policy=config.device.queue)
     )
-    return tasks.create_task(node.worker.serve(), name="worker")
 
 
 async def _workloads(config: NodeConfig) -> dict[str, Workload]:

@@ -11,6 +11,8 @@ import hashlib
 import logging
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Self
 
 from mesh.assets import AssetCache
 from mesh.channel import Channel
@@ -80,7 +82,7 @@ class _Slot:
 
 
 class Worker:
-    """Serves pieces to every gateway of the realm, while `serve` runs."""
+    """Serves pieces to every gateway of the realm. Use as an async context manager."""
 
     def __init__(
         self, devices: Iterable[Device], *, kill_after_us: int, policy: str = "edf"
@@ -97,15 +99,31 @@ class Worker:
         self._jobs: dict[tuple[str, PieceKey], _Job] = {}
         self._costs = CostModel()
         self._tasks = asyncio.TaskGroup()
+        self._serving: list[asyncio.Task[None]] = []
         self.pieces_done = 0
 
     # --- the node's side -------------------------------------------------------------------
 
-    async def serve(self) -> None:
-        """Run every device's queue until cancelled."""
-        async with self._tasks as tasks:
-            for slot in self._slots.values():
-                tasks.create_task(self._serve_device(slot), name=f"serve {slot.device.name}")
+    async def __aenter__(self) -> Self:
+        """Serve every device's queue from now on."""
+        await self._tasks.__aenter__()
+        self._serving = [
+            self._tasks.create_task(self._serve_device(slot), name=f"serve {slot.device.name}")
+            for slot in self._slots.values()
+        ]
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        problem: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        for key in list(self._hosted):
+            self._forget(key)
+        for task in self._serving:
+            task.cancel()
+        await self._tasks.__aexit__(kind, problem, trace)
 
     def offers(self) -> tuple[DeviceOffer, ...]:
         """The devices that can take sessions now."""

@@ -1,0 +1,314 @@
+"""A worker over a real device process, told what to do by a gateway that is a recording channel."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from mesh.core.errors import ProtocolViolation
+from mesh.core.loop import monotonic_us
+from mesh.core.wire import (
+    AssetData,
+    AssetMissing,
+    AssetRef,
+    AssetWanted,
+    Cancel,
+    Message,
+    PieceDone,
+    PieceRefused,
+    PieceRun,
+    SessionClose,
+    SessionFailed,
+    SessionOpen,
+    SessionReady,
+)
+from mesh.core.workload import Buffer, DeviceInfo
+from mesh.device.supervisor import DeviceLimits, Plugins, open_device
+from mesh.worker import Worker
+
+PLUGINS = Path(__file__).parent / "device" / "plugins"
+INFO = DeviceInfo(unit="tiny", api="cpu", name="tiny device", driver="tiny 1", index=0)
+ASSET = b"twelve bytes"
+REF = AssetRef(hashlib.sha256(ASSET).hexdigest(), len(ASSET), "asset")
+SOON_US = 60_000_000
+
+
+class Gateway:
+    """The other end of a channel: keeps what the worker says."""
+
+    error_us = 0
+
+    def __init__(self, node: str = "gateway") -> None:
+        self.node = node
+        self._said: asyncio.Queue[tuple[Message, bytes]] = asyncio.Queue()
+
+    def to_local_us(self, remote_us: int) -> int:
+        return remote_us
+
+    def send(
+        self,
+        message: Message,
+        body: Buffer = b"",
+        *,
+        due_us: int = 0,
+        sent: Callable[[], None] | None = None,
+    ) -> None:
+        self._said.put_nowait((message, bytes(body)))
+        if sent is not None:
+            sent()
+
+    async def hears(self) -> Message:
+        return (await self._said.get())[0]
+
+    async def result(self) -> bytes:
+        message, body = await self._said.get()
+        assert isinstance(message, PieceDone), message
+        return body
+
+    @property
+    def hears_nothing(self) -> bool:
+        return self._said.empty()
+
+
+@asynccontextmanager
+async def worker_with_tiny_device(policy: str = "edf") -> AsyncIterator[Worker]:
+    changed: list[Worker] = []
+    async with open_device(
+        "tiny",
+        [INFO],
+        {"tiny": {}},
+        limits=DeviceLimits(arena_bytes=1 << 20),
+        changed=lambda device: [w.device_changed(device) for w in changed] and None,
+        plugins=Plugins({"tiny": "tiny_workload:create"}, (PLUGINS,)),
+    ) as device:
+        await device.ready()
+        async with Worker([device], kill_after_us=20_000_000, policy=policy) as worker:
+            changed.append(worker)
+            yield worker
+            changed.clear()
+
+
+@pytest.fixture
+async def worker() -> AsyncIterator[Worker]:
+    async with worker_with_tiny_device() as worker:
+        yield worker
+
+
+@pytest.fixture
+def gateway() -> Gateway:
+    return Gateway()
+
+
+def open_order(session: str = "s", epoch: int = 1, **changes: object) -> SessionOpen:
+    fields: dict[str, object] = {"workload": "tiny", "device": "tiny", "spec": b""}
+    return SessionOpen(session, epoch, **(fields | changes))  # type: ignore[arg-type]
+
+
+def piece(
+    command: str, number: int = 0, *, session: str = "s", epoch: int = 1, due_us: int | None = None
+) -> PieceRun:
+    due_us = monotonic_us() + SOON_US if due_us is None else due_us
+    return PieceRun(session, epoch, 0, number, "tiny", "tiny", 1.0, due_us, 4096, command.encode())
+
+
+def deliver(worker: Worker, gateway: Gateway, message: Message, body: bytes = b"") -> None:
+    """As a link does it: the body into the worker's buffer, then the message."""
+    buffer: memoryview | None = memoryview(b"")
+    if body:
+        buffer = worker.body_buffer(gateway, message, len(body))
+        if buffer is not None:
+            buffer[:] = body
+    worker.received(gateway, message, memoryview(b"") if buffer is None else buffer)
+
+
+async def opened(worker: Worker, gateway: Gateway, **changes: object) -> None:
+    deliver(worker, gateway, open_order(**changes))  # type: ignore[arg-type]
+    assert isinstance(await gateway.hears(), SessionReady)
+
+
+async def test_a_session_is_prepared_and_its_pieces_come_back(
+    worker: Worker, gateway: Gateway
+) -> None:
+    await opened(worker, gateway)
+    deliver(worker, gateway, piece("copy"), b"sensor sweep")
+    assert await gateway.result() == b"sensor sweep"
+
+
+async def test_inputs_that_come_with_no_buffer_of_ours_are_copied_in(
+    worker: Worker, gateway: Gateway
+) -> None:
+    await opened(worker, gateway)
+    worker.received(gateway, piece("copy"), memoryview(b"from my own half"))
+    assert await gateway.result() == b"from my own half"
+
+
+async def test_an_asset_is_fetched_once_and_shared_by_sessions(
+    worker: Worker, gateway: Gateway
+) -> None:
+    deliver(worker, gateway, open_order("a", assets=(REF,)))
+    assert await gateway.hears() == AssetWanted(REF.digest)
+    deliver(worker, gateway, AssetData(REF.digest), ASSET)
+    assert isinstance(await gateway.hears(), SessionReady)
+    await opened(worker, gateway, session="b", assets=(REF,))
+    deliver(worker, gateway, piece("sum", session="b"))
+    assert await gateway.result() == str(sum(ASSET)).encode()
+
+
+async def test_damaged_asset_bytes_fail_the_session_with_the_reason(
+    worker: Worker, gateway: Gateway
+) -> None:
+    deliver(worker, gateway, open_order(assets=(REF,)))
+    assert isinstance(await gateway.hears(), AssetWanted)
+    deliver(worker, gateway, AssetData(REF.digest), ASSET[::-1])
+    failed = await gateway.hears()
+    assert isinstance(failed, SessionFailed)
+    assert "digest" in failed.problem.why
+
+
+async def test_a_gateway_that_lost_the_asset_fails_the_session(
+    worker: Worker, gateway: Gateway
+) -> None:
+    deliver(worker, gateway, open_order(assets=(REF,)))
+    assert isinstance(await gateway.hears(), AssetWanted)
+    deliver(worker, gateway, AssetMissing(REF.digest))
+    assert isinstance(await gateway.hears(), SessionFailed)
+
+
+@pytest.mark.parametrize("body", [ASSET, ASSET + b"!"])
+async def test_an_asset_unasked_or_of_another_size_ends_the_link(
+    worker: Worker, gateway: Gateway, body: bytes
+) -> None:
+    if len(body) != len(ASSET):
+        deliver(worker, gateway, open_order(assets=(REF,)))
+    with pytest.raises(ProtocolViolation):
+        worker.body_buffer(gateway, AssetData(REF.digest), len(body))
+
+
+async def test_what_the_executor_refuses_fails_the_session(
+    worker: Worker, gateway: Gateway
+) -> None:
+    deliver(worker, gateway, open_order(spec=b"refuse"))
+    failed = await gateway.hears()
+    assert isinstance(failed, SessionFailed)
+    assert failed.problem.code == "content_refused"
+
+
+@pytest.mark.parametrize("changes", [{"device": "other"}, {"workload": "other"}])
+async def test_a_session_for_what_is_not_offered_is_refused(
+    worker: Worker, gateway: Gateway, changes: dict[str, object]
+) -> None:
+    deliver(worker, gateway, open_order(**changes))  # type: ignore[arg-type]
+    assert isinstance(await gateway.hears(), SessionFailed)
+
+
+async def test_only_the_newest_epoch_acts(worker: Worker, gateway: Gateway) -> None:
+    await opened(worker, gateway, epoch=2)
+    deliver(worker, gateway, open_order(epoch=1))
+    stale = await gateway.hears()
+    assert isinstance(stale, SessionFailed)
+    assert "older" in stale.problem.why
+    deliver(worker, gateway, piece("noop", epoch=1))
+    refused = await gateway.hears()
+    assert isinstance(refused, PieceRefused)
+    assert refused.reason == "unknown_session"
+    await opened(worker, gateway, epoch=3)
+    deliver(worker, gateway, piece("copy", epoch=3), b"new owner")
+    assert await gateway.result() == b"new owner"
+
+
+async def test_two_gateways_may_use_one_session_name(worker: Worker, gateway: Gateway) -> None:
+    other = Gateway("other")
+    await opened(worker, gateway)
+    await opened(worker, other)
+    deliver(worker, gateway, SessionClose("s", 1))
+    deliver(worker, other, piece("copy"), b"mine")
+    assert await other.result() == b"mine"
+    deliver(worker, gateway, piece("noop"))
+    assert isinstance(await gateway.hears(), PieceRefused)
+
+
+async def test_a_piece_that_cannot_be_on_time_is_refused_and_not_run(
+    worker: Worker, gateway: Gateway
+) -> None:
+    await opened(worker, gateway)
+    deliver(worker, gateway, piece("noop", due_us=monotonic_us() - 1))
+    refused = await gateway.hears()
+    assert isinstance(refused, PieceRefused)
+    assert refused.reason == "late"
+
+
+async def test_the_earliest_deadline_runs_first(worker: Worker, gateway: Gateway) -> None:
+    await opened(worker, gateway)
+    # All three are in the queue before the loop gives the device its first.
+    for number, after_s in enumerate((30, 10, 20)):
+        due_us = monotonic_us() + after_s * 1_000_000
+        deliver(worker, gateway, piece("noop", number, due_us=due_us))
+    done = [await gateway.hears() for _ in range(3)]
+    assert [m.piece for m in done if isinstance(m, PieceDone)] == [1, 2, 0]
+
+
+async def test_a_cancelled_piece_is_dropped_in_silence(worker: Worker, gateway: Gateway) -> None:
+    await opened(worker, gateway)
+    deliver(worker, gateway, piece("noop", 0))
+    deliver(worker, gateway, piece("noop", 1))
+    deliver(worker, gateway, Cancel("s", 1, 0, 0))
+    done = await gateway.hears()
+    assert isinstance(done, PieceDone)
+    assert done.piece == 1
+    assert gateway.hears_nothing
+
+
+async def test_a_failing_piece_is_answered_with_its_reason(
+    worker: Worker, gateway: Gateway
+) -> None:
+    await opened(worker, gateway)
+    deliver(worker, gateway, piece("raise overflow"))
+    refused = await gateway.hears()
+    assert isinstance(refused, PieceRefused)
+    assert refused.reason == "failed"
+    assert refused.problem is not None
+    assert "overflow" in refused.problem.why
+
+
+async def test_a_crash_answers_every_piece_and_the_device_comes_back_with_its_sessions(
+    worker: Worker, gateway: Gateway
+) -> None:
+    await opened(worker, gateway)
+    deliver(worker, gateway, piece("die", 0))
+    deliver(worker, gateway, piece("noop", 1))
+    answers = [await gateway.hears(), await gateway.hears()]
+    assert [a.reason for a in answers if isinstance(a, PieceRefused)] == ["device_lost"] * 2
+    async with asyncio.timeout(30):
+        while not worker.offers():  # noqa: ASYNC110  the device's own event is the supervisor's
+            await asyncio.sleep(0.01)
+    await opened(worker, gateway)
+    deliver(worker, gateway, piece("copy", 2), b"again")
+    assert await gateway.result() == b"again"
+
+
+async def test_a_gateway_that_is_gone_leaves_nothing_behind(
+    worker: Worker, gateway: Gateway
+) -> None:
+    await opened(worker, gateway)
+    half_received = worker.body_buffer(gateway, piece("copy", 7), 16)
+    assert half_received is not None
+    worker.channel_gone(gateway)
+    deliver(worker, gateway, piece("noop"))
+    refused = await gateway.hears()
+    assert isinstance(refused, PieceRefused)
+    assert refused.reason == "unknown_session"
+
+
+async def test_fifo_runs_in_order_of_arrival_whatever_the_deadlines(gateway: Gateway) -> None:
+    async with worker_with_tiny_device("fifo") as worker:
+        await opened(worker, gateway)
+        for number, after_s in enumerate((30, 10, 20)):
+            due_us = monotonic_us() + after_s * 1_000_000
+            deliver(worker, gateway, piece("noop", number, due_us=due_us))
+        done = [await gateway.hears() for _ in range(3)]
+        assert [m.piece for m in done if isinstance(m, PieceDone)] == [0, 1, 2]
