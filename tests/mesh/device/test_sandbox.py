@@ -56,11 +56,21 @@ async def test_the_nodes_memory_and_environment_are_out_of_reach(device, ask):
         expect_refusal(device, await ask(device, f"read /proc/{os.getpid()}/{name}"))
 
 
-async def test_files_can_be_written_only_in_the_private_folder(device, ask, tmp_path):
+@pytest.fixture
+def intruders(tmp_path):
+    """Files that must not come to be, outside the private folder; gone afterwards in any case."""
+    folders = (tmp_path, Path("/dev/shm"), PLUGINS)
+    paths = [folder / f"intruder-{os.getpid()}" for folder in folders]
+    yield paths
+    for path in paths:
+        path.unlink(missing_ok=True)
+
+
+async def test_files_can_be_written_only_in_the_private_folder(device, ask, intruders):
     home = json.loads(await ask(device, "environ"))["HOME"]
     assert await ask(device, f"write {home}/kernel.bin") == b"ok 1"
-    for folder in (tmp_path, "/dev/shm", PLUGINS):
-        expect_refusal(device, await ask(device, f"write {folder}/{tmp_path.name}"))
+    for path in intruders:
+        expect_refusal(device, await ask(device, f"write {path}"))
 
 
 async def test_no_other_process_can_be_made_or_signalled(device, ask):
