@@ -18,20 +18,25 @@ from bisect import bisect_left, insort
 from collections import deque
 from collections.abc import Iterable
 from math import ceil
-from typing import Final
+from typing import Final, TypeVar
 
 from mesh.core.workload import NodeId
 from mesh.schedule.ids import DeviceKey
+
+_K = TypeVar("_K")
+_V = TypeVar("_V")
 
 HIGH: Final = 0.95
 
 _SETTLED: Final = 2  # the first run compiles, uploads and pages in: it says nothing of the next
 _RECENT: Final = 7  # odd; the level is the median of so many
 _WINDOW: Final = 128  # ratios kept
+_JUMP: Final = 1.5  # a level that moves by so much at once has jumped
 _MAX_RATIO: Final = 8.0  # a rarer stall is not worth promising around
 _MIN_UNITS: Final = 1e-9
 _MAX_UNITS: Final = 1e12
-_MAX_KNOWN: Final = 8192  # kinds come from outside: the oldest estimate goes when there are more
+_MAX_DEVICES: Final = 4096  # names come from outside: the oldest go when there are more
+_MAX_KINDS: Final = 256
 
 _FORGET: Final = 0.95  # weight left to a transfer sample after the next one
 _PRIOR_US_PER_BYTE: Final = 0.008  # one gigabit per second
@@ -67,15 +72,28 @@ class _Quantile:
             return self._sorted[max(rank, 1) - 1]
         return self._sorted[-1] * (1.0 + 1.0 / count)
 
+    def restate(self, values: Iterable[float]) -> None:
+        """Put `values` in place of as many of the newest."""
+        newest = list(values)
+        kept = list(self._arrived)[: -len(newest)] if newest else list(self._arrived)
+        self._arrived.clear()
+        self._arrived.extend([*kept, *newest])
+        self._sorted = sorted(self._arrived)
+
+
+def _ratio(cost: float, level: float) -> float:
+    return min(cost / level, _MAX_RATIO) if level > 0 else 1.0
+
 
 class RunCost:
     """Cost of one kind of piece on one device. Read `level` and `high`, us per unit."""
 
-    __slots__ = ("_ratios", "_recent", "high", "level", "observed")
+    __slots__ = ("_ratios", "_recent", "_warming_up", "high", "level", "observed")
 
     def __init__(self) -> None:
         self._recent: deque[float] = deque(maxlen=_RECENT)
         self._ratios = _Quantile(_WINDOW)
+        self._warming_up = False
         self.level = 0.0
         self.high = 0.0
         self.observed = 0
@@ -85,16 +103,26 @@ class RunCost:
         """Whether anything but the warm-up has been seen; before that, do not rely on it."""
         return self.observed >= _SETTLED
 
+    def restarted(self) -> None:
+        """The device begins anew: its next run may be a warm-up, and is not held against it."""
+        self._warming_up = self.settled
+
     def observe(self, cost: float) -> None:
         """One run, us per unit. The first is taken as warm-up and forgotten at the second."""
+        warming_up, self._warming_up = self._warming_up, False
+        if warming_up and cost > self.high:
+            return
         self.observed += 1
         if self.observed == _SETTLED:
             self._recent.clear()
         elif self.observed > _SETTLED:
-            self._ratios.add(min(cost / self.level, _MAX_RATIO) if self.level > 0 else 1.0)
+            self._ratios.add(_ratio(cost, self.level))
         self._recent.append(cost)
         ordered = sorted(self._recent)
-        self.level = ordered[(len(ordered) - 1) // 2]
+        before, self.level = self.level, ordered[(len(ordered) - 1) // 2]
+        if self.observed > _SETTLED and not before / _JUMP <= self.level <= before * _JUMP:
+            # The newest errors measured the jump, not what to expect after it.
+            self._ratios.restate(_ratio(recent, self.level) for recent in self._recent)
         self.high = self.quantile(HIGH)
 
     def quantile(self, quantile: float) -> float:
@@ -142,6 +170,13 @@ def _bounded(units: float) -> float:
     return min(units, _MAX_UNITS) if units > _MIN_UNITS else _MIN_UNITS
 
 
+def _bounded_add(known: dict[_K, _V], key: _K, value: _V, limit: int) -> _V:
+    if len(known) >= limit:
+        del known[next(iter(known))]
+    known[key] = value
+    return value
+
+
 class CostModel:
     """Everything known about costs on one node. One per gateway, one per worker."""
 
@@ -157,21 +192,23 @@ class CostModel:
         self._local_node = local_node
         self.prior_run_us = prior_run_us
         self._prior_link_us = prior_link_us
-        self._runs: dict[tuple[DeviceKey, str], RunCost] = {}
+        self._runs: dict[DeviceKey, dict[str, RunCost]] = {}
         self._links: dict[NodeId, LinkCost] = {}
 
     def observe(self, device: DeviceKey, kind: str, units: float, run_us: int) -> None:
         """A piece of `units` ran for `run_us` inside the executor."""
-        run = self._runs.get((device, kind))
+        kinds = self._runs.get(device)
+        if kinds is None:
+            kinds = _bounded_add(self._runs, device, {}, _MAX_DEVICES)
+        run = kinds.get(kind)
         if run is None:
-            if len(self._runs) >= _MAX_KNOWN:
-                del self._runs[next(iter(self._runs))]
-            run = self._runs[device, kind] = RunCost()
+            run = _bounded_add(kinds, kind, RunCost(), _MAX_KINDS)
         run.observe(max(run_us, 0) / _bounded(units))
 
     def run_cost(self, device: DeviceKey, kind: str) -> RunCost | None:
         """The live estimate, or None while nothing reliable is known."""
-        run = self._runs.get((device, kind))
+        kinds = self._runs.get(device)
+        run = kinds.get(kind) if kinds is not None else None
         return run if run is not None and run.settled else None
 
     def predict_us(self, device: DeviceKey, kind: str, units: float, quantile: float = HIGH) -> int:
@@ -184,11 +221,11 @@ class CostModel:
 
     def slowest(self, devices: Iterable[DeviceKey]) -> dict[str, float]:
         """High cost in us per unit by kind, on the slowest of `devices` that ran the kind."""
-        wanted = set(devices)
         slowest: dict[str, float] = {}
-        for (device, kind), run in self._runs.items():
-            if run.settled and device in wanted:
-                slowest[kind] = max(slowest.get(kind, 0.0), run.high)
+        for device in devices:
+            for kind, run in self._runs.get(device, {}).items():
+                if run.settled:
+                    slowest[kind] = max(slowest.get(kind, 0.0), run.high)
         return slowest
 
     def observe_transfer(self, node: NodeId, nbytes: int, took_us: int) -> None:
@@ -204,13 +241,15 @@ class CostModel:
         """The live estimate for a node."""
         link = self._links.get(node)
         if link is None:
-            if len(self._links) >= _MAX_KNOWN:
-                del self._links[next(iter(self._links))]
             prior_us = 0 if node == self._local_node else self._prior_link_us
-            link = self._links[node] = LinkCost(prior_us)
+            link = _bounded_add(self._links, node, LinkCost(prior_us), _MAX_DEVICES)
         return link
+
+    def restarted(self, device: DeviceKey) -> None:
+        """A device came back: what is known of it holds, but for its first runs."""
+        for run in self._runs.get(device, {}).values():
+            run.restarted()
 
     def forget(self, device: DeviceKey) -> None:
         """Drop what is known of a device that will not come back as it was."""
-        for known in [name for name in self._runs if name[0] == device]:
-            del self._runs[known]
+        self._runs.pop(device, None)

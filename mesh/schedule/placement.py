@@ -213,6 +213,7 @@ class Placer:
 
     def add(self, device: DeviceKey, now_us: int) -> None:
         """A device came, or came back: it starts cold, with the same claim as its fellows."""
+        self.costs.restarted(device)
         served = [known.served_us for known in self._devices.values()]
         self._devices[device] = _Device(device, since_us=now_us, served_us=max(served, default=0.0))
 
@@ -352,18 +353,20 @@ class Placer:
         for kind in dict.fromkeys(want.kind for want in wants):
             trusted, cold, suspect = state.options(kind)
             for option in (*cold, *suspect, *trusted):
-                device = option.device
-                is_suspect = device.key in state.suspects
-                soon = (option.cold or hopeless) and not is_suspect
-                if state.now_us - device.placed_us < (PROBE_COLD_US if soon else PROBE_IDLE_US):
+                idle_us = state.now_us - option.device.placed_us
+                if idle_us < PROBE_COLD_US:
                     continue
-                if device.attempts and not is_suspect:
+                is_suspect = option.device.key in state.suspects
+                if option.device.attempts and not is_suspect:
                     continue
-                want = _cheapest(hopeless or wants, kind, device)
-                if want is None:
+                want = _cheapest(hopeless or wants, kind, option.device)
+                choice = want and _earliest(want, [option], state)
+                if want is None or choice is None:
                     continue
-                choice = _earliest(want, [option], state)
-                if choice is not None:
+                # Worth measuring soon: nothing is known, or only the promise stands in the way.
+                unsure = choice.expected_us <= state.deadline_us < choice.finish_us
+                soon = not is_suspect and (option.cold or unsure or bool(hopeless))
+                if soon or idle_us >= PROBE_IDLE_US:
                     placed.append(self._commit(want, choice, state, probe=True))
         return placed
 
@@ -451,14 +454,16 @@ class Placer:
 
 
 def _earliest(want: Want, options: Sequence[_Option], state: _Round) -> _Choice | None:
-    """The option that answers first; among equally good ones that are in time, the least served.
+    """The option that answers first, of those surely in time if there are any.
+
+    Among equally good ones it is the least served so far.
 
     The hot loop of every decision: plain locals, nothing allocated for an option passed over.
     """
     key, _, units, in_bytes, out_bytes, exclude = want
     free_us, deadline_us, now_us = state.free_us, state.deadline_us, state.now_us
     best: _Option | None = None
-    best_us = inf
+    best_us = soonest_us = inf
     in_time: list[tuple[float, _Option]] = []
     for option in options:
         slot, device, level, high, one_way_us, us_per_byte, margin_us, _ = option
@@ -473,15 +478,15 @@ def _earliest(want: Want, options: Sequence[_Option], state: _Round) -> _Choice 
             best, best_us = option, expected_us
         if back_us + units * high + margin_us <= deadline_us:
             in_time.append((expected_us, option))
-    if best is None:
-        return None
-    if len(in_time) > 1:
-        limit_us = best_us + max(TIE_US, (best_us - now_us) / TIE_SHARE)
+            if expected_us < soonest_us:  # noqa: PLR1730
+                soonest_us = expected_us
+    if in_time:
+        limit_us = soonest_us + max(TIE_US, (soonest_us - now_us) / TIE_SHARE)
         least_us = inf
         for expected_us, option in in_time:
             if expected_us <= limit_us and option.device.served_us < least_us:
                 best, least_us = option, option.device.served_us
-    return _choice(want, best, state)
+    return _choice(want, best, state) if best is not None else None
 
 
 def _choice(want: Want, option: _Option, state: _Round) -> _Choice:

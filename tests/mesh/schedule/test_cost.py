@@ -40,6 +40,17 @@ def test_a_device_that_halves_its_speed_is_believed_within_four_pieces() -> None
     run = costs.run_cost(GPU, "tile")
     assert run is not None
     assert run.level == 10_000
+    assert run.high == pytest.approx(10_000, rel=0.05), "the jump itself is not expected again"
+
+
+def test_the_first_run_after_a_restart_is_not_held_against_the_device() -> None:
+    costs = CostModel()
+    for _ in range(5):
+        costs.observe(GPU, "tile", 1.0, 5_000)
+    before = costs.predict_us(GPU, "tile", 1.0)
+    costs.restarted(GPU)
+    costs.observe(GPU, "tile", 1.0, 70_000)
+    assert costs.predict_us(GPU, "tile", 1.0) == before
 
 
 def test_one_straggler_changes_neither_the_level_nor_the_promise() -> None:
@@ -76,11 +87,14 @@ def test_nonsense_from_a_peer_yields_a_number(units: float, run_us: int, nbytes:
     assert costs.transfer_us("far", 100) >= 0
 
 
-def test_kinds_invented_by_a_peer_do_not_grow_the_model_without_end() -> None:
+def test_names_invented_by_a_peer_do_not_grow_the_model_without_end() -> None:
     costs = CostModel()
     for index in range(10_000):
         costs.observe(GPU, f"kind-{index}", 1.0, 5)
-    assert len(costs._runs) == 8_192
+        costs.observe(DeviceKey(f"node-{index}", "gpu"), "tile", 1.0, 5)
+        costs.observe_transfer(f"node-{index}", 1, 5)
+    assert sum(len(kinds) for kinds in costs._runs.values()) <= 4_096 + 256
+    assert len(costs._links) <= 4_096
 
 
 def test_the_local_node_is_free_and_a_remote_one_is_not_until_measured() -> None:
