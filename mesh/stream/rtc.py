@@ -22,7 +22,6 @@ import asyncio
 import itertools
 import logging
 import struct
-import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Protocol
 
@@ -43,6 +42,7 @@ from aiortc.mediastreams import MediaStreamError
 from aiortc.rtcrtpparameters import RTCRtpHeaderExtensionParameters
 from av.video.stream import VideoStream
 
+from mesh.core.loop import monotonic_us
 from mesh.stream.offer import COLOR_SPACE, PLAYOUT_DELAY, Offer, refused
 
 log = logging.getLogger(__name__)
@@ -115,7 +115,7 @@ class Peer:
         self._lost = False
         self._decodes = False  # it has what the next picture refers to
         self.connected = False
-        self.heard_us = _now_us()  # when it last sent anything genuine
+        self.heard_us = monotonic_us()  # when it last sent anything genuine
 
     @property
     def codec(self) -> str | None:
@@ -169,7 +169,10 @@ class Peer:
             return False
         if channel.bufferedAmount + len(message) > MAX_BUFFERED or len(message) > MAX_MESSAGE:
             return False
-        channel.send(message)
+        try:
+            channel.send(message)
+        except ValueError:  # longer than the viewer said it takes
+            return False
         return True
 
     async def close(self) -> None:
@@ -266,7 +269,7 @@ class Peer:
 
     def _noting_life(self, handle: Callable[..., None]) -> Callable[..., None]:
         def note_and_handle(*args: Any) -> None:
-            self.heard_us = _now_us()
+            self.heard_us = monotonic_us()
             handle(*args)
 
         return note_and_handle
@@ -346,7 +349,3 @@ def _preferences(codecs: Sequence[str]) -> list[Any]:
             of_name.sort(key=lambda c: _H264_PROFILES.index(str(c.parameters["profile-level-id"])))
         wanted += of_name
     return wanted + [c for c in capabilities if c.mimeType == "video/rtx"]
-
-
-def _now_us() -> int:
-    return time.monotonic_ns() // 1000

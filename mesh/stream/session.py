@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import functools
 import logging
-import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from typing import Any
 import msgspec
 
 from mesh.core.errors import ContentRefused, MeshError, Misuse, SessionRefused
+from mesh.core.loop import monotonic_us
 from mesh.core.workload import PictureFormat
 from mesh.stream import barcode
 from mesh.stream.canvas import Canvas, CanvasPool
@@ -118,13 +118,14 @@ class Stream:
         self._encoder: PictureEncoder | None = None
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="encoder")
         self._in_encoder = 0
-        self._started_us = _now_us()
+        self._started_us = monotonic_us()
         self._last_pts = -1
         self._viewers: dict[Peer, _Viewer] = {}
         self._answering = asyncio.Lock()
         self._closing_peers: set[asyncio.Task[None]] = set()
         self._watch: asyncio.Task[None] | None = None
-        self._ended = False
+        self._ended = False  # nothing more is sent
+        self._closed = False
 
     # --- for the gateway ------------------------------------------------------------------
 
@@ -167,7 +168,7 @@ class Stream:
             except BaseException:
                 await peer.close()
                 raise
-            self._viewers[peer] = _Viewer(answered_us=_now_us())
+            self._viewers[peer] = _Viewer(answered_us=monotonic_us())
         if self._watch is None:
             self._watch = asyncio.create_task(self._watch_viewers(), name="stream-watch")
         return answer
@@ -201,7 +202,7 @@ class Stream:
         if encoder is None or not self.watched or self._ended:
             self._pool.finish(canvas)
             return SendReport()
-        now_us = _now_us()
+        now_us = monotonic_us()
         job = functools.partial(
             self._encode,
             encoder,
@@ -228,7 +229,9 @@ class Stream:
 
     async def close(self) -> None:
         """End every viewer's connection and the encoder. Idempotent; `on_closed` is not called."""
-        self._ended = True
+        if self._closed:
+            return
+        self._ended = self._closed = True
         if self._watch is not None:
             self._watch.cancel()
             await asyncio.wait([self._watch])
@@ -237,6 +240,8 @@ class Stream:
             self._drop(peer)
         if self._closing_peers:
             await asyncio.wait(self._closing_peers)
+        # What is in the encoder still hands its canvas back; then its thread can go.
+        await asyncio.get_running_loop().run_in_executor(self._thread, int)
         self._thread.shutdown(wait=False)
 
     # --- encoding -------------------------------------------------------------------------
@@ -275,14 +280,14 @@ class Stream:
         asked_us: int,
     ) -> tuple[EncodedPicture, SendReport]:
         """In the encoder thread."""
-        started_us = _now_us()
+        started_us = monotonic_us()
         if self._options.barcode:
             barcode.stamp(canvas.picture, frame_id)
         encoder.set_bitrate(bps)
         encoded = encoder.encode(canvas.picture, pts, keyframe)
         report = SendReport(
             queue_us=started_us - asked_us,
-            encode_us=_now_us() - started_us,
+            encode_us=monotonic_us() - started_us,
             bytes=encoded.nbytes,
             keyframe=encoded.keyframe,
         )
@@ -294,8 +299,10 @@ class Stream:
         self._in_encoder -= 1
         assert self._pool is not None
         self._pool.finish(canvas)
-        if future.cancelled() or future.exception() is not None:
-            self._end(f"the encoder failed: {future.exception()}")
+        if future.cancelled():
+            return
+        if (problem := future.exception()) is not None:
+            self._end(f"the encoder failed: {problem}")
             return
         encoded, _ = future.result()
         if encoded.packet is None:
@@ -324,7 +331,7 @@ class Stream:
 
     def bitrate_estimated(self, peer: Peer, bps: int) -> None:
         """A receiver's estimate of its path."""
-        self._rate.estimated(peer, bps, _now_us())
+        self._rate.estimated(peer, bps, monotonic_us())
 
     def input_received(self, peer: Peer, message: str | bytes) -> None:
         """One message of the input channel."""
@@ -332,7 +339,7 @@ class Stream:
         if viewer is None:
             return
         try:
-            state = viewer.gate.admit(message, _now_us())
+            state = viewer.gate.admit(message, monotonic_us())
             if state is not None:
                 self._on_input(state)
         except (Offence, ContentRefused) as problem:
@@ -341,7 +348,7 @@ class Stream:
     def misbehaved(self, peer: Peer, why: str) -> None:
         """Count an offence; the session ends when they outrun what is forgiven."""
         viewer = self._viewers.get(peer)
-        if viewer is not None and not viewer.gate.forgives(_now_us()):
+        if viewer is not None and not viewer.gate.forgives(monotonic_us()):
             self._end(f"the viewer kept sending what it must not: {why}")
 
     def _drop(self, peer: Peer) -> None:
@@ -365,7 +372,7 @@ class Stream:
         pause_s = min(self._silence_us, self._connect_us) / 10 / 1_000_000
         while not self._ended:
             await asyncio.sleep(pause_s)
-            now_us = _now_us()
+            now_us = monotonic_us()
             for peer, viewer in list(self._viewers.items()):
                 if not peer.connected and now_us - viewer.answered_us > self._connect_us:
                     self.peer_lost(peer, "it never connected")
@@ -411,7 +418,3 @@ def _unanswered(why: str) -> SessionRefused:
         why=why,
         fix="Open a new session with an offer that fits it.",
     )
-
-
-def _now_us() -> int:
-    return time.monotonic_ns() // 1000
