@@ -1,0 +1,300 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mesh.core.workload import Contract, Piece
+from mesh.schedule.cost import CostModel
+from mesh.schedule.driver import (
+    Action,
+    CancelPiece,
+    Compose,
+    OpenFrame,
+    Send,
+    SessionDriver,
+)
+from mesh.schedule.ids import DeviceKey, PieceKey
+from mesh.schedule.ledger import Verdict
+from mesh.schedule.placement import Placer
+
+A, B = DeviceKey("a", "gpu"), DeviceKey("b", "gpu")
+RUN_US = 8_000
+PERIOD_US = 50_000
+BUDGET_US = 40_000
+
+
+def cut(count: int) -> list[Piece]:
+    return [Piece(index, "tile", 1.0, b"", 0) for index in range(count)]
+
+
+class Bench:
+    """A driver with two trusted devices, driven by hand."""
+
+    def __init__(self, *, trusted: bool = True, reserve_us: int = 0) -> None:
+        self.costs = CostModel(prior_link_us=0)
+        self.placer = Placer(self.costs)
+        self.driver = SessionDriver(
+            "s",
+            3,
+            Contract(PERIOD_US, BUDGET_US),
+            self.placer,
+            start_us=0,
+            reserve_us=reserve_us,
+        )
+        for device in (A, B):
+            self.placer.add(device, 0)
+            self.driver.device_ready(device, 0)
+        if trusted:
+            for device in (A, B):
+                for _ in range(30):
+                    self.costs.observe(device, "tile", 1.0, RUN_US)
+            for _ in range(3):
+                actions = self.open(2)
+                for send in sends(actions):
+                    self.done(send)
+        self.start_us = self.driver.clock.next_open_us
+
+    def open(self, count: int, now_us: int | None = None) -> list[Action]:
+        now_us = self.driver.clock.next_open_us if now_us is None else now_us
+        actions = self.driver.tick(now_us)
+        (opened,) = [action for action in actions if isinstance(action, OpenFrame)]
+        self.opened_us = now_us
+        return self.driver.pieces(opened.frame, cut(count), now_us)
+
+    def done(self, send: Send, now_us: int | None = None) -> list[Action]:
+        return self.driver.result(
+            send.key,
+            send.device,
+            self.opened_us + RUN_US if now_us is None else now_us,
+            queue_us=0,
+            run_us=RUN_US,
+            backlog_us=0,
+            nbytes=0,
+        )
+
+
+def sends(actions: list[Action]) -> list[Send]:
+    return [action for action in actions if isinstance(action, Send)]
+
+
+def composed(actions: list[Action]) -> list[tuple[int, tuple[int, ...]]]:
+    return [(a.frame, a.missing) for a in actions if isinstance(a, Compose)]
+
+
+def test_no_frame_opens_before_a_device_is_ready() -> None:
+    placer = Placer(CostModel())
+    driver = SessionDriver("s", 1, Contract(PERIOD_US, BUDGET_US), placer, start_us=0)
+    assert driver.tick(0) == []
+    placer.add(A, 10)
+    driver.device_ready(A, 10)
+    assert driver.clock.skipped == 1
+    (opened,) = driver.tick(PERIOD_US)
+    assert isinstance(opened, OpenFrame)
+    assert (opened.frame, opened.cutoff_us) == (0, PERIOD_US + BUDGET_US)
+    assert opened.hint.devices == 1
+
+
+def test_the_hint_tells_how_many_devices_there_are_and_what_the_slowest_costs() -> None:
+    bench = Bench()
+    for _ in range(30):
+        bench.costs.observe(B, "tile", 1.0, 3 * RUN_US)
+    (opened,) = bench.driver.tick(bench.start_us)
+    assert isinstance(opened, OpenFrame)
+    assert opened.hint.devices == 2
+    assert opened.hint.us_per_unit["tile"] >= 3 * RUN_US
+
+
+def test_time_kept_for_composing_and_encoding_comes_off_the_cut_off() -> None:
+    bench = Bench(reserve_us=10_000)
+    (opened,) = bench.driver.tick(bench.start_us)
+    assert isinstance(opened, OpenFrame)
+    assert opened.cutoff_us == bench.start_us + BUDGET_US - 10_000
+
+
+def test_pieces_go_to_both_devices_and_the_last_answer_composes_the_frame() -> None:
+    bench = Bench()
+    first, second = sends(bench.open(2))
+    assert {first.device, second.device} == {A, B}
+    assert bench.opened_us < first.deadline_us <= bench.opened_us + BUDGET_US
+    assert composed(bench.done(first)) == []
+    assert composed(bench.done(second)) == [(3, ())]
+
+
+def test_a_frame_without_pieces_is_composed_at_once() -> None:
+    assert composed(Bench().open(0)) == [(3, ())]
+
+
+def test_answers_under_another_epoch_change_nothing() -> None:
+    bench = Bench()
+    send = sends(bench.open(1))[0]
+    for epoch in (2, 4):
+        name = send.key._replace(epoch=epoch)
+        assert bench.driver.verdict(name, send.device) is Verdict.UNKNOWN
+        other = Send(name, send.device, 0, probe=False)
+        assert bench.done(other) == []
+    assert composed(bench.done(send)) == [(3, ())]
+
+
+def test_a_refused_piece_goes_at_once_to_the_other_device_only() -> None:
+    bench = Bench()
+    send = sends(bench.open(1))[0]
+    other = B if send.device == A else A
+    again = bench.driver.refused(send.key, send.device, bench.opened_us + 500, reason="late")
+    assert [(s.key, s.device) for s in sends(again)] == [(send.key, other)]
+    nowhere = bench.driver.refused(send.key, other, bench.opened_us + 900, reason="late")
+    assert sends(nowhere) == []
+    due = bench.driver.tick(bench.opened_us + BUDGET_US)
+    assert composed(due) == [(3, (0,))]
+
+
+def test_a_device_that_does_not_know_the_session_gets_nothing_until_it_is_ready_again() -> None:
+    bench = Bench()
+    send = sends(bench.open(1))[0]
+    bench.driver.refused(send.key, send.device, bench.opened_us + 100, reason="unknown_session")
+    assert send.device not in bench.driver.ready
+    bench.driver.device_ready(send.device, bench.opened_us + 200)
+    assert send.device in bench.driver.ready
+
+
+def test_a_result_the_workload_rejects_is_made_elsewhere() -> None:
+    bench = Bench()
+    send = sends(bench.open(1))[0]
+    again = bench.driver.refused(send.key, send.device, bench.opened_us + RUN_US, reason="rejected")
+    (second,) = sends(again)
+    assert composed(bench.done(second, bench.opened_us + 2 * RUN_US)) == [(3, ())]
+
+
+def test_pieces_of_a_lost_device_are_placed_again() -> None:
+    bench = Bench()
+    first, second = sends(bench.open(2))
+    bench.placer.remove(first.device)
+    (again,) = sends(bench.driver.device_lost(first.device, bench.opened_us + 1_000))
+    assert (again.key, again.device) == (first.key, second.device)
+
+
+def test_a_piece_without_a_device_waits_for_one_until_its_cut_off() -> None:
+    bench = Bench()
+    send = sends(bench.open(1))[0]
+    for device in (A, B):
+        bench.placer.remove(device)
+    for device in (A, B):
+        assert sends(bench.driver.device_lost(device, bench.opened_us + 100)) == []
+    new = DeviceKey("c", "gpu")
+    bench.placer.add(new, bench.opened_us + 3_000)
+    actions = bench.driver.device_ready(new, bench.opened_us + 3_000)
+    assert [(s.key, s.device) for s in sends(actions)] == [(send.key, new)]
+
+
+def test_a_silent_device_is_hedged_in_the_frame_and_not_told_to_stop() -> None:
+    """SIGSTOP: nothing fails, nothing answers. The frame must not wait for the link to die."""
+    bench = Bench()
+    silent, spoken = sends(bench.open(2))
+    bench.done(spoken)
+    wake_us = bench.driver.wake_us(bench.opened_us + RUN_US)
+    assert wake_us < bench.opened_us + BUDGET_US - RUN_US, "early enough to matter"
+    (hedge,) = sends(bench.driver.tick(wake_us))
+    assert (hedge.key, hedge.device) == (silent.key, spoken.device)
+    assert bench.driver.counts.hedges == 1
+    actions = bench.done(hedge, wake_us + RUN_US)
+    assert composed(actions) == [(3, ())]
+    assert not any(isinstance(action, CancelPiece) for action in actions)
+    assert silent.device not in {s.device for s in sends(bench.open(2))}
+    assert bench.done(silent, bench.opened_us + 1_000) == []
+    assert bench.driver.counts.too_late == 1
+    for send in sends(bench.driver.tick(bench.opened_us + BUDGET_US)):
+        bench.done(send)
+    assert silent.device in {s.device for s in sends(bench.open(2))}
+
+
+def test_the_first_of_two_answers_wins_and_the_other_device_is_told() -> None:
+    bench = Bench()
+    slow, spoken = sends(bench.open(2))
+    bench.done(spoken)
+    now_us = bench.driver.wake_us(bench.opened_us + RUN_US)
+    (hedge,) = sends(bench.driver.tick(now_us))
+    actions = bench.done(slow, now_us + 500)
+    assert CancelPiece(hedge.key, hedge.device) in actions
+    assert composed(actions) == [(3, ())]
+    assert bench.driver.verdict(hedge.key, hedge.device) is Verdict.TOO_LATE
+
+
+def test_at_the_cut_off_the_frame_is_composed_and_what_is_still_out_is_cancelled() -> None:
+    bench = Bench(trusted=False)
+    out = sends(bench.open(2))
+    actions = bench.driver.tick(bench.opened_us + BUDGET_US)
+    assert composed(actions) == [(0, (0, 1))]
+    cancelled = {(a.key, a.device) for a in actions if isinstance(a, CancelPiece)}
+    assert cancelled == {(send.key, send.device) for send in out}
+    (compose,) = [action for action in actions if isinstance(action, Compose)]
+    assert [piece.maker for piece in compose.closed.pieces] == [None, None]
+
+
+def test_an_abandoned_frame_makes_room_for_the_next() -> None:
+    bench = Bench()
+    for _ in range(5):
+        now_us = bench.driver.clock.next_open_us
+        (opened,) = bench.driver.tick(now_us)
+        assert isinstance(opened, OpenFrame)
+        bench.driver.abandon(opened.frame)
+    assert bench.driver.clock.skipped == 0
+
+
+def test_after_closing_nothing_is_owed_or_accepted() -> None:
+    bench = Bench()
+    send = sends(bench.open(1))[0]
+    bench.driver.close(bench.opened_us + 10)
+    assert bench.placer.outstanding(send.device) == 0
+    assert bench.done(send) == []
+
+
+def test_two_sessions_see_each_others_work_through_the_placer() -> None:
+    bench = Bench()
+    other = SessionDriver(
+        "t", 1, Contract(PERIOD_US, BUDGET_US), bench.placer, start_us=bench.start_us
+    )
+    for device in (A, B):
+        other.device_ready(device, bench.start_us)
+    (send,) = sends(bench.open(1, bench.start_us))
+    other.tick(bench.start_us)
+    (theirs,) = sends(other.pieces(0, cut(1), bench.start_us))
+    assert theirs.device != send.device
+    assert theirs.key == PieceKey("t", 1, 0, 0)
+
+
+@given(st.lists(st.tuples(st.sampled_from("tdrlx"), st.integers(0, 12_000)), max_size=80))
+def test_after_a_tick_the_next_wake_lies_in_the_future(steps: list[tuple[str, int]]) -> None:
+    """Else the caller's loop would spin."""
+    bench, now_us = Bench(), 0
+    now_us = bench.start_us
+    out: list[Send] = []
+    for what, wait_us in steps:
+        now_us += wait_us
+        actions: list[Action] = []
+        if what == "t":
+            actions = bench.driver.tick(now_us)
+            for action in list(actions):
+                if isinstance(action, OpenFrame):
+                    actions += bench.driver.pieces(action.frame, cut(3), now_us)
+            assert bench.driver.wake_us(now_us) > now_us
+        elif what == "l":
+            bench.placer.remove(A)
+            actions = bench.driver.device_lost(A, now_us)
+        elif what == "x":
+            bench.placer.add(A, now_us)
+            actions = bench.driver.device_ready(A, now_us)
+        elif out:
+            send = out.pop(0)
+            if what == "d":
+                actions = bench.done(send, now_us)
+            else:
+                actions = bench.driver.refused(send.key, send.device, now_us, reason="late")
+        out += sends(actions)
+
+
+@pytest.mark.parametrize("late_us", [0, 5_000, 3 * PERIOD_US])
+def test_being_called_late_costs_frames_not_correctness(late_us: int) -> None:
+    bench = Bench()
+    sent = sends(bench.open(2))
+    now_us = bench.opened_us + BUDGET_US + late_us
+    actions = bench.driver.tick(now_us)
+    assert composed(actions) == [(3, (0, 1))]
+    assert all(bench.driver.verdict(s.key, s.device) is Verdict.TOO_LATE for s in sent)
