@@ -144,6 +144,7 @@ class Peer:
             self._transceiver.setCodecPreferences(_preferences(self._codecs))
         await connection.setRemoteDescription(RTCSessionDescription(offer.sdp, "offer"))
         if self._transceiver is not None:
+            _keep_first_codec(self._transceiver)
             self._extend_sender(self._transceiver, offer)
         if offer.has_data:
             self._open_channels()
@@ -316,6 +317,13 @@ class _ConstantExtensions(rtp.HeaderExtensionsMap):
         profile, written = super().set(values)
         extensions = rtp.unpack_header_extensions(profile, written)
         return rtp.pack_header_extensions(extensions + self._constant)
+
+
+def _keep_first_codec(transceiver: RTCRtpTransceiver) -> None:
+    """Answer with the codec that will be sent and its retransmissions, not with all in common."""
+    first, *others = transceiver._codecs
+    rtx = [codec for codec in others if codec.parameters.get("apt") == first.payloadType]
+    transceiver._codecs = [first, *rtx]
 
 
 def _extend_pacing(sender: RTCRtpSender) -> None:

@@ -169,7 +169,7 @@ async def streams(draw):
     made: list[Harness] = []
 
     def make(**how) -> Harness:
-        made.append(Harness(draw, **how))
+        made.append(Harness(**{"draw": draw, **how}))
         return made[-1]
 
     yield make
