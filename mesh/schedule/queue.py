@@ -35,7 +35,7 @@ class Waiting:
     session: the session's name on this worker (two gateways may use one session id).
     node: the gateway that wants the answer.
     deadline_us: local clock; when the result must have left the device.
-    predicted_us: expected run time, a high quantile.
+    predicted_us: expected run time; what cannot finish even then is refused.
     """
 
     key: PieceKey

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mesh.schedule.cost import CostModel
+from mesh.schedule.cost import HIGH, CostModel
 from mesh.schedule.ids import DeviceKey
 
 GPU, OTHER = DeviceKey("far", "gpu"), DeviceKey("near", "gpu")
@@ -17,7 +17,7 @@ def test_the_unknown_costs_the_optimistic_prior_until_more_than_the_warm_up_was_
     assert costs.predict_us(GPU, "tile", 5.0) == 1_000
     assert costs.run_cost(GPU, "tile") is None
     costs.observe(GPU, "tile", 1.0, 8_000)
-    assert costs.predict_us(GPU, "tile", 2.0) == 16_000
+    assert costs.predict_us(GPU, "tile", 2.0) == pytest.approx(16_000, rel=0.01)
 
 
 @pytest.mark.parametrize("noise", [0.02, 0.2, 0.6])
@@ -26,7 +26,7 @@ def test_a_promised_95_percent_covers_95_percent(noise: float) -> None:
     for _ in range(runs):
         units = random.uniform(0.5, 3.0)
         run_us = round(5_000 * units * random.lognormvariate(0.0, noise))
-        covered += run_us <= costs.predict_us(GPU, "tile", units)
+        covered += run_us <= costs.predict_us(GPU, "tile", units, HIGH)
         costs.observe(GPU, "tile", units, run_us)
     assert 0.93 <= covered / runs <= 0.97
 
@@ -40,26 +40,33 @@ def test_a_device_that_halves_its_speed_is_believed_within_four_pieces() -> None
     run = costs.run_cost(GPU, "tile")
     assert run is not None
     assert run.level == 10_000
-    assert run.high == pytest.approx(10_000, rel=0.05), "the jump itself is not expected again"
+    assert run.high <= 12_000, "the jump itself is not expected again"
 
 
 def test_the_first_run_after_a_restart_is_not_held_against_the_device() -> None:
     costs = CostModel()
     for _ in range(5):
         costs.observe(GPU, "tile", 1.0, 5_000)
-    before = costs.predict_us(GPU, "tile", 1.0)
+    before = costs.predict_us(GPU, "tile", 1.0, HIGH)
     costs.restarted(GPU)
     costs.observe(GPU, "tile", 1.0, 70_000)
-    assert costs.predict_us(GPU, "tile", 1.0) == before
+    assert costs.predict_us(GPU, "tile", 1.0, HIGH) == before
 
 
 def test_one_straggler_changes_neither_the_level_nor_the_promise() -> None:
     random, costs = Random(1), CostModel()
     for _ in range(60):
         costs.observe(GPU, "tile", 1.0, round(5_000 * random.lognormvariate(0.0, 0.05)))
-    before = costs.predict_us(GPU, "tile", 1.0)
+    before = costs.predict_us(GPU, "tile", 1.0, HIGH)
     costs.observe(GPU, "tile", 1.0, 500_000)
-    assert costs.predict_us(GPU, "tile", 1.0) == pytest.approx(before, rel=0.1)
+    assert costs.predict_us(GPU, "tile", 1.0, HIGH) == pytest.approx(before, rel=0.1)
+
+
+def test_a_stall_among_the_first_runs_does_not_pass_for_the_rule() -> None:
+    costs = CostModel()
+    for run_us in (5_000, 5_000, 5_100, 50_000, 4_900):
+        costs.observe(GPU, "tile", 1.0, run_us)
+    assert costs.predict_us(GPU, "tile", 1.0, HIGH) <= 6_500
 
 
 def test_kinds_and_devices_are_kept_apart_and_can_be_forgotten() -> None:
@@ -67,10 +74,12 @@ def test_kinds_and_devices_are_kept_apart_and_can_be_forgotten() -> None:
     for device, kind, run_us in ((GPU, "a", 100), (GPU, "b", 200), (OTHER, "a", 300)):
         costs.observe(device, kind, 1.0, run_us)
         costs.observe(device, kind, 1.0, run_us)
-    assert costs.slowest([GPU, OTHER]) == {"a": 300.0, "b": 200.0}
+    slowest = costs.slowest([GPU, OTHER])
+    assert 300 <= slowest["a"] <= 400
+    assert 200 <= slowest["b"] <= 270
     costs.forget(GPU)
     assert costs.predict_us(GPU, "a", 1.0) == 7
-    assert costs.predict_us(OTHER, "a", 1.0) == 300
+    assert costs.predict_us(OTHER, "a", 1.0) == pytest.approx(300, rel=0.01)
 
 
 @given(

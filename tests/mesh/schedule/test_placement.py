@@ -187,6 +187,19 @@ def test_a_cold_device_is_tried_with_one_copy_and_no_frame_depends_on_it() -> No
     assert makers(later) == [B]
 
 
+def test_a_device_that_comes_back_is_cold_and_its_warm_up_is_not_held_against_it() -> None:
+    placer = placer_with({A: 5_000, B: 4_000})
+    before = placer.costs.predict_us(B, "tile", 1.0)
+    placer.remove(B)
+    placer.add(B, 0)
+    placed = placer.place([want(0)], FAR_US, 0, [A, B])
+    assert [(p.device, p.probe) for p in placed if isinstance(p, Place)] == [(A, False), (B, True)]
+    placer.costs.observe(B, "tile", 1.0, 90_000)
+    assert placer.costs.predict_us(B, "tile", 1.0) == before
+    placer.answered(want(0).key, B, 90_000, 0, result=True)
+    assert makers(placer.place([want(1)], FAR_US, 90_000, [B], probe=False)) == [B]
+
+
 def test_when_all_are_cold_they_share_the_frame() -> None:
     placer = Placer(CostModel())
     for device in (A, B, C):
