@@ -69,6 +69,7 @@ _PREFLIGHT = {
     "Accept-Post": SDP,
 }
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,63}")
+_FILE = re.compile(r"(?=.{1,200}$)\w[\w.-]*(/\w[\w.-]*)*", re.ASCII)
 _INTEGER = re.compile(r"-?(0|[1-9][0-9]{0,14})")  # exact in JavaScript too
 _DECIMAL = re.compile(r"-?(0|[1-9][0-9]{0,14})(\.[0-9]{1,17})?([eE][+-]?[0-9]{1,3})?")
 
@@ -137,6 +138,7 @@ def create_app(gateway: GatewayApi[PrincipalT], static: Path | None) -> web.Appl
     app.add_routes(
         [
             web.post("/whep/{workload}", face.open_session),
+            web.get("/whep/{workload}", _reserved),
             web.get("/whep/sessions/{session}", face.describe_session),
             web.delete("/whep/sessions/{session}", face.close_session),
             web.get("/status", face.status),
@@ -144,13 +146,7 @@ def create_app(gateway: GatewayApi[PrincipalT], static: Path | None) -> web.Appl
         ]
     )
     if static is not None:
-        index = static / "index.html"
-
-        async def page(_: web.Request) -> web.StreamResponse:
-            return web.FileResponse(index)
-
-        app.router.add_get("/", page)
-        app.router.add_static("/", static, show_index=False, follow_symlinks=False)
+        app.router.add_get("/{path:.*}", _Page(static).serve)
     return app
 
 
@@ -183,6 +179,27 @@ class _Face:
     async def status(self, request: web.Request) -> web.Response:
         self._gateway.authorize(_token(request), VIEW)
         return _json(self._gateway.status())
+
+
+class _Page:
+    """The viewer page's files: what lies in the folder, and no way out of it."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder.resolve()
+
+    async def serve(self, request: web.Request) -> web.StreamResponse:
+        name = request.match_info["path"] or "index.html"
+        if not _FILE.fullmatch(name):
+            raise web.HTTPNotFound
+        path = (self._folder / name).resolve()
+        if not path.is_relative_to(self._folder) or not path.is_file():
+            raise web.HTTPNotFound
+        return web.FileResponse(path)
+
+
+async def _reserved(request: web.Request) -> web.Response:
+    """WHEP keeps GET of its endpoint for later versions."""
+    raise web.HTTPMethodNotAllowed(request.method, ["POST"])
 
 
 async def _preflight(_: web.Request) -> web.Response:

@@ -1,0 +1,150 @@
+"""Fails, naming the place, when a release of aiortc or aioice moves what mesh.stream.rtc extends.
+
+The first half looks for the names; the second shows that each extension still takes effect.
+"""
+
+import asyncio
+import inspect
+
+import aioice.ice
+import aiortc
+import numpy as np
+import pytest
+from aiortc import rtcdtlstransport, rtcicetransport, rtcrtpsender, rtp
+
+from mesh.stream.rtc import BURST_PACKETS, HISTORY_PACKETS
+from mesh.stream.session import StreamOptions
+
+METHODS = [
+    (rtcrtpsender.RTCRtpSender, "_handle_rtcp_packet", "self, packet"),
+    (rtcdtlstransport.RTCDtlsTransport, "_send_rtp", "self, data"),
+    (rtp.HeaderExtensionsMap, "set", "self, values"),
+    (aioice.ice.Connection, "get_component_candidates", "self, component, addresses, timeout"),
+    (aioice.ice.Connection, "check_incoming", "self, message, addr, protocol"),
+    (aioice.ice.Connection, "data_received", "self, data, component"),
+]
+
+
+@pytest.mark.parametrize(("owner", "name", "parameters"), METHODS)
+def test_a_method_we_wrap_is_where_it_was(owner, name, parameters):
+    method = getattr(owner, name, None)
+    assert method is not None, f"{owner.__name__}.{name} is gone"
+    assert ", ".join(inspect.signature(method).parameters) == parameters
+
+
+async def test_an_attribute_we_set_is_where_it_was():
+    connection = aiortc.RTCPeerConnection()
+    transceiver = connection.addTransceiver("video")
+    ice = transceiver.sender.transport.transport
+    for owner, name in [
+        (connection, "_RTCPeerConnection__iceTransports"),
+        (transceiver, "_codecs"),
+        (transceiver, "_headerExtensions"),
+        (transceiver.sender, "_RTCRtpSender__rtp_header_extensions_map"),
+        (transceiver.sender, "_ssrc"),
+        (ice, "_connection"),
+        (rtcrtpsender, "RTP_HISTORY_SIZE"),
+    ]:
+        assert hasattr(owner, name), f"{owner} has no {name}"
+    assert isinstance(ice, rtcicetransport.RTCIceTransport)
+    await connection.close()
+
+
+class Tap:
+    """Every RTP packet that reaches a viewer, decrypted, with its header extensions."""
+
+    def __init__(self, viewer) -> None:
+        self.packets: asyncio.Queue = asyncio.Queue()
+        [receiver] = viewer.connection.getReceivers()
+        transport = receiver.transport
+        handle = transport._handle_rtp_data
+
+        async def tapped(data: bytes, arrival_time_ms: int) -> None:
+            self.packets.put_nowait((rtp.RtpPacket.parse(data), self.extensions(data)))
+            await handle(data, arrival_time_ms=arrival_time_ms)
+
+        transport._handle_rtp_data = tapped
+        self.transport = transport
+
+    @staticmethod
+    def extensions(data: bytes) -> dict[int, bytes]:
+        if not data[0] & 0x10:
+            return {}
+        profile = int.from_bytes(data[12:14], "big")
+        length = int.from_bytes(data[14:16], "big") * 4
+        return dict(rtp.unpack_header_extensions(profile, data[16 : 16 + length]))
+
+
+def draw_noise(view, n) -> None:
+    """A picture of many packets."""
+    pixels = np.frombuffer(view, np.uint8)
+    pixels[:] = np.random.default_rng(n % 8).integers(112, 144, len(pixels), dtype=np.uint8)
+
+
+@pytest.fixture
+async def tapped(streams, viewers):
+    """A noisy stream with a connected viewer, and the tap on it."""
+    harness = streams(draw=draw_noise, options=StreamOptions(bitrate=6_000_000))
+    viewer = await harness.connect(viewers())
+    tap = Tap(viewer)
+    async with harness.running():
+        yield harness, viewer, tap
+
+
+async def test_the_playout_delay_rides_on_every_packet(tapped):
+    _, _, tap = tapped
+    for _ in range(50):
+        _, extensions = await tap.packets.get()
+        assert extensions[6] == b"\0\0\0"  # the id that the viewer's offer gave it
+
+
+async def test_a_packet_from_far_back_is_retransmitted(tapped):
+    _, _, tap = tapped
+    first, _ = await tap.packets.get()
+    wanted = first.sequence_number
+    assert HISTORY_PACKETS > 300 > 128  # 128: what aiortc keeps by itself
+    while (packet := (await tap.packets.get())[0]).sequence_number != (wanted + 300) % 65536:
+        pass
+    nack = rtp.RtcpRtpfbPacket(fmt=rtp.RTCP_RTPFB_NACK, ssrc=1, media_ssrc=first.ssrc)
+    nack.lost = [wanted]
+    await tap.transport._send_rtp(bytes(nack))
+    while packet.ssrc == first.ssrc:
+        packet, _ = await tap.packets.get()
+    assert int.from_bytes(packet.payload[:2], "big") == wanted  # RFC 4588's original number
+
+
+async def test_a_large_picture_lets_others_run_between_its_packets(tapped):
+    harness, _, tap = tapped
+    await tap.packets.get()
+    [peer] = harness.stream._viewers
+    ice = peer._transceiver.sender.transport.transport
+    send = ice._send
+    runs, run = [], 0
+
+    async def counted(data: bytes) -> None:
+        nonlocal run
+        run += 1
+        await send(data)
+
+    ice._send = counted
+    while sum(runs) < 150:
+        await asyncio.sleep(0)
+        runs.append(run)
+        run = 0
+    assert max(runs) > 1  # a picture is many packets
+    assert max(runs) <= BURST_PACKETS + 2  # a report or a message may slip in
+
+
+async def test_loopback_is_among_our_candidates(tapped):
+    _, viewer, _ = tapped
+    assert " 127.0.0.1 " in viewer.connection.remoteDescription.sdp
+
+
+async def test_what_the_viewer_sends_is_noted_as_life(tapped):
+    harness, _, tap = tapped
+    await tap.packets.get()
+    [peer] = harness.stream._viewers
+    before = peer.heard_us
+    while peer.heard_us == before:  # it reports every second or so
+        await tap.packets.get()
+    assert peer.heard_us > before

@@ -1,0 +1,267 @@
+"""What the HTTP face makes of requests, against a gateway that only takes notes."""
+
+import asyncio
+import json
+
+import pytest
+from aiohttp.test_utils import TestClient, TestServer
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mesh.core.errors import DeviceUnavailable, NotAuthorized, SessionRefused
+from mesh.core.workload import SessionRequest
+from mesh.http import MAX_OPTIONS, MAX_SDP, OpenedSession, UnknownSession, _value, create_app
+
+SCOPES = {"viewer": {"view"}, "owner": {"view", "control"}}
+
+
+class NotedGateway:
+    """Believes two tokens and notes what it is asked; `refuse` is raised instead of opening."""
+
+    def __init__(self) -> None:
+        self.opened: list[tuple[SessionRequest, str]] = []
+        self.closed: list[str] = []
+        self.refuse: Exception | None = None
+
+    def authorize(self, token: str, scope: str) -> str:
+        if scope not in SCOPES.get(token, ()):
+            raise NotAuthorized(what="no", why=f"the token grants no {scope}", fix="Get another.")
+        return token
+
+    async def open_session(self, principal, request, offer_sdp) -> OpenedSession:
+        if self.refuse is not None:
+            raise self.refuse
+        self.opened.append((request, offer_sdp))
+        return OpenedSession("abc", "v=0 answer", {})
+
+    def describe_session(self, principal, session_id) -> dict:
+        self._known(session_id)
+        return {"workload": "render", "by": principal}
+
+    async def close_session(self, principal, session_id) -> None:
+        self._known(session_id)
+        self.closed.append(session_id)
+
+    def status(self) -> dict:
+        return {"sessions": len(self.opened)}
+
+    def _known(self, session_id: str) -> None:
+        if session_id != "abc":
+            raise UnknownSession(what="no", why="no such session", fix="Open one.")
+
+
+@pytest.fixture
+def gateway():
+    return NotedGateway()
+
+
+@pytest.fixture
+async def http(gateway, tmp_path):
+    page = tmp_path / "page"
+    page.mkdir()
+    (page / "index.html").write_text("<!doctype html>page")
+    (page / "app.js").write_text("export {}")
+    (page / "sub").mkdir()
+    (tmp_path / "secret.txt").write_text("secret content")
+    (page / "link.txt").symlink_to(tmp_path / "secret.txt")
+    async with TestClient(TestServer(create_app(gateway, page))) as client:
+        yield client
+
+
+def bearer(token: str, **headers: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {token}", "Content-Type": "application/sdp", **headers}
+
+
+async def problem(answer, status: int) -> dict:
+    """The answer's Problem, with the status it must have."""
+    assert answer.status == status
+    assert answer.content_type == "application/json"
+    body = await answer.json()
+    assert set(body) == {"code", "what", "why", "fix"}
+    assert all(body.values())
+    return body
+
+
+# --- opening --------------------------------------------------------------------------------
+
+
+async def test_an_offer_is_passed_on_with_its_options_and_the_answer_comes_back(gateway, http):
+    url = "/whep/render?width=640&exposure=1.5&scene=helmet&codec=vp8"
+    answer = await http.post(url, data="v=0 offer", headers=bearer("owner"))
+    assert answer.status == 201
+    assert answer.headers["Location"] == "/whep/sessions/abc"
+    assert answer.content_type == "application/sdp"
+    assert await answer.text() == "v=0 answer"
+    options = {"width": 640, "exposure": 1.5, "scene": "helmet", "codec": "vp8"}
+    assert gateway.opened == [(SessionRequest("render", options), "v=0 offer")]
+
+
+@pytest.mark.parametrize("header", [None, "", "Bearer", "Bearer ", "Basic abc"])
+async def test_without_a_token_it_is_401_and_says_how(http, header):
+    headers = {"Content-Type": "application/sdp"} | ({"Authorization": header} if header else {})
+    answer = await http.post("/whep/render", data="v=0", headers=headers)
+    assert "Authorization" in (await problem(answer, 401))["why"]
+    assert answer.headers["WWW-Authenticate"] == "Bearer"
+
+
+@pytest.mark.parametrize("token", ["viewer", "stranger"])
+async def test_a_token_that_does_not_grant_it_is_403(gateway, http, token):
+    answer = await http.post("/whep/render", data="v=0", headers=bearer(token))
+    assert (await problem(answer, 403))["code"] == "not_authorized"
+    assert not gateway.opened
+
+
+async def test_another_content_type_is_415(http):
+    headers = bearer("owner", **{"Content-Type": "text/plain"})
+    answer = await http.post("/whep/render", data="v=0", headers=headers)
+    assert "text/plain" in (await problem(answer, 415))["why"]
+
+
+async def test_an_offer_over_the_bound_is_413(gateway, http):
+    answer = await http.post("/whep/render", data="x" * (MAX_SDP + 1), headers=bearer("owner"))
+    await problem(answer, 413)
+    assert not gateway.opened
+
+
+async def test_an_offer_that_is_not_utf8_is_400(http):
+    answer = await http.post("/whep/render", data=b"v=0\xff", headers=bearer("owner"))
+    assert "byte 3" in (await problem(answer, 400))["why"]
+
+
+@pytest.mark.parametrize(
+    "query",
+    ["a=1&a=2", "Upper=1", "=1", "a" * 65 + "=1", "a=" + "x" * 257,
+     "&".join(f"n{i}=1" for i in range(MAX_OPTIONS + 1))],
+)  # fmt: skip
+async def test_options_that_cannot_be_read_are_400(gateway, http, query):
+    answer = await http.post(f"/whep/render?{query}", data="v=0", headers=bearer("owner"))
+    assert "options" in (await problem(answer, 400))["what"]
+    assert not gateway.opened
+
+
+async def test_a_workload_name_that_cannot_be_one_is_400(http):
+    answer = await http.post("/whep/..%2Fetc", data="v=0", headers=bearer("owner"))
+    assert answer.status in (400, 404)
+    answer = await http.post("/whep/Render", data="v=0", headers=bearer("owner"))
+    await problem(answer, 400)
+
+
+@pytest.mark.parametrize(
+    ("raised", "status", "code"),
+    [
+        (SessionRefused("no", "no such scene", "Name another."), 400, "session_refused"),
+        (DeviceUnavailable("no", "all devices are lost", "Wait."), 503, "device_unavailable"),
+        (ZeroDivisionError("secret detail"), 500, "error"),
+    ],
+)
+async def test_what_the_gateway_raises_becomes_a_problem(gateway, http, raised, status, code):
+    gateway.refuse = raised
+    answer = await http.post("/whep/render", data="v=0", headers=bearer("owner"))
+    body = await problem(answer, status)
+    assert body["code"] == code
+    assert "secret" not in json.dumps(body)
+    assert ("Retry-After" in answer.headers) == (status == 503)
+
+
+# --- sessions and status --------------------------------------------------------------------
+
+
+async def test_a_session_is_described_and_ended(gateway, http):
+    described = await http.get("/whep/sessions/abc", headers=bearer("viewer"))
+    assert await described.json() == {"workload": "render", "by": "viewer"}
+    await problem(await http.delete("/whep/sessions/abc", headers=bearer("viewer")), 403)
+    assert (await http.delete("/whep/sessions/abc", headers=bearer("owner"))).status == 200
+    assert gateway.closed == ["abc"]
+
+
+async def test_an_unknown_session_is_404(http):
+    for ask in (http.get, http.delete):
+        await problem(await ask("/whep/sessions/xyz", headers=bearer("owner")), 404)
+
+
+async def test_patch_is_405_because_there_is_no_trickle(http):
+    answer = await http.patch("/whep/sessions/abc", data="a=candidate", headers=bearer("owner"))
+    assert "trickle" in (await problem(answer, 405))["why"]
+    assert answer.headers["Allow"] == "DELETE, GET, HEAD, OPTIONS"
+
+
+async def test_get_of_the_endpoint_is_kept_for_later_versions(http):
+    answer = await http.get("/whep/render", headers=bearer("owner"))
+    await problem(answer, 405)
+    assert answer.headers["Allow"] == "OPTIONS, POST"
+
+
+async def test_status_needs_the_scope_view(http):
+    await problem(await http.get("/status"), 401)
+    await problem(await http.get("/status", headers=bearer("stranger")), 403)
+    assert await (await http.get("/status", headers=bearer("viewer"))).json() == {"sessions": 0}
+
+
+async def test_a_browser_elsewhere_may_ask_what_it_may_do(http):
+    answer = await http.options("/whep/render")
+    assert answer.status == 204
+    assert answer.headers["Access-Control-Allow-Origin"] == "*"
+    assert "Authorization" in answer.headers["Access-Control-Allow-Headers"]
+    refused = await http.post("/whep/render", data="v=0")
+    assert refused.headers["Access-Control-Allow-Origin"] == "*"
+
+
+# --- the page -------------------------------------------------------------------------------
+
+
+async def test_the_page_is_served_with_strict_headers(http):
+    for path, ending in (("/", "/html"), ("/app.js", "/javascript")):
+        answer = await http.get(path)
+        assert answer.status == 200
+        assert answer.content_type.endswith(ending)
+        policy = answer.headers["Content-Security-Policy"]
+        assert policy.startswith("default-src 'none'; script-src 'self'; style-src 'self'")
+        assert "unsafe" not in policy
+        assert answer.headers["X-Content-Type-Options"] == "nosniff"
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/sub", "/sub/", "/missing.js", "/link.txt", "/..%2Fsecret.txt", "/%2e%2e/secret.txt"],
+)
+async def test_nothing_but_the_pages_own_files_is_served(http, path):
+    await problem(await http.get(path), 404)
+
+
+@pytest.mark.parametrize("path", ["/../secret.txt", "//etc/passwd", "/%00", "/" + "x" * 5000])
+async def test_no_path_however_written_reaches_anything_outside(http, path):
+    reader, writer = await asyncio.open_connection(http.host, http.port)
+    writer.write(f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
+    answer = await reader.read()
+    writer.close()
+    assert answer.startswith(b"HTTP/1.1 404 ")
+    assert b"secret content" not in answer
+
+
+# --- option values --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("0", 0), ("-7", -7), ("640", 640), ("1.5", 1.5), ("-0.25", -0.25), ("1e3", 1000.0),
+        ("", ""), ("007", "007"), ("+1", "+1"), ("1_000", "1_000"), ("0x10", "0x10"), (".5", ".5"),
+        ("1e999", "1e999"), ("nan", "nan"), ("inf", "inf"), ("true", "true"), ("１", "１"),
+        ("9" * 16, "9" * 16),
+    ],
+)  # fmt: skip
+def test_values_are_numbers_only_when_written_as_json_writes_them(text, value):
+    read = _value(text)
+    assert read == value
+    assert type(read) is type(value)
+
+
+@given(st.text(max_size=40))
+def test_any_value_is_itself_or_a_finite_number(text):
+    read = _value(text)
+    assert read == text or abs(read) < float("inf")
+
+
+@given(st.integers(-(10**15) + 1, 10**15 - 1))
+def test_integers_survive(number):
+    assert _value(str(number)) == number
