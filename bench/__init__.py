@@ -1,0 +1,1 @@
+"""Benchmarks: one file per question, each run alone; METHODOLOGY.md says how they measure."""
