@@ -23,7 +23,8 @@ from mesh.core.workload import Contract, CutHint, Piece
 from mesh.schedule.frameclock import FrameClock
 from mesh.schedule.ids import DeviceKey, PieceKey
 from mesh.schedule.ledger import ClosedFrame, FrameLedger, Verdict
-from mesh.schedule.placement import Place, Placer, Want
+from mesh.schedule.placement import Place, Placer
+from mesh.schedule.promises import Want
 
 RETRY_US: Final = 2_000  # between attempts to find room for a piece that has none
 

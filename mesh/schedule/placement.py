@@ -18,37 +18,20 @@ When there is no trusted device the cold ones take the frames, then the suspect 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
 from math import inf
 from typing import Final, NamedTuple
 
 from mesh.schedule.cost import CostModel, RunCost
 from mesh.schedule.ids import DeviceKey, PieceKey
+from mesh.schedule.promises import Attempt, DeviceAccount, Want
 
 GRACE_US: Final = 2_000  # an answer is overdue this long, and half its run, after its prediction
 COLD_GRACE_US: Final = 250_000  # the first run of a kind may compile shaders or kernels
 PROBE_COLD_US: Final = 100_000  # shortest time between probes of a cold device
 PROBE_IDLE_US: Final = 2_000_000  # a device that got nothing for so long is measured again
-LOST_US: Final = 2_000_000  # an attempt this long past its deadline will never be answered
 TIE_US: Final = 500  # finishes closer than this, or than
 TIE_SHARE: Final = 10  # one such part of the wait, are equally good
 MAX_OUTSTANDING: Final = 128  # pieces one device may owe
-
-_NEVER_US: Final = -(2**62)
-
-
-class Want(NamedTuple):
-    """A piece to place, as far as placing cares.
-
-    in_bytes, out_bytes: sizes of what travels there and back. exclude: devices not to ask.
-    """
-
-    key: PieceKey
-    kind: str
-    units: float
-    in_bytes: int
-    out_bytes: int
-    exclude: frozenset[DeviceKey] = frozenset()
 
 
 class Place(NamedTuple):
@@ -74,55 +57,11 @@ class Hopeless(NamedTuple):
     late_by_us: int | None
 
 
-@dataclass(slots=True)
-class Attempt:
-    """One piece on one device, unanswered."""
-
-    want: Want
-    deadline_us: int
-    run_us: float
-    sent_us: int
-    expected_us: int
-    overdue_us: int
-    probe: bool
-
-
-@dataclass(slots=True)
-class _Device:
-    key: DeviceKey
-    suspended: bool = False
-    proven: bool = False  # has answered with a result since it was added
-    attempts: dict[PieceKey, Attempt] = field(default_factory=dict)
-    running: PieceKey | None = None  # which of them it probably runs now
-    other_us: float = 0.0  # work of others on it, as of `since_us`
-    since_us: int = 0  # last sign of life, or when it got work after being idle
-    placed_us: int = _NEVER_US
-    served_us: float = 0.0  # work given so far; breaks ties between equals
-
-    def suspect(self, now_us: int) -> bool:
-        return any(attempt.overdue_us <= now_us for attempt in self.attempts.values())
-
-    def backlog_us(self, deadline_us: int, now_us: int) -> float:
-        """Predicted work before a new piece of that deadline could start, under EDF.
-
-        The running piece is not interrupted, whatever its deadline. Without a new answer at
-        most that piece and others' work can have been done since the last one.
-        """
-        ahead_us = running_us = 0.0
-        for key, attempt in self.attempts.items():
-            if key == self.running:
-                running_us = attempt.run_us
-            elif attempt.deadline_us <= deadline_us:
-                ahead_us += attempt.run_us
-        begun_us = self.other_us + running_us
-        return ahead_us + max(0.0, begun_us - max(0, now_us - self.since_us))
-
-
 class _Option(NamedTuple):
     """A device as one placement sees it, for one kind of piece. Costs in us per unit."""
 
     slot: int  # into the placement's list of when each device is free
-    device: _Device
+    device: DeviceAccount
     level: float
     high: float
     one_way_us: float
@@ -142,7 +81,7 @@ class _Round:
     """One call of `place`: when each usable device will be free, and what each kind costs there."""
 
     def __init__(
-        self, devices: Sequence[_Device], costs: CostModel, deadline_us: int, now_us: int
+        self, devices: Sequence[DeviceAccount], costs: CostModel, deadline_us: int, now_us: int
     ) -> None:
         self._costs = costs
         self.devices = devices
@@ -182,7 +121,7 @@ class _Round:
         return trusted, cold, suspect
 
     def _option(
-        self, index: int, device: _Device, run: RunCost | None, guess: float | None
+        self, index: int, device: DeviceAccount, run: RunCost | None, guess: float | None
     ) -> _Option:
         link = self._costs.link(device.key.node)
         if run is not None:
@@ -207,7 +146,7 @@ class Placer:
     def __init__(self, costs: CostModel) -> None:
         self.costs = costs
         self.turned_late = 0  # counts attempts whose answer was put off past its deadline
-        self._devices: dict[DeviceKey, _Device] = {}
+        self._devices: dict[DeviceKey, DeviceAccount] = {}
 
     # --- devices ---------------------------------------------------------------------------
 
@@ -215,7 +154,9 @@ class Placer:
         """A device came, or came back: it starts cold, with the same claim as its fellows."""
         self.costs.restarted(device)
         served = [known.served_us for known in self._devices.values()]
-        self._devices[device] = _Device(device, since_us=now_us, served_us=max(served, default=0.0))
+        self._devices[device] = DeviceAccount(
+            device, since_us=now_us, served_us=max(served, default=0.0)
+        )
 
     def remove(self, device: DeviceKey) -> None:
         """A device is gone, and with it what it owed."""
@@ -326,15 +267,11 @@ class Placer:
         else:
             overdue_us = round(choice.finish_us + want.units * option.high / 2) + GRACE_US
         expected_us = round(choice.expected_us)
-        if not device.attempts:
-            device.running = want.key
-            device.since_us = now_us + round(option.one_way_us)
-            device.other_us = max(0.0, state.free_us[option.slot] - device.since_us)
-        device.attempts[want.key] = Attempt(
-            want, deadline_us, run_us, now_us, expected_us, overdue_us, probe
+        device.owe(
+            Attempt(want, deadline_us, run_us, now_us, expected_us, overdue_us, probe),
+            arrives_us=now_us + round(option.one_way_us),
+            free_us=state.free_us[option.slot],
         )
-        device.placed_us = now_us
-        device.served_us += run_us
         state.free_us[option.slot] = choice.start_us + run_us
         leave_us = deadline_us - round(option.one_way_us + option.us_per_byte * want.out_bytes)
         return Place(want.key, device.key, leave_us, expected_us, overdue_us, probe)
@@ -385,7 +322,8 @@ class Placer:
         if known is None or attempt is None:
             return None
         known.proven |= result
-        self._heard(known, now_us, max(0, backlog_us))
+        rtt_us = self.costs.link(device.node).rtt_us
+        self.turned_late += known.heard(now_us, max(0, backlog_us), rtt_us)
         return attempt
 
     def withdraw(self, key: PieceKey, device: DeviceKey, now_us: int) -> bool:
@@ -400,9 +338,7 @@ class Placer:
             return False
         if attempt.probe or known.suspect(now_us):
             return False
-        del known.attempts[key]
-        if key == known.running:  # and it will run on
-            known.other_us += attempt.run_us
+        known.give_up(key)
         return True
 
     def drop_session(self, session: str) -> None:
@@ -425,32 +361,6 @@ class Placer:
         known = self._devices.get(device)
         attempt = known.attempts.get(key) if known is not None else None
         return attempt.overdue_us if attempt is not None else None
-
-    def _heard(self, device: _Device, now_us: int, backlog_us: int) -> None:
-        """Re-base what a device still owes on its own word, in the order it will serve it."""
-        link = self.costs.link(device.key.node)
-        back_us = link.rtt_us / 2
-        device.since_us = round(now_us - back_us)
-        seen_before_us = now_us - link.rtt_us
-        for key in [
-            key
-            for key, attempt in device.attempts.items()
-            if now_us - attempt.deadline_us > LOST_US
-        ]:
-            del device.attempts[key]
-        owed = sorted(device.attempts.values(), key=lambda attempt: attempt.deadline_us)
-        seen = [attempt for attempt in owed if attempt.sent_us <= seen_before_us]
-        device.other_us = max(0.0, backlog_us - sum(attempt.run_us for attempt in seen))
-        device.running = next((attempt.want.key for attempt in seen or owed), None)
-        free_us = device.since_us + device.other_us
-        for attempt in owed:
-            free_us = max(free_us, attempt.sent_us + back_us) + attempt.run_us
-            later_us = round(free_us + back_us) - attempt.expected_us
-            if attempt.expected_us <= attempt.deadline_us < attempt.expected_us + later_us:
-                self.turned_late += 1
-            attempt.expected_us += later_us
-            if later_us > 0:
-                attempt.overdue_us += later_us
 
 
 def _earliest(want: Want, options: Sequence[_Option], state: _Round) -> _Choice | None:
@@ -498,7 +408,7 @@ def _choice(want: Want, option: _Option, state: _Round) -> _Choice:
     return _Choice(option, start_us, finish_us, start_us + want.units * option.level + back_us)
 
 
-def _cheapest(wants: Sequence[Want], kind: str, device: _Device) -> Want | None:
+def _cheapest(wants: Sequence[Want], kind: str, device: DeviceAccount) -> Want | None:
     """The piece that costs least to copy to `device`."""
     free = [
         want

@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 
 from mesh.schedule.cost import CostModel
 from mesh.schedule.ids import DeviceKey, PieceKey
-from mesh.schedule.placement import PROBE_COLD_US, Hopeless, Place, Placer, Want
+from mesh.schedule.placement import PROBE_COLD_US, Hopeless, Place, Placer
+from mesh.schedule.promises import Want
 
 A, B, C = (DeviceKey(name, "gpu") for name in "abc")
 FAR_US = 1_000_000

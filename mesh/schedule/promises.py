@@ -1,0 +1,120 @@
+"""What one device owes, when it should be done with it, and what its silence means."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Final, NamedTuple
+
+from mesh.schedule.ids import DeviceKey, PieceKey
+
+LOST_US: Final = 2_000_000  # an attempt this long past its deadline will never be answered
+
+_NEVER_US: Final = -(2**62)
+
+
+class Want(NamedTuple):
+    """A piece to place, as far as placing cares.
+
+    in_bytes, out_bytes: sizes of what travels there and back. exclude: devices not to ask.
+    """
+
+    key: PieceKey
+    kind: str
+    units: float
+    in_bytes: int
+    out_bytes: int
+    exclude: frozenset[DeviceKey] = frozenset()
+
+
+@dataclass(slots=True)
+class Attempt:
+    """One piece on one device, unanswered.
+
+    deadline_us: when the answer is needed here. run_us: typical run time. expected_us: when the
+    answer should be here. overdue_us: from when its absence makes the device suspect.
+    """
+
+    want: Want
+    deadline_us: int
+    run_us: float
+    sent_us: int
+    expected_us: int
+    overdue_us: int
+    probe: bool
+
+
+@dataclass(slots=True)
+class DeviceAccount:
+    """The unanswered attempts on one device, and an estimate of everything else it has to do."""
+
+    key: DeviceKey
+    suspended: bool = False
+    proven: bool = False  # has answered with a result since it came
+    attempts: dict[PieceKey, Attempt] = field(default_factory=dict)
+    running: PieceKey | None = None  # which of them it probably runs now
+    other_us: float = 0.0  # work of others on it, as of `since_us`
+    since_us: int = 0  # last sign of life, or when it got work after being idle
+    placed_us: int = _NEVER_US  # when it last got a piece
+    served_us: float = 0.0  # work given so far; breaks ties between equals
+
+    def suspect(self, now_us: int) -> bool:
+        """Whether an answer is overdue."""
+        return any(attempt.overdue_us <= now_us for attempt in self.attempts.values())
+
+    def backlog_us(self, deadline_us: int, now_us: int) -> float:
+        """Predicted work before a new piece of that deadline could start, under EDF.
+
+        The running piece is not interrupted, whatever its deadline. Without a new answer at
+        most that piece and others' work can have been done since the last one.
+        """
+        ahead_us = running_us = 0.0
+        for key, attempt in self.attempts.items():
+            if key == self.running:
+                running_us = attempt.run_us
+            elif attempt.deadline_us <= deadline_us:
+                ahead_us += attempt.run_us
+        begun_us = self.other_us + running_us
+        return ahead_us + max(0.0, begun_us - max(0, now_us - self.since_us))
+
+    def owe(self, attempt: Attempt, *, arrives_us: int, free_us: float) -> None:
+        """A piece is sent there; the device was expected to be free at `free_us`."""
+        if not self.attempts:
+            self.running = attempt.want.key
+            self.since_us = arrives_us
+            self.other_us = max(0.0, free_us - arrives_us)
+        self.attempts[attempt.want.key] = attempt
+        self.placed_us = attempt.sent_us
+        self.served_us += attempt.run_us
+
+    def give_up(self, key: PieceKey) -> None:
+        """The device is told to drop a piece; what it runs already, it will run to the end."""
+        attempt = self.attempts.pop(key)
+        if key == self.running:
+            self.other_us += attempt.run_us
+
+    def heard(self, now_us: int, backlog_us: int, rtt_us: float) -> int:
+        """Re-base what is still owed on the device's own word, in the order it will serve it.
+
+        backlog_us: what the device said it has to do; it did not know yet of pieces sent less
+        than `rtt_us` ago. A living device is not suspect for what it is late with: its dates
+        are put off. Returns how many attempts are now expected after their deadline and were
+        not before.
+        """
+        back_us = rtt_us / 2
+        self.since_us = round(now_us - back_us)
+        for key, attempt in list(self.attempts.items()):
+            if now_us - attempt.deadline_us > LOST_US:
+                del self.attempts[key]
+        owed = sorted(self.attempts.values(), key=lambda attempt: attempt.deadline_us)
+        seen = [attempt for attempt in owed if attempt.sent_us <= now_us - rtt_us]
+        self.other_us = max(0.0, backlog_us - sum(attempt.run_us for attempt in seen))
+        self.running = next((attempt.want.key for attempt in seen or owed), None)
+        free_us, turned_late = self.since_us + self.other_us, 0
+        for attempt in owed:
+            free_us = max(free_us, attempt.sent_us + back_us) + attempt.run_us
+            later_us = round(free_us + back_us) - attempt.expected_us
+            if attempt.expected_us <= attempt.deadline_us < attempt.expected_us + later_us:
+                turned_late += 1
+            attempt.expected_us += later_us
+            attempt.overdue_us += max(0, later_us)
+        return turned_late
