@@ -351,7 +351,7 @@ class Gateway:
                 worker.channel.send(SessionClose(session.id, session.epoch))
         if hosting.task is not None and hosting.task is not asyncio.current_task():
             hosting.task.cancel()
-        self._tasks.create_task(session.stream.close())
+        self._tasks.create_task(session.stream.close(reason))
 
     def _description(self, hosting: _Hosting) -> dict[str, Any]:
         contract = hosting.work.contract

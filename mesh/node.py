@@ -13,7 +13,7 @@ from pathlib import Path
 from aiohttp import web
 
 from mesh.channel import Channel, LinkChannel, LocalChannel
-from mesh.core.config import NodeConfig
+from mesh.core.config import NodeConfig, default_cache_dir
 from mesh.core.errors import (
     DeviceUnavailable,
     IdentityError,
@@ -292,7 +292,11 @@ def _check_roles(config: NodeConfig, member: Membership) -> None:
 
 async def _start_worker(node: Node, stack: AsyncExitStack) -> None:
     config = node.config
-    limits = DeviceLimits(memory_bytes=config.device.memory_mb << 20, private=(config.state,))
+    limits = DeviceLimits(
+        memory_bytes=config.device.memory_mb << 20,
+        cache_dir=default_cache_dir() / config.name,
+        private=(config.state,),
+    )
     report = await probe(config.workloads, limits=limits)
     for workload, why in report.why_not.items():
         log.warning("no device for workload '%s': %s", workload, why)

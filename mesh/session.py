@@ -75,7 +75,7 @@ class Session:
         self._open: dict[int, _Open] = {}
         self._input_id = -1
         self._timer: asyncio.TimerHandle | None = None
-        self._composed: asyncio.Queue[_Composed] = asyncio.Queue()
+        self._composed: asyncio.Queue[_Composed | Exception] = asyncio.Queue()
         self._stopped = False
         self.pieces_by: dict[DeviceKey, int] = {}
         self.frames_given_up = 0  # no canvas or no viewer when the frame was due
@@ -83,11 +83,14 @@ class Session:
     # --- life ------------------------------------------------------------------------------
 
     async def serve(self) -> None:
-        """Open frames and send them, until cancelled."""
+        """Open frames and send them, until cancelled. Raises what the workload should not have."""
         self._tick()
         try:
             while True:
-                await self._send_composed(await self._composed.get())
+                composed = await self._composed.get()
+                if isinstance(composed, Exception):
+                    raise composed
+                await self._send_composed(composed)
         finally:
             self._stopped = True
             if self._timer is not None:
@@ -95,14 +98,24 @@ class Session:
             self.driver.close(monotonic_us())
 
     def _tick(self) -> None:
-        self._carry_out(self.driver.tick(monotonic_us()))
+        self._advance(self.driver.tick)
+
+    def _advance(self, decide: Callable[[int], Iterable[Action]]) -> None:
+        """Carry out what is decided now. A failure ends the session, not who brought the news."""
+        if self._stopped:
+            return
+        try:
+            self._carry_out(decide(monotonic_us()))
+        except Exception as problem:
+            self._stopped = True
+            self._composed.put_nowait(problem)
+            return
+        self._arm()
 
     def _arm(self) -> None:
         """Wake when the driver next wants to know the time (uvloop counts milliseconds)."""
         if self._timer is not None:
             self._timer.cancel()
-        if self._stopped:
-            return
         now_us = monotonic_us()
         wait_ms = max(0, self.driver.wake_us(now_us) - now_us + 999) // 1000
         self._timer = asyncio.get_running_loop().call_later(wait_ms / 1000, self._tick)
@@ -116,11 +129,11 @@ class Session:
 
     def device_ready(self, device: DeviceKey) -> None:
         """The device holds the session."""
-        self._carry_out(self.driver.device_ready(device, monotonic_us()))
+        self._advance(lambda now_us: self.driver.device_ready(device, now_us))
 
     def device_lost(self, device: DeviceKey) -> None:
         """The device, or the way to it, is gone."""
-        self._carry_out(self.driver.device_lost(device, monotonic_us()))
+        self._advance(lambda now_us: self.driver.device_lost(device, now_us))
 
     def wants(self, channel: Channel, message: PieceDone, size: int) -> bool:
         """Whether a result whose header has come should be received at all."""
@@ -138,34 +151,35 @@ class Session:
 
     def piece_done(self, channel: Channel, message: PieceDone, result: memoryview) -> None:
         """A worker's result: merged once, if it is the first and its frame still open."""
+        self._advance(lambda now_us: self._merge(channel, message, result, now_us))
+
+    def _merge(
+        self, channel: Channel, message: PieceDone, result: memoryview, now_us: int
+    ) -> list[Action]:
         key, device = _names(channel, message)
-        now_us = monotonic_us()
         if self.driver.verdict(key, device) is Verdict.ACCEPTED:
             try:
                 self._open[message.frame].frame.accept(message.piece, result)
             except ContentRefused as problem:
                 log.warning("result of %s from %s rejected: %s", key, device, problem)
-                self._carry_out(self.driver.refused(key, device, now_us, reason="rejected"))
-                return
+                return self.driver.refused(key, device, now_us, reason="rejected")
             self.pieces_by[device] = self.pieces_by.get(device, 0) + 1
-        self._carry_out(
-            self.driver.result(
-                key,
-                device,
-                now_us,
-                queue_us=message.queue_us,
-                run_us=message.run_us,
-                backlog_us=message.backlog_us,
-                nbytes=len(result),
-            )
+        return self.driver.result(
+            key,
+            device,
+            now_us,
+            queue_us=message.queue_us,
+            run_us=message.run_us,
+            backlog_us=message.backlog_us,
+            nbytes=len(result),
         )
 
     def piece_refused(self, channel: Channel, message: PieceRefused) -> None:
         """A worker's refusal."""
         key, device = _names(channel, message)
-        self._carry_out(
-            self.driver.refused(
-                key, device, monotonic_us(), reason=message.reason, backlog_us=message.backlog_us
+        self._advance(
+            lambda now_us: self.driver.refused(
+                key, device, now_us, reason=message.reason, backlog_us=message.backlog_us
             )
         )
 
@@ -182,7 +196,6 @@ class Session:
                     self._cancel(action)
                 case Compose():
                     self._compose(action)
-        self._arm()
 
     def _open_frame(self, action: OpenFrame) -> list[Action]:
         canvas = None

@@ -25,6 +25,12 @@ def default_state_dir() -> Path:
     return Path(base).expanduser() / "framemesh"
 
 
+def default_cache_dir() -> Path:
+    """Where drivers keep compiled shaders: $XDG_CACHE_HOME/framemesh, by default in ~/.cache."""
+    base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    return Path(base).expanduser() / "framemesh"
+
+
 class LinkConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """[link]: where other nodes reach this one."""
 

@@ -227,10 +227,15 @@ class Stream:
         for peer in self._viewers:
             peer.publish(message)
 
-    async def close(self) -> None:
-        """End every viewer's connection and the encoder. Idempotent; `on_closed` is not called."""
+    async def close(self, reason: str = "the session has ended") -> None:
+        """End every viewer's connection and the encoder. Idempotent; `on_closed` is not called.
+
+        reason: told to the viewers, unless the stream ended itself and they know.
+        """
         if self._closed:
             return
+        if not self._ended:
+            self._say_closed(reason)
         self._ended = self._closed = True
         if self._watch is not None:
             self._watch.cancel()
@@ -364,8 +369,11 @@ class Stream:
             return
         self._ended = True
         log.info("stream ended: %s", reason)
-        self.publish(msgspec.json.encode({"closed": reason}).decode())
+        self._say_closed(reason)
         self._on_closed(reason)
+
+    def _say_closed(self, reason: str) -> None:
+        self.publish(msgspec.json.encode({"closed": reason}).decode())
 
     async def _watch_viewers(self) -> None:
         """Notice viewers that never came or fell silent (ICE alone takes half a minute)."""
