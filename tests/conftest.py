@@ -11,6 +11,12 @@ os.environ.setdefault("LP_NUM_THREADS", "2")
 os.environ.setdefault("NUMBA_NUM_THREADS", "2")
 
 import pytest
+from hypothesis import settings
+
+# No deadline: how long one example takes says more about the machine's other work.
+settings.register_profile("default", deadline=None)
+settings.register_profile("nightly", deadline=None, max_examples=5000)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 
 ROOT = Path(__file__).resolve().parent.parent
 DATA = Path(os.environ.get("FRAMEMESH_DATA") or ROOT / "../shared/data").resolve()

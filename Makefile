@@ -1,0 +1,63 @@
+# Everything a developer runs. Variables: SCENE=path.gltf CHECK=1 PORT=8080 PYTHON=python3 VENV=.venv
+.PHONY: help demo test lint format bench shaders nightly clean
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+VENV ?= .venv
+RUN := $(VENV)/bin/python
+INSTALLED := $(VENV)/.framemesh-installed
+export LP_NUM_THREADS ?= 2
+export NUMBA_NUM_THREADS ?= 2
+
+help:
+	@echo 'make demo     a small mesh on this machine and a page to open (SCENE=path.gltf, PORT=8080;'
+	@echo '              CHECK=1 drives a headless browser instead and says whether all is well)'
+	@echo 'make test     all tests'
+	@echo 'make lint     formatting, lint rules, types, freshness of compiled shaders'
+	@echo 'make format   let the formatter and the linter mend what they can'
+	@echo 'make bench    the benchmarks, quick'
+	@echo 'make shaders  compile the shaders that have changed'
+	@echo 'make nightly  the same tests with far more cases, the benchmarks in full'
+
+# The environment follows pyproject.toml.
+$(INSTALLED): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "framemesh needs Python 3.11 or later; set PYTHON=")'
+	@test -x $(RUN) || $(PYTHON) -m venv $(VENV)
+	$(RUN) -m pip install --quiet --editable '.[dev,bench]'
+	@touch $@
+
+.PHONY: system-run system-check system-test
+system-run system-check system-test: system-%:
+	@PYTHON=$(PYTHON) .ci/system-packages $*
+
+demo: $(if $(CHECK),system-check,system-run)
+	@$(MAKE) --no-print-directory $(INSTALLED)
+	$(VENV)/bin/framemesh demo $(if $(SCENE),--scene '$(SCENE)') $(if $(PORT),--port $(PORT)) $(if $(CHECK),--check)
+
+test: system-test
+	@$(MAKE) --no-print-directory $(INSTALLED)
+	$(RUN) -m pytest
+
+lint: $(INSTALLED)
+	$(RUN) -m ruff format --check .
+	$(RUN) -m ruff check .
+	$(RUN) -m mypy
+	$(RUN) -m render.shaders.build --check
+
+format: $(INSTALLED)
+	$(RUN) -m ruff check --fix .
+	$(RUN) -m ruff format .
+
+bench: $(INSTALLED)
+	$(RUN) -m bench --quick
+
+shaders: $(INSTALLED)
+	$(RUN) -m render.shaders.build
+
+nightly: system-test
+	@$(MAKE) --no-print-directory $(INSTALLED)
+	HYPOTHESIS_PROFILE=nightly FRAMEMESH_SCENARIOS=10000 $(RUN) -m pytest --timeout=3600
+	$(RUN) -m bench --json out/bench
+
+clean:
+	rm -rf build dist out *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
