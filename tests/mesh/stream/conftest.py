@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import functools
+import inspect
 import json
 import time
 from collections.abc import AsyncIterator, Callable
@@ -20,12 +22,26 @@ from mesh.stream import barcode
 from mesh.stream.session import Stream, StreamOptions
 
 FORMAT = PictureFormat(640, 360)
+TEST_S = 40.0
 PLAYOUT_DELAY = "http://www.webrtc.org/experiments/rtp-hdrext/playout-delay"
 
 
 def pytest_asyncio_loop_factories(config, item):
     """The loop of production."""
     return {"uvloop": uvloop.new_event_loop}
+
+
+def pytest_itemcollected(item):
+    """Bound every async test: uvloop lets nothing through that pytest-timeout raises."""
+    test = item.obj
+    if inspect.iscoroutinefunction(test):
+
+        @functools.wraps(test)
+        async def bounded(*arguments, **fixtures):
+            async with asyncio.timeout(TEST_S):
+                await test(*arguments, **fixtures)
+
+        item.obj = bounded
 
 
 @pytest.fixture(scope="session")
