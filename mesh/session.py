@@ -238,7 +238,8 @@ class Session:
     def _cancel(self, action: CancelPiece) -> None:
         channel = self._channel_of(action.device.node)
         if channel is not None:
-            channel.send(Cancel(self.id, self.epoch, action.key.frame, action.key.piece))
+            _, _, frame, piece = action.key
+            channel.send(Cancel(self.id, self.epoch, frame, piece, action.device.device))
 
     def _compose(self, action: Compose) -> None:
         opened = self._open.pop(action.frame)

@@ -77,6 +77,7 @@ class _Slot:
 
     device: Device
     queue: DeviceQueue
+    jobs: dict[tuple[str, PieceKey], _Job] = field(default_factory=dict)  # queued; by node, piece
     wake: asyncio.Event = field(default_factory=asyncio.Event)
     running: _Job | None = None
 
@@ -95,8 +96,7 @@ class Worker:
         self._slots = {d.name: _Slot(d, DeviceQueue(policy=policy)) for d in devices}
         self._hosted: dict[str, _Hosted] = {}
         self._assets = AssetCache(ASSET_QUOTA_BYTES)
-        self._incoming: dict[tuple[str, PieceKey], Lease] = {}
-        self._jobs: dict[tuple[str, PieceKey], _Job] = {}
+        self._incoming: dict[tuple[str, str, PieceKey], Lease] = {}  # by node, device, piece
         self._costs = CostModel()
         self._tasks = asyncio.TaskGroup()
         self._serving: list[asyncio.Task[None]] = []
@@ -149,7 +149,7 @@ class Worker:
         for key, hosted in list(self._hosted.items()):
             if hosted.channel is channel:
                 self._forget(key)
-        for (node, _), lease in list(self._incoming.items()):
+        for (node, _, _), lease in list(self._incoming.items()):
             if node == channel.node:
                 lease.release()
         self._incoming = {k: v for k, v in self._incoming.items() if k[0] != channel.node}
@@ -164,7 +164,7 @@ class Worker:
                 lease = slot.device.lease_input(size) if slot else None
                 if lease is None:
                     return None
-                self._incoming[channel.node, _key(message)] = lease
+                self._incoming[channel.node, message.device, _key(message)] = lease
                 return lease.view
             case AssetData():
                 self._expect_asset(channel, message.digest, size)
@@ -287,7 +287,7 @@ class Worker:
             self._assets.unpin(digest)
         for slot in self._slots.values():
             for waiting in slot.queue.cancel_session(key):
-                self._drop(waiting)
+                self._drop(slot, waiting)
             if slot.running is not None and _host_key_of(slot.running) == key:
                 slot.running.cancelled = True
             slot.device.forget(key)
@@ -355,7 +355,7 @@ class Worker:
     def _piece(self, channel: Channel, order: PieceRun, body: memoryview) -> None:
         now_us = monotonic_us()
         key = _key(order)
-        inputs = self._incoming.pop((channel.node, key), None)
+        inputs = self._incoming.pop((channel.node, order.device, key), None)
         job = _Job(channel, order, inputs, now_us)
         slot = self._slots.get(order.device)
         hosted = self._hosted.get(_host_key(channel, order.session))
@@ -376,10 +376,10 @@ class Worker:
             inputs.view[:] = body
         deadline_us = channel.to_local_us(order.deadline_us) - channel.error_us
         predicted_us = self._costs.predict_us(DeviceKey("", order.device), order.kind, order.units)
-        if (channel.node, key) in self._jobs:
+        if (channel.node, key) in slot.jobs:
             self._refuse(job, "duplicate")
             return
-        self._jobs[channel.node, key] = job
+        slot.jobs[channel.node, key] = job
         refused = slot.queue.submit(
             Waiting(key, _host_key(channel, order.session), channel.node, deadline_us, predicted_us)
         )
@@ -389,10 +389,12 @@ class Worker:
 
     def _cancel(self, channel: Channel, order: Cancel) -> None:
         for slot in self._slots.values():
+            if order.device not in ("", slot.device.name):
+                continue
             for waiting in slot.queue.cancel(
                 _host_key(channel, order.session), order.epoch, order.frame, order.piece
             ):
-                self._drop(waiting)
+                self._drop(slot, waiting)
             job = slot.running
             if (
                 job is not None
@@ -425,7 +427,7 @@ class Worker:
                 case Refuse(waiting, reason):
                     self._refuse_waiting(slot, waiting, reason)
                 case Start(waiting):
-                    return self._jobs.pop((waiting.node, waiting.key))
+                    return slot.jobs.pop((waiting.node, waiting.key))
         return None
 
     async def _run(self, slot: _Slot, job: _Job) -> None:
@@ -472,7 +474,7 @@ class Worker:
         return hosted.opens[job.order.device].workload if hosted else ""
 
     def _refuse_waiting(self, slot: _Slot, waiting: Waiting, reason: str) -> None:
-        job = self._jobs.pop((waiting.node, waiting.key), None)
+        job = slot.jobs.pop((waiting.node, waiting.key), None)
         if job is not None:
             self._refuse(job, reason, backlog_us=slot.queue.backlog_us(monotonic_us()))
 
@@ -495,9 +497,9 @@ class Worker:
             )
         )
 
-    def _drop(self, waiting: Waiting) -> None:
+    def _drop(self, slot: _Slot, waiting: Waiting) -> None:
         """A cancelled piece needs no answer: the gateway has closed its account."""
-        job = self._jobs.pop((waiting.node, waiting.key), None)
+        job = slot.jobs.pop((waiting.node, waiting.key), None)
         if job is not None and job.inputs is not None:
             job.inputs.release()
 

@@ -179,12 +179,13 @@ class PieceRefused(msgspec.Struct, frozen=True, tag="piece_refused"):
 
 
 class Cancel(msgspec.Struct, frozen=True, tag="cancel"):
-    """Drop a piece wherever it is; `piece` None means the whole frame."""
+    """Drop a piece; `piece` None means the whole frame, `device` "" every device of the node."""
 
     session: Id
     epoch: Count
     frame: Count
     piece: Index | None = None
+    device: Annotated[str, Meta(max_length=64)] = ""
 
 
 Message: TypeAlias = (

@@ -1,0 +1,150 @@
+"""The device half: scenes uploaded once, sessions that share them, tiles rendered into memory."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+from mesh.core.errors import ContentRefused, Misuse
+from mesh.core.workload import AssetId, DeviceInfo
+from render.camera import frame_bounds
+from render.package import load_scene
+from render.passes.scene_upload import DeviceScene
+from render.pieces import TileSpec, decode_session, decode_tile
+from render.renderer import Canvas, Renderer, open_renderer
+from render.scene import DirectionalLight, Scene
+from render.tiles import GRID
+from render.vulkan.instance import open_instance
+
+MAX_SESSIONS = 64
+
+
+@dataclass(slots=True)
+class _LoadedScene:
+    scene: DeviceScene
+    users: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Session:
+    asset: AssetId
+    spec: bytes
+    canvas: Canvas
+
+
+class RenderExecutor:
+    """Renders tiles on one Vulkan device; see mesh.core.workload.Executor."""
+
+    def __init__(self, device: DeviceInfo, *, validate: bool = False) -> None:
+        """validate: with the validation layers; what they report is in `messages`.
+
+        Raises DeviceUnavailable unless exactly that device is there.
+        """
+        with ExitStack() as scope:
+            instance = scope.enter_context(open_instance(validate=validate))
+            physical = instance.choose(index=device.index, name=device.name)
+            self._renderer: Renderer = scope.enter_context(open_renderer(instance, physical))
+            self.messages = instance.messages
+            self._scenes: dict[AssetId, _LoadedScene] = {}
+            self._sessions: dict[str, _Session] = {}
+            scope.callback(self._forget_all)
+            self._scope = scope.pop_all()
+
+    def prepare(self, session: str, spec: bytes, assets: Mapping[AssetId, memoryview]) -> None:
+        """Upload the session's scene and draw one tile of it, so that no frame meets a cold driver.
+
+        spec: a SessionSpec. assets: exactly one packed scene. Raises ContentRefused.
+        """
+        size = decode_session(spec)
+        if len(assets) != 1 or len(self._sessions) >= MAX_SESSIONS:
+            raise ContentRefused(
+                what="the render session cannot be prepared",
+                why=f"it brings {len(assets)} assets, and {len(self._sessions)} sessions are open",
+                fix=f"Send exactly one packed scene; at most {MAX_SESSIONS} sessions fit.",
+            )
+        [(asset, data)] = assets.items()
+        known = self._sessions.get(session)
+        if known is not None and (known.asset, known.spec) == (asset, spec):
+            return
+        self.forget(session)
+        warm_up = self._use_scene(asset, data)
+        try:
+            canvas = self._renderer.create_canvas(size.width, size.height)
+        except BaseException:
+            self._release_scene(asset)
+            raise
+        self._sessions[session] = _Session(asset, spec, canvas)
+        if warm_up is not None:
+            tile = _warm_up_tile(warm_up, size.width, size.height)
+            output = memoryview(bytearray(tile.region().i420_bytes))
+            self._renderer.render(canvas, self._scenes[asset].scene, tile, output)
+
+    def run(self, session: str, spec: bytes, inputs: memoryview, output: memoryview) -> int:
+        """Render the tile in `spec` (a TileSpec) to packed I420 planes; see Executor."""
+        held = self._sessions.get(session)
+        if held is None:
+            raise Misuse(
+                what=f"no render session {session}",
+                why="it was not prepared here",
+                fix="Prepare it first.",
+            )
+        tile = decode_tile(spec, decode_session(held.spec))
+        nbytes = tile.region().i420_bytes
+        if len(output) < nbytes:
+            raise ContentRefused(
+                what="the tile has no room",
+                why=f"it takes {nbytes} bytes, and {len(output)} were given",
+                fix="Ask for width * height * 3 / 2 bytes of output.",
+            )
+        self._renderer.render(held.canvas, self._scenes[held.asset].scene, tile, output[:nbytes])
+        return nbytes
+
+    def forget(self, session: str) -> None:
+        """Free the session's targets, and its scene if no other session shows it."""
+        held = self._sessions.pop(session, None)
+        if held is not None:
+            held.canvas.close()
+            self._release_scene(held.asset)
+
+    def close(self) -> None:
+        """Free everything and leave the device."""
+        self._scope.close()
+
+    def _use_scene(self, asset: AssetId, data: memoryview) -> Scene | None:
+        """Count one more user; returns the scene if it had to be loaded."""
+        loaded: Scene | None = None
+        if asset not in self._scenes:
+            loaded = load_scene(data)
+            self._scenes[asset] = _LoadedScene(self._renderer.upload(loaded))
+        self._scenes[asset].users += 1
+        return loaded
+
+    def _release_scene(self, asset: AssetId) -> None:
+        loaded = self._scenes[asset]
+        loaded.users -= 1
+        if not loaded.users:
+            loaded.scene.close()
+            del self._scenes[asset]
+
+    def _forget_all(self) -> None:
+        for session in list(self._sessions):
+            self.forget(session)
+
+
+def _warm_up_tile(scene: Scene, width: int, height: int) -> TileSpec:
+    """A small tile from the middle of the default view."""
+    x, y = (width // 2) // GRID * GRID, (height // 2) // GRID * GRID
+    low, high = scene.bounds_min.tolist(), scene.bounds_max.tolist()
+    pose = frame_bounds(tuple(low), tuple(high), width / height)
+    light = DirectionalLight()
+    return TileSpec(
+        rect=(x, y, min(GRID, width - x), min(GRID, height - y)),
+        clip_from_world=tuple(pose.clip_from_world(width / height).ravel().tolist()),
+        eye=pose.eye(),
+        towards_light=light.towards_light,
+        illuminance=light.color,
+        ambient=light.color,
+        exposure=1.0,
+        background=light.color,
+    )

@@ -1,0 +1,241 @@
+"""The session half: camera state, frames cut into tiles, planes merged into the canvas."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, TypeAlias
+
+import msgspec
+import numpy as np
+from msgspec import Meta
+from numpy.typing import NDArray
+
+from mesh.core.errors import ContentRefused
+from mesh.core.workload import Asset, Contract, CutHint, PictureFormat, Piece, SessionSetup
+from render.camera import DEFAULT_FOV, Orbit, frame_bounds
+from render.pieces import SessionSpec, TileSpec, encode
+from render.scene import DirectionalLight, Vec3
+from render.tiles import Rect, cut
+
+TURN_RAD_PER_S = 0.25
+MID_GREY = 128
+BACKGROUND: Vec3 = (0.05, 0.06, 0.08)
+
+_Coordinate: TypeAlias = Annotated[float, Meta(ge=-1e6, le=1e6)]
+
+
+class CameraInput(msgspec.Struct, frozen=True):
+    """Where the client wants the camera: absolute state, see `render.camera.Orbit`."""
+
+    yaw: Annotated[float, Meta(ge=-1e6, le=1e6)]
+    pitch: Annotated[float, Meta(ge=-math.pi / 2, le=math.pi / 2)]
+    distance: Annotated[float, Meta(ge=1e-4, le=1e6)]
+    target: tuple[_Coordinate, _Coordinate, _Coordinate]
+    fov: Annotated[float, Meta(ge=0.05, le=2.8)] = DEFAULT_FOV
+
+
+@dataclass(frozen=True, slots=True)
+class SceneFacts:
+    """What the gateway knows of a scene: `low` and `high` bound it, metres, world frame."""
+
+    title: str
+    low: Vec3
+    high: Vec3
+    light: DirectionalLight
+    triangles: int
+    warnings: tuple[str, ...]
+
+
+class RenderFrame:
+    """One frame's tiles and the canvas they go to; see mesh.core.workload.Frame."""
+
+    def __init__(
+        self,
+        size: tuple[int, int],
+        pieces: Sequence[Piece],
+        canvas: memoryview,
+        previous: memoryview,
+    ) -> None:
+        self.pieces = pieces
+        self._planes = _planes(canvas, size)
+        self._previous = _planes(previous, size) if len(previous) else None
+
+    def accept(self, index: int, result: memoryview) -> None:
+        """Copy a tile's packed I420 planes to their place. Raises ContentRefused on a bad size."""
+        rect = Rect(*self.pieces[index].region)
+        if len(result) != rect.i420_bytes:
+            raise ContentRefused(
+                what=f"tile {index} is refused",
+                why=f"it has {len(result)} bytes and must have {rect.i420_bytes}",
+                fix="Update the worker that made it.",
+            )
+        tile = Rect(0, 0, rect.width, rect.height)
+        for plane, source in zip(
+            _parts(self._planes, rect),
+            _parts(_planes(result, (rect.width, rect.height)), tile),
+            strict=True,
+        ):
+            plane[:] = source
+
+    def fill(self, index: int) -> None:
+        """Show what was there in the frame before; mid-grey if there was none."""
+        rect = Rect(*self.pieces[index].region)
+        if self._previous is None:
+            for plane in _parts(self._planes, rect):
+                plane[:] = MID_GREY
+            return
+        for plane, source in zip(
+            _parts(self._planes, rect), _parts(self._previous, rect), strict=True
+        ):
+            plane[:] = source
+
+    def finish(self) -> bytes:
+        """The picture says it all."""
+        return b""
+
+
+class RenderSession:
+    """One client's view of a scene; see mesh.core.workload.SessionWork."""
+
+    def __init__(
+        self,
+        asset: Asset,
+        facts: SceneFacts,
+        *,
+        width: int,
+        height: int,
+        fps: float,
+        tiles: int,
+        exposure: float,
+        ambient: float,
+        turntable: bool,
+        deadline_us: int,
+    ) -> None:
+        """width, height: pixels, even. deadline_us: 0 for two periods. See RenderOptions."""
+        self._facts = facts
+        self._tiles = tiles
+        self._fps = fps
+        self._exposure = exposure
+        self._ambient = ambient
+        self._turning_since_us: int | None = None
+        self._turntable = turntable
+        self._last_input = -1
+        self._kind = f"raster-{asset.digest[:12]}"
+        period_us = round(1e6 / fps)
+        self.picture = PictureFormat(width, height)
+        self.setup = SessionSetup(encode(SessionSpec(width, height)), (asset,))
+        self.contract = Contract(period_us, deadline_us or 2 * period_us)
+        self._pose = frame_bounds(facts.low, facts.high, width / height)
+
+    def describe(self) -> Mapping[str, Any]:
+        """For the page: size, rate, the camera to start from, the scene's box."""
+        pose = self._pose
+        return {
+            "title": self._facts.title,
+            "width": self.picture.width,
+            "height": self.picture.height,
+            "fps": self._fps,
+            "tiles": self._tiles,
+            "triangles": self._facts.triangles,
+            "warnings": list(self._facts.warnings),
+            "bounds": [list(self._facts.low), list(self._facts.high)],
+            "camera": {
+                "yaw": pose.yaw,
+                "pitch": pose.pitch,
+                "distance": pose.distance,
+                "target": list(pose.target),
+                "fov": pose.fov,
+            },
+            "controls": ["orbit", "fly"],
+            "turntable": TURN_RAD_PER_S if self._turntable else 0.0,
+        }
+
+    def apply_input(self, event: Mapping[str, Any], now_us: int) -> None:
+        """{"id": n, "camera": CameraInput}; older ids than the last are ignored."""
+        number = event.get("id")
+        if type(number) is not int:
+            raise _refused_input("it has no integer 'id'")
+        try:
+            camera = msgspec.convert(event.get("camera"), CameraInput)
+        except msgspec.ValidationError as problem:
+            raise _refused_input(str(problem)) from problem
+        if number <= self._last_input:
+            return
+        self._last_input = number
+        self._turntable = False
+        self._pose = Orbit(camera.yaw, camera.pitch, camera.distance, camera.target, camera.fov)
+
+    def open_frame(
+        self, frame_id: int, now_us: int, hint: CutHint, canvas: memoryview, previous: memoryview
+    ) -> RenderFrame:
+        """Sample the camera and cut: at least one tile for each device."""
+        width, height = self.picture.width, self.picture.height
+        pose = self._pose_at(now_us)
+        light = self._facts.light
+        red, green, blue = (channel * light.intensity for channel in light.color)
+        template = TileSpec(
+            rect=(0, 0, width, height),
+            clip_from_world=tuple(pose.clip_from_world(width / height).ravel().tolist()),
+            eye=pose.eye(),
+            towards_light=light.towards_light,
+            illuminance=(red, green, blue),
+            ambient=(self._ambient,) * 3,
+            exposure=self._exposure,
+            background=BACKGROUND,
+        )
+        pieces = [
+            Piece(
+                index,
+                self._kind,
+                float(rect.area),
+                encode(msgspec.structs.replace(template, rect=tuple(rect))),
+                rect.i420_bytes,
+                region=tuple(rect),
+            )
+            for index, rect in enumerate(cut(width, height, max(self._tiles, hint.devices)))
+        ]
+        return RenderFrame((width, height), pieces, canvas, previous)
+
+    def _pose_at(self, now_us: int) -> Orbit:
+        """The client's pose; before its first input a slow turn, a function of time alone."""
+        if not self._turntable:
+            return self._pose
+        if self._turning_since_us is None:
+            self._turning_since_us = now_us
+        turned = TURN_RAD_PER_S * (now_us - self._turning_since_us) / 1e6
+        pose = self._pose
+        return Orbit(pose.yaw + turned, pose.pitch, pose.distance, pose.target, pose.fov)
+
+
+_Planes: TypeAlias = tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint8]]
+
+
+def _planes(picture: memoryview, size: tuple[int, int]) -> _Planes:
+    """Y, U and V of an I420 picture, as views."""
+    width, height = size
+    flat = np.frombuffer(picture, np.uint8)
+    luma, chroma = width * height, width * height // 4
+    return (
+        flat[:luma].reshape(height, width),
+        flat[luma : luma + chroma].reshape(height // 2, width // 2),
+        flat[luma + chroma :].reshape(height // 2, width // 2),
+    )
+
+
+def _parts(planes: _Planes, rect: Rect) -> _Planes:
+    """A rectangle (even sides and corner) of each plane, as views."""
+    rows, columns = slice(rect.y, rect.y + rect.height), slice(rect.x, rect.x + rect.width)
+    half_rows = slice(rect.y // 2, (rect.y + rect.height) // 2)
+    half_columns = slice(rect.x // 2, (rect.x + rect.width) // 2)
+    luma, blue, red = planes
+    return luma[rows, columns], blue[half_rows, half_columns], red[half_rows, half_columns]
+
+
+def _refused_input(why: str) -> ContentRefused:
+    return ContentRefused(
+        what="the input is refused",
+        why=why,
+        fix='Send {"id": n, "camera": {"yaw", "pitch", "distance", "target"}}.',
+    )

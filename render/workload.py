@@ -1,0 +1,148 @@
+"""The render workload: what the entry point names, and what a client may ask for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from threading import Lock
+from typing import Annotated, TypeAlias
+
+import msgspec
+from msgspec import Meta
+
+from mesh.core.errors import ConfigError, SessionRefused
+from mesh.core.workload import Asset, DeviceInfo, SessionRequest, Settings
+from render.executor import RenderExecutor
+from render.package import DEFAULT_SCENE, PROCEDURAL, load_scene, pack
+from render.pieces import Side
+from render.procedural import SCENES
+from render.scene import Vec3
+from render.session import RenderSession, SceneFacts
+from render.vulkan.instance import open_instance
+
+CPU_UNIT = "cpu"
+
+SceneName: TypeAlias = Annotated[str, Meta(pattern="^[a-z0-9-]{1,32}$")]
+
+
+class RenderSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """[workloads.render]."""
+
+    # Scenes that clients may ask for by name, beside the built-in ones: name = path of glTF file.
+    scenes: dict[SceneName, str] = {}
+
+
+class RenderOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a client may choose. deadline_ms: from a frame's opening, 0 for two periods."""
+
+    scene: SceneName = DEFAULT_SCENE.removeprefix(PROCEDURAL)
+    width: Side = 640
+    height: Side = 360
+    fps: Annotated[float, Meta(ge=1, le=240)] = 30.0
+    tiles: Annotated[int, Meta(ge=1, le=64)] = 4
+    exposure: Annotated[float, Meta(gt=0, le=100)] = 1.0
+    ambient: Annotated[float, Meta(ge=0, le=100)] = 0.6
+    turntable: Annotated[int, Meta(ge=0, le=1)] = 1  # turn slowly until the first input
+    deadline_ms: Annotated[float, Meta(ge=0, le=10_000)] = 0.0
+
+
+class RenderWorkload:
+    """Pictures of glTF scenes from a moving camera; see mesh.core.workload.Workload."""
+
+    name = "render"
+
+    def __init__(self, settings: RenderSettings) -> None:
+        built_in: dict[str, str | Path] = {name: PROCEDURAL + name for name in SCENES}
+        self._sources = built_in | {n: Path(p).expanduser() for n, p in settings.scenes.items()}
+        self._packed: dict[str, tuple[Asset, SceneFacts]] = {}
+        self._packing = Lock()
+
+    def find_devices(self) -> Sequence[DeviceInfo]:
+        """Every usable Vulkan device. Raises DeviceUnavailable."""
+        with open_instance() as instance:
+            devices = instance.physical_devices()
+            usable = [device for device in devices if not device.lacks]
+            if not usable:
+                instance.choose()  # raises, saying what each one lacks
+            return [
+                DeviceInfo(
+                    unit=CPU_UNIT if device.software else device.uuid,
+                    api="vulkan",
+                    name=device.name,
+                    driver=device.driver,
+                    index=device.index,
+                    software=device.software,
+                )
+                for device in usable
+            ]
+
+    def open_executor(self, device: DeviceInfo) -> RenderExecutor:
+        """Exactly that device. Raises DeviceUnavailable."""
+        return RenderExecutor(device)
+
+    def open_session(self, request: SessionRequest) -> RenderSession:
+        """Check the options and pack the scene. Raises SessionRefused, ContentRefused."""
+        try:
+            options = msgspec.convert(dict(request.options), RenderOptions)
+        except msgspec.ValidationError as problem:
+            raise SessionRefused(
+                what="the render session is not opened",
+                why=str(problem),
+                fix=f"Options are {', '.join(RenderOptions.__struct_fields__)}; sides are even.",
+            ) from problem
+        if options.scene not in self._sources:
+            raise SessionRefused(
+                what=f"no scene '{options.scene}'",
+                why=f"this gateway shows {', '.join(sorted(self._sources))}",
+                fix="Ask for one of these, or add it to [workloads.render] scenes.",
+            )
+        asset, facts = self._scene(options.scene)
+        return RenderSession(
+            asset,
+            facts,
+            width=options.width,
+            height=options.height,
+            fps=options.fps,
+            tiles=options.tiles,
+            exposure=options.exposure,
+            ambient=options.ambient,
+            turntable=bool(options.turntable),
+            deadline_us=round(options.deadline_ms * 1000),
+        )
+
+    def _scene(self, name: str) -> tuple[Asset, SceneFacts]:
+        """The packed scene with its facts; a file that changed is packed anew."""
+        source = self._sources[name]
+        version = str(source.stat().st_mtime_ns) if isinstance(source, Path) else ""
+        with self._packing:
+            known = self._packed.get(name + version)
+            if known is None:
+                asset = pack(source)
+                scene = load_scene(asset.data)
+                facts = SceneFacts(
+                    title=asset.name,
+                    low=_vec3(scene.bounds_min.tolist()),
+                    high=_vec3(scene.bounds_max.tolist()),
+                    light=scene.light,
+                    triangles=scene.triangles,
+                    warnings=scene.warnings,
+                )
+                known = self._packed[name + version] = asset, facts
+            return known
+
+
+def create(settings: Settings) -> RenderWorkload:
+    """The workload for a [workloads.render] table. Raises ConfigError."""
+    try:
+        return RenderWorkload(msgspec.convert(dict(settings), RenderSettings))
+    except msgspec.ValidationError as problem:
+        raise ConfigError(
+            what="[workloads.render] cannot be used",
+            why=str(problem),
+            fix="docs/configuration.md lists its keys.",
+        ) from problem
+
+
+def _vec3(values: list[float]) -> Vec3:
+    x, y, z = values
+    return x, y, z
