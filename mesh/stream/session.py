@@ -312,6 +312,7 @@ class Stream:
         encoded, _ = future.result()
         if encoded.packet is None:
             return
+        self._rate.sent(encoded.nbytes, monotonic_us())
         for peer in self._viewers:
             if peer.connected:
                 peer.send_picture(encoded.packet, encoded.keyframe)
