@@ -9,7 +9,7 @@ all matrices are float64 (4, 4), row-major, and multiply column vectors.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 import numpy as np
@@ -20,6 +20,7 @@ from render.scene import Vec3
 Matrix: TypeAlias = NDArray[np.float64]
 
 DEFAULT_FOV = math.radians(40)
+MARGIN = 1.04  # of the distance, around a box that is shown whole
 NEAR_FRACTION = 1e-3  # of the distance to the target: reversed float depth has precision to spare
 
 
@@ -86,15 +87,12 @@ def perspective(fov: float, aspect: float, near: float) -> Matrix:
 
 
 def frame_bounds(low: Vec3, high: Vec3, aspect: float, fov: float = DEFAULT_FOV) -> Orbit:
-    """A pose from a little above that shows the whole box `low`..`high` (metres, world frame)."""
-    target = tuple((a + b) / 2 for a, b in zip(low, high, strict=True))
-    radius = max(math.dist(low, high) / 2, 1e-3)
-    narrow = min(fov, 2 * math.atan(math.tan(fov / 2) * aspect))
-    distance = radius / math.sin(narrow / 2)
-    return Orbit(
-        yaw=math.radians(25),
-        pitch=math.radians(15),
-        distance=distance,
-        target=(target[0], target[1], target[2]),
-        fov=fov,
-    )
+    """A pose from a little above that just shows the whole box `low`..`high` (metres, world)."""
+    x, y, z = ((a + b) / 2 for a, b in zip(low, high, strict=True))
+    pose = Orbit(math.radians(25), math.radians(15), 1.0, (x, y, z), fov)
+    corners = np.array(np.meshgrid(*zip(low, high, strict=True))).reshape(3, 8)
+    across, up, towards = pose.view_from_world()[:3, :3] @ (corners - [[x], [y], [z]])
+    tan_up = math.tan(fov / 2)
+    # A corner is in view if its offset from the axis is within the frustum at its depth.
+    needed = towards + np.maximum(np.abs(across) / (tan_up * aspect), np.abs(up) / tan_up)
+    return replace(pose, distance=max(MARGIN * float(needed.max()), 1e-3))
