@@ -8,6 +8,7 @@ import socket
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from ipaddress import IPv4Address, IPv6Network, ip_address
 
 from mesh.core.errors import ConfigError, LinkLost, MeshError, PeerRefused
 from mesh.core.workload import NodeId
@@ -21,7 +22,7 @@ _TIMING = LinkTiming()
 _BACKLOG = 128
 # Connections that have not proved a membership yet. Each holds a TLS state and a few kilobytes,
 # for at most the handshake's time; past these bounds a new one is hung up on.
-_MAX_UNPROVED, _MAX_UNPROVED_PER_HOST = 128, 32
+_MAX_UNPROVED, _MAX_UNPROVED_PER_ORIGIN = 128, 32
 _ACCEPT_PAUSE_S = 0.1  # when the process is out of descriptors
 
 
@@ -93,7 +94,7 @@ class Listener:
         self._timing = timing
         self._refused = refused
         self._links: set[Link] = set()
-        self._unproved: Counter[str] = Counter()  # by host
+        self._unproved: Counter[str] = Counter()  # by origin
 
     async def accept_forever(self) -> None:
         """Admit whoever connects, each in a task of its own, all ending with this one."""
@@ -106,21 +107,21 @@ class Listener:
                     log.warning("a connection could not be accepted: %s", problem)
                     await asyncio.sleep(_ACCEPT_PAUSE_S)
                     continue
-                host = address[0]
+                origin = _origin(address[0])
                 if (
                     self._unproved.total() >= _MAX_UNPROVED
-                    or self._unproved[host] >= _MAX_UNPROVED_PER_HOST
+                    or self._unproved[origin] >= _MAX_UNPROVED_PER_ORIGIN
                 ):
                     connection.close()
                     continue
-                self._unproved[host] += 1
-                admissions.create_task(self._admit(connection, host))
+                self._unproved[origin] += 1
+                admissions.create_task(self._admit(connection, origin))
 
     async def close_links(self) -> None:
         """Close all that were accepted here."""
         await asyncio.gather(*(link.close() for link in self._links))
 
-    async def _admit(self, connection: socket.socket, host: str) -> None:
+    async def _admit(self, connection: socket.socket, origin: str) -> None:
         """See one connection through TLS and hellos; an admitted link outlives this."""
         link = self._make_link()
         self._links.add(link)
@@ -128,7 +129,7 @@ class Listener:
         try:
             await self._shake_hands(connection, link)
         finally:
-            self._unproved[host] -= 1
+            self._unproved[origin] -= 1
             self._unproved += Counter()  # drops what is at zero
             if not link.is_open:
                 link.end(None, tell=False)
@@ -195,7 +196,10 @@ def _listening_socket(host: str, port: int) -> socket.socket:
         family, _, _, _, address = socket.getaddrinfo(
             host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
-        accepting = socket.create_server(address[:2], family=family, backlog=_BACKLOG)
+        any_ip = address[0] == "::"
+        accepting = socket.create_server(
+            address, family=family, backlog=_BACKLOG, dualstack_ipv6=any_ip
+        )
     except OSError as problem:
         raise ConfigError(
             what=f"cannot listen for links on {host}:{port}",
@@ -204,6 +208,15 @@ def _listening_socket(host: str, port: int) -> socket.socket:
         ) from problem
     accepting.setblocking(False)
     return accepting
+
+
+def _origin(host: str) -> str:
+    """What one attacker surely has to itself: an IPv4 address, an IPv6 /64 (RFC 4291, 2.5.4)."""
+    address = ip_address(host.partition("%")[0])
+    if isinstance(address, IPv4Address):
+        return str(address)
+    mapped = address.ipv4_mapped
+    return str(mapped) if mapped else str(IPv6Network((address, 64), strict=False))
 
 
 def _unreachable(host: str, port: int, why: str) -> LinkLost:

@@ -18,7 +18,7 @@ class LinkTiming:
     silent_us: int = 400_000  # nothing received for this long: lost
     stuck_us: int = 5_000_000  # a ping unanswered for this long, though bytes come: lost
     handshake_us: int = 5_000_000  # from dialling or accepting until both ends agreed
-    linger_us: int = 500_000  # for a refused peer to read why and hang up
+    linger_us: int = 500_000  # for the peer to read the last words and say goodbye
 
 
 class Liveness:

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from typing import Final, Literal, Protocol, TypeAlias, cast
 
 from mesh.core.errors import LinkLost, MeshError, Misuse, NotAuthorized, ProtocolViolation
+from mesh.core.loop import monotonic_us
 from mesh.core.wire import (
     MAX_BODY,
     DeviceOffer,
@@ -38,7 +39,7 @@ HelloDevices: TypeAlias = Callable[[], tuple[DeviceOffer, ...]]
 # Unsent bytes the kernel takes (tcp(7)); beyond the chunk or two in user space, this is what an
 # urgent message has to wait for.
 _KERNEL_UNSENT = 128 * 1024
-_HIGH_WATER, _LOW_WATER = 64 * 1024, 16 * 1024
+_HIGH_WATER, _LOW_WATER = 128 * 1024, 32 * 1024
 _TURN_BYTES = 256 * 1024  # most that one turn of the loop encrypts (about 0.2 ms)
 _JOINED = 4096  # chunks up to this size are copied together into one TLS record
 _PONGS = 8  # questions remembered while nothing can be written
@@ -106,7 +107,7 @@ class Link:
         self._pongs: deque[tuple[int, int]] = deque(maxlen=_PONGS)  # (t0, t1) to answer
         self._peer_public = b""
         self._peer: Peer | None = None
-        self._liveness = Liveness(timing, _now_us())
+        self._liveness = Liveness(timing, monotonic_us())
         self._timer: asyncio.TimerHandle | None = None
 
     def __repr__(self) -> str:
@@ -166,7 +167,7 @@ class Link:
         await asyncio.shield(self.gone)
 
     def end(self, why: MeshError | None, *, tell: bool, at_once: bool = False) -> None:
-        """Begin to close. tell: send `why` and let the peer hang up; at_once: flush nothing."""
+        """Begin to close. tell: send `why` first; at_once: flush nothing, wait for nobody."""
         if self._state == "ending":
             return
         was_open = self._state == "open"
@@ -175,15 +176,14 @@ class Link:
         self._drop_queue()
         if self._transport is None:
             self.gone.set_result(None)
-        elif tell and why is not None:
-            # Closing while unread bytes arrive would send a reset, which may destroy the reason
-            # on its way: so go on reading, and let the peer close first.
-            self._transport.write(_framed(Refuse(why.to_problem())))
-            linger_s = self._timing.linger_us / 1e6
-            self._timer = self._loop.call_later(linger_s, self._transport.abort)
         elif at_once:
             self._transport.abort()
         else:
+            # TLS shuts down in order: what arrives is discarded until the peer says goodbye too
+            # (or `linger_us` is over). A bare close would answer unread bytes with a reset, which
+            # may destroy the reason on its way.
+            if tell and why is not None:
+                self._transport.write(_framed(Refuse(why.to_problem())))
             self._transport.close()
         if was_open:
             self._handler.closed(self, why)
@@ -225,7 +225,7 @@ class Link:
         """`count` bytes were received into `buffer()`."""
         if self._is_ending():
             return
-        now_us = _now_us()
+        now_us = monotonic_us()
         self._liveness.heard(now_us)
         try:
             for message, body in self._reader.advance(count):
@@ -346,10 +346,10 @@ class Link:
         signs: list[Buffer] = []
         while self._pongs:
             t0_us, t1_us = self._pongs.popleft()
-            signs.append(_framed(Pong(t0_us, t1_us, _now_us())))
+            signs.append(_framed(Pong(t0_us, t1_us, monotonic_us())))
         if self._ping_due:
             self._ping_due = False
-            t0_us = _now_us()
+            t0_us = monotonic_us()
             self._pings.add(t0_us)
             signs.append(_framed(Ping(t0_us)))
         return signs
@@ -369,7 +369,7 @@ class Link:
         self._timer = self._loop.call_later(self._liveness.tick_us / 1e6, self._tick)
 
     def _tick(self) -> None:
-        now_us = _now_us()
+        now_us = monotonic_us()
         why = self._liveness.tick(now_us)
         if why is not None:
             self.end(self._lost(why), tell=False, at_once=True)
@@ -459,7 +459,3 @@ def _written(address: tuple[str, int] | None) -> str:
         return "?"
     host, port = address[:2]
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-
-def _now_us() -> int:
-    return time.monotonic_ns() // 1000

@@ -31,13 +31,21 @@ def pytest_asyncio_loop_factories(config, item):
     return factories
 
 
+class Inbox(asyncio.Queue):
+    """What a test waits for; when it never comes, the test fails instead of hanging."""
+
+    async def get(self):
+        async with asyncio.timeout(30):
+            return await super().get()
+
+
 class Recorder:
     """A handler that takes every body and notes everything."""
 
     def __init__(self) -> None:
-        self.links: asyncio.Queue[Link] = asyncio.Queue()
-        self.messages: asyncio.Queue[tuple[Message, memoryview]] = asyncio.Queue()
-        self.ends: asyncio.Queue[MeshError | None] = asyncio.Queue()
+        self.links: asyncio.Queue[Link] = Inbox()
+        self.messages: asyncio.Queue[tuple[Message, memoryview]] = Inbox()
+        self.ends: asyncio.Queue[MeshError | None] = Inbox()
 
     def opened(self, link):
         self.links.put_nowait(link)
@@ -79,7 +87,7 @@ class End:
     def __init__(self, credentials: Credentials) -> None:
         self.credentials = credentials
         self.handler = Recorder()
-        self.refusals: asyncio.Queue[MeshError] = asyncio.Queue()
+        self.refusals: asyncio.Queue[MeshError] = Inbox()
 
     @asynccontextmanager
     async def listening(self, timing: LinkTiming = PATIENT) -> AsyncIterator[Listener]:

@@ -19,6 +19,7 @@ from mesh.core.wire import (
     Refuse,
     encode_message,
 )
+from mesh.link.endpoint import _origin
 from mesh.link.framing import FrameReader, more_prefix, open_prefix
 from mesh.link.handshake import make_hello
 from mesh.link.liveness import LinkTiming
@@ -45,7 +46,8 @@ class Raw:
     async def hear(self):
         """The next message, None at the end of the stream."""
         while not self._arrived:
-            data = await self._reader.read(1000)
+            async with asyncio.timeout(30):
+                data = await self._reader.read(1000)
             if not data:
                 return None
             while data:
@@ -104,12 +106,14 @@ GREETED = {
 
 @pytest.mark.parametrize("said", GREETED.values(), ids=GREETED)
 async def test_a_member_that_breaks_the_protocol_at_once_is_told_and_refused(realm, end, said):
-    server, member = end(realm.member()), realm.member()
+    server, member, asked = end(realm.member()), realm.member(), []
+    server.handler.body_buffer = lambda *args: asked.append(args)
     async with server.listening() as listener, raw_dial(member, listener.port) as raw:
         raw.say(*said)
         problem = await raw.hear_the_end()
         assert (problem.code, bool(problem.why), bool(problem.fix)) == ("protocol", True, True)
         assert isinstance(await server.refusals.get(), ProtocolViolation)
+    assert asked == []  # no memory for who is not trusted yet
 
 
 OPENED = {
@@ -197,8 +201,8 @@ async def test_a_flood_of_pings_from_a_peer_that_does_not_read_costs_no_memory(r
 
 
 async def test_a_host_that_hoards_unproved_connections_shuts_out_only_itself(realm, end):
-    server = end(realm.member())
-    async with server.listening() as listener:
+    server, unhurried = end(realm.member()), LinkTiming(handshake_us=600_000_000)
+    async with server.listening(unhurried) as listener:
         hoard = [await asyncio.open_connection("127.0.0.1", listener.port) for _ in range(40)]
         async with raw_dial(None, listener.port) as raw:
             assert await raw.hear() is None  # hung up on at once
@@ -212,3 +216,16 @@ async def test_a_host_that_hoards_unproved_connections_shuts_out_only_itself(rea
             except LinkLost:  # the listener has not noticed yet that they are gone
                 continue
             break
+
+
+@pytest.mark.parametrize(
+    ("host", "origin"),
+    [
+        ("192.0.2.7", "192.0.2.7"),
+        ("::ffff:192.0.2.7", "192.0.2.7"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+        ("fe80::1%eth0", "fe80::/64"),
+    ],
+)
+def test_hoarding_is_counted_by_what_one_attacker_surely_has(host, origin):
+    assert _origin(host) == origin

@@ -1,13 +1,15 @@
 """Who is refused, and that both sides learn why."""
 
 import asyncio
+import socket
 import time
 
 import pytest
 
-from mesh.core.errors import LinkLost, NotAuthorized, PeerRefused, ProtocolViolation
+from mesh.core.errors import ConfigError, LinkLost, NotAuthorized, PeerRefused, ProtocolViolation
 from mesh.core.identity import NodeIdentity
 from mesh.core.wire import AssetData
+from mesh.link.endpoint import listen
 from mesh.link.handshake import Credentials
 from mesh.link.liveness import LinkTiming
 from mesh.link.transport import Link
@@ -21,6 +23,8 @@ def credentials(realm, membership_of):
 def tampered(realm, identity):
     return realm.blob(identity).replace(b"worker", b"admins")
 
+
+EVERYWHERE = ["127.0.0.1", "0.0.0.0", "", *(["::"] if socket.has_dualstack_ipv6() else [])]
 
 REFUSED = {
     "no membership": (lambda realm, node: b"", "presented no membership"),
@@ -123,6 +127,23 @@ async def test_a_handler_may_close_the_link_with_a_reason(linked, place):
         await pair.here.gone
 
 
+async def test_a_handler_that_crashes_ends_the_link_and_is_reported(linked):
+    reported = asyncio.get_running_loop().create_future()
+    asyncio.get_running_loop().set_exception_handler(
+        lambda loop, context: reported.set_result(context["exception"])
+    )
+
+    def crash(*args):
+        raise ZeroDivisionError("a bug of ours")
+
+    async with linked() as pair:
+        pair.theirs.received = crash
+        pair.here.send(AssetData("0" * 64), b"x")
+        assert isinstance(await reported, ZeroDivisionError)
+        assert isinstance(await pair.theirs.ends.get(), LinkLost)
+        assert isinstance(await pair.ours.ends.get(), LinkLost)
+
+
 async def test_a_close_with_a_reason_reaches_a_peer_that_is_sending_all_the_while(linked):
     async with linked() as pair:
         for number in range(20):
@@ -156,6 +177,25 @@ async def test_an_error_inside_listens_context_leaves_it_as_it_was_raised(realm,
         async with end(realm.member()).listening():
             raise problem
     assert raised.value is problem
+
+
+@pytest.mark.parametrize("host", EVERYWHERE)
+async def test_any_form_of_local_address_can_be_listened_on(realm, end, host):
+    server, client = end(realm.member()), end(realm.member())
+    async with listen(host, 0, server.credentials, server.handler, tuple) as listener:
+        link = await client.dial(listener.port)
+        assert link.peer.node_id == server.credentials.identity.node_id
+        assert link.address == f"127.0.0.1:{listener.port}"
+
+
+async def test_an_address_in_use_is_reported_with_the_remedy(realm, end):
+    async with end(realm.member()).listening() as listener:
+        with pytest.raises(ConfigError, match="in use") as problem:
+            async with listen(
+                "127.0.0.1", listener.port, realm.member(), end(realm.member()).handler, tuple
+            ):
+                pass
+        assert "[link]" in problem.value.fix
 
 
 async def test_nobody_at_the_address_is_a_lost_link(realm, end, unused_tcp_port):

@@ -97,6 +97,17 @@ async def test_a_receiver_that_does_not_read_costs_the_sender_little_memory(link
         assert pair.here.queued_bytes == 0
 
 
+async def test_a_large_body_never_holds_up_the_loop(linked):
+    async with linked() as pair:
+        pair.here.send(TILE, bytes(MAX_BODY))
+        waiting = pair.here.queued_bytes
+        while waiting:
+            await asyncio.sleep(0)
+            before, waiting = waiting, pair.here.queued_bytes
+            assert before - waiting <= 256 * 1024 + 2 * CHUNK  # encrypted in one turn
+        assert len((await pair.theirs.messages.get())[1]) == MAX_BODY
+
+
 @pytest.mark.parametrize(
     ("message", "body", "why"),
     [
