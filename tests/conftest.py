@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 from pathlib import Path
 
 # Before any test imports what starts threads: a busy small machine must not be oversubscribed.
@@ -42,11 +43,12 @@ def data_dir() -> Path:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Skip what this machine cannot run, with the reason (`-ra` lists and counts them)."""
-    reasons = {"gpu": _no_gpu(), "net": _no_namespaces(), "browser": _no_browser()}
-    for item in items:
-        for mark, reason in reasons.items():
-            if reason and item.get_closest_marker(mark):
-                item.add_marker(pytest.mark.skip(reason=reason))
+    lacking = {"gpu": _no_gpu, "net": _no_namespaces, "browser": _no_browser}
+    for mark, why_not in lacking.items():
+        marked = [item for item in items if item.get_closest_marker(mark)]
+        reason = why_not() if marked else ""
+        for item in marked if reason else ():
+            item.add_marker(pytest.mark.skip(reason=reason))
 
 
 def _no_gpu() -> str:
@@ -55,9 +57,18 @@ def _no_gpu() -> str:
 
 
 def _no_namespaces() -> str:
+    """Tried, because root in a container may not be allowed to make them."""
     if os.geteuid() != 0:
         return "network namespaces need root"
-    return "" if shutil.which("ip") else "network namespaces need `ip` (apt install iproute2)"
+    if not shutil.which("ip"):
+        return "network namespaces need `ip` (apt install iproute2)"
+    name = f"fm-trial-{os.getpid()}"
+    for words in (("add", name), ("exec", name, "true"), ("delete", name)):
+        tried = subprocess.run(["ip", "netns", *words], capture_output=True, text=True, check=False)
+        if tried.returncode:
+            subprocess.run(["ip", "netns", "delete", name], capture_output=True, check=False)
+            return f"no network namespaces here: {tried.stderr.strip()}"
+    return ""
 
 
 def _no_browser() -> str:
