@@ -53,6 +53,7 @@ log = logging.getLogger(__name__)
 
 ADVERT_LIFETIME_S = 3600
 DIAL_CHECK_S = 0.05
+MISSING_REMEMBERED = 1024
 
 # What a worker says and only a gateway hears; everything else is for the worker half.
 FOR_GATEWAY = (PieceDone, PieceRefused, SessionReady, SessionFailed, AssetWanted, DevicesChanged)
@@ -68,6 +69,7 @@ class Node:
         self.worker: Worker | None = None
         self.gateway: Gateway | None = None
         self.lag = LoopLag()
+        self._missing: set[tuple[str, ...]] = set()  # addresses whose silence was logged
         self._channels: dict[NodeId, LinkChannel] = {}
         self._book = PeerBook(
             me=credentials.identity.node_id,
@@ -205,9 +207,15 @@ class Node:
             except (PeerRefused, LinkLost) as failed:
                 problem = failed
             else:
+                self._missing.discard(attempt.addresses)
                 self._book.reached(attempt, link.peer.node_id)
                 return
-        log.warning("no link to %s: %s", attempt.node or attempt.addresses, problem)
+        # Said once for each peer that goes missing; the tries that follow are for the curious.
+        level = logging.DEBUG if attempt.addresses in self._missing else logging.WARNING
+        log.log(level, "no link to %s: %s", attempt.node or attempt.addresses, problem)
+        if len(self._missing) >= MISSING_REMEMBERED:
+            self._missing.clear()
+        self._missing.add(attempt.addresses)
         self._book.failed(attempt, monotonic_us())
 
     def advert(self) -> bytes:

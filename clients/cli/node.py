@@ -35,6 +35,8 @@ def run(arguments: argparse.Namespace) -> int:
         format=f"%(asctime)s {config.name} %(levelname)s %(name)s: %(message)s",
         stream=sys.stderr,
     )
+    for chatty in ("aioice", "aiortc"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
     # The loop must get the interpreter back quickly from any Python-heavy helper thread.
     sys.setswitchinterval(0.0005)
     uvloop.run(_serve(config))
