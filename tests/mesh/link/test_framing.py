@@ -102,34 +102,34 @@ def opened(slot, chunk, body):
     return open_prefix(slot, chunk, len(ASSET), body) + ASSET + bytes(chunk)
 
 
-@pytest.mark.parametrize(
-    ("stream", "why"),
-    [
-        (b"GET / HTTP/1.1\r\nHost: x\r\n", "reserved byte"),
-        (PREFIX.pack(7, 0, 0, 0, 1, 0), "unknown kind 7"),
-        (PREFIX.pack(OPEN, 1, 0, 0, 1, 0), "reserved byte"),
-        (open_prefix(0, 0, MAX_HEADER + 1, 0), "header has 65537 bytes"),
-        (open_prefix(0, 0, 0, 0), "header has 0 bytes"),
-        (open_prefix(0, CHUNK, 1, MAX_BODY + 1), "body has 67108865 bytes"),
-        (open_prefix(0, CHUNK + 1, 1, 2 * CHUNK), "first chunk of a 131072-byte body has 65537"),
-        (open_prefix(0, 0, 1, 10), "first chunk of a 10-byte body has 0"),
-        (open_prefix(0, 11, 1, 10), "first chunk of a 10-byte body has 11"),
-        (open_prefix(SLOTS, 1, 1, 10), "slot 16, which is taken or out of range"),
-        (opened(3, 1, 10) + opened(3, 1, 10), "slot 3, which is taken"),
-        (open_prefix(1, 0, len(PING), 0), "whole in one frame names a slot"),
-        (open_prefix(0, 0, 4, 0) + b"\x81\xa1\xff\x00", "header cannot be read"),
-        (open_prefix(0, 0, 40_000, 0) + b"\x91" * 40_000, "header cannot be read"),
-        (open_prefix(0, 1, len(PING), 1) + PING, "a Ping has a body"),
-        (more_prefix(0, 1), "slot 0, where no message is under way"),
-        (opened(0, 1, 10) + more_prefix(0, 10), "chunk of 10 bytes does not fit"),
-        (opened(0, 1, 10) + more_prefix(0, 0), "chunk of 0 bytes does not fit"),
-        (opened(0, 1, 10) + PREFIX.pack(MORE, 0, 0, 1, 1, 0), "does not fit"),
-        (
-            b"".join(opened(slot, 1, MAX_BODY) for slot in range(3)),
-            f"more than {MAX_PARTIAL} bytes",
-        ),
-    ],
-)
+FORBIDDEN = [
+    (b"GET / HTTP/1.1\r\nHost: x\r\n", "reserved byte"),
+    (PREFIX.pack(7, 0, 0, 0, 1, 0), "unknown kind 7"),
+    (PREFIX.pack(OPEN, 1, 0, 0, 1, 0), "reserved byte"),
+    (open_prefix(0, 0, MAX_HEADER + 1, 0), "header has 65537 bytes"),
+    (open_prefix(0, 0, 0, 0), "header has 0 bytes"),
+    (open_prefix(0, CHUNK, 1, MAX_BODY + 1), "body has 67108865 bytes"),
+    (open_prefix(0, CHUNK + 1, 1, 2 * CHUNK), "first chunk of a 131072-byte body has 65537"),
+    (open_prefix(0, 0, 1, 10), "first chunk of a 10-byte body has 0"),
+    (open_prefix(0, 11, 1, 10), "first chunk of a 10-byte body has 11"),
+    (open_prefix(SLOTS, 1, 1, 10), "slot 16, which is taken or out of range"),
+    (opened(3, 1, 10) + opened(3, 1, 10), "slot 3, which is taken"),
+    (open_prefix(1, 0, len(PING), 0), "whole in one frame names a slot"),
+    (open_prefix(0, 0, 4, 0) + b"\x81\xa1\xff\x00", "header cannot be read"),
+    (open_prefix(0, 0, 40_000, 0) + b"\x91" * 40_000, "header cannot be read"),
+    (open_prefix(0, 1, len(PING), 1) + PING, "a Ping has a body"),
+    (more_prefix(0, 1), "slot 0, where no message is under way"),
+    (opened(0, 1, 10) + more_prefix(0, 10), "chunk of 10 bytes does not fit"),
+    (opened(0, 1, 10) + more_prefix(0, 0), "chunk of 0 bytes does not fit"),
+    (opened(0, 1, 10) + PREFIX.pack(MORE, 0, 0, 1, 1, 0), "does not fit"),
+    (
+        b"".join(opened(slot, 1, MAX_BODY) for slot in range(3)),
+        f"more than {MAX_PARTIAL} bytes",
+    ),
+]
+
+
+@pytest.mark.parametrize(("stream", "why"), FORBIDDEN, ids=[why for _, why in FORBIDDEN])
 def test_what_the_protocol_forbids_is_refused_with_the_reason(stream, why):
     with pytest.raises(ProtocolViolation, match=why):
         feed(FrameReader(lambda message, size: None), stream)

@@ -7,6 +7,7 @@ import pytest
 from mesh.core.errors import LinkLost, Misuse
 from mesh.core.wire import MAX_BODY, AssetData, AssetWanted, Cancel, Ping
 from mesh.link.framing import CHUNK
+from mesh.link.liveness import LinkTiming
 
 TILE = AssetData("1" * 64)
 CANCEL = Cancel("session", 1, 2)
@@ -97,8 +98,9 @@ async def test_a_receiver_that_does_not_read_costs_the_sender_little_memory(link
         assert pair.here.queued_bytes == 0
 
 
-async def test_a_large_body_never_holds_up_the_loop(linked):
-    async with linked() as pair:
+async def test_a_large_body_never_holds_up_the_loop_nor_waits_for_the_next_ping(linked):
+    no_pings = LinkTiming(ping_us=600_000_000)
+    async with linked(no_pings) as pair:
         pair.here.send(TILE, bytes(MAX_BODY))
         waiting = pair.here.queued_bytes
         while waiting:

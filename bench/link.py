@@ -1,0 +1,266 @@
+"""What a link costs beside plain TCP: encryption, framing, and the order of what is sent.
+
+Two processes on loopback, the same question over both roads in turn, round by round: a link
+(TLS 1.3, frames, send queue) and the least a uvloop program can do (a length, then the bytes,
+received in place). "Urgent" is a small question asked while a 16 MB body is on its way: the link
+lets it overtake, plain TCP puts it behind.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import statistics
+import struct
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
+import uvloop
+
+from bench.report import Report, arguments
+from mesh.core.identity import NodeIdentity, RealmKey
+from mesh.core.membership import Role, read_membership, sign_membership
+from mesh.core.wire import AssetData, Message
+from mesh.link.endpoint import dial, listen
+from mesh.link.handshake import Credentials
+from mesh.link.liveness import LinkTiming
+from mesh.link.transport import Link
+
+TILE = 700 * 1024
+SMALL = 1024
+BULK = 16 * 1000 * 1000
+PATIENT = LinkTiming(silent_us=10_000_000)
+LENGTHS = struct.Struct("<QQ")  # of this message, of the answer wanted
+WARM_UP = 10  # rounds
+
+# One question of `size` bytes and its answer of `wanted` bytes.
+Ask = Callable[[int, int], Awaitable[None]]
+
+DATA = memoryview(os.urandom(BULK))
+
+
+class LinkEnd:
+    """A question is an AssetData whose digest says its number and the size wanted back."""
+
+    def __init__(self, *, answers: bool) -> None:
+        self._answers = answers
+        self._buffers = {size: memoryview(bytearray(size)) for size in (SMALL, TILE, BULK)}
+        self._waiting: dict[int, asyncio.Future[None]] = {}
+        self._asked = 0
+
+    def opened(self, link: Link) -> None:
+        pass
+
+    def body_buffer(self, link: Link, message: Message, size: int) -> memoryview:
+        return self._buffers[size]
+
+    def received(self, link: Link, message: Message, body: memoryview) -> None:
+        assert isinstance(message, AssetData)
+        number, wanted = int(message.digest[:32], 16), int(message.digest[32:], 16)
+        if self._answers:
+            link.send(labelled(number, 0), DATA[:wanted], due_us=wanted)
+        else:
+            self._waiting.pop(number).set_result(None)
+
+    def closed(self, link: Link, why: object) -> None:
+        pass
+
+    def asker(self, link: Link) -> Ask:
+        async def ask(size: int, wanted: int) -> None:
+            self._asked += 1
+            answer: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._waiting[self._asked] = answer
+            link.send(labelled(self._asked, wanted), DATA[:size], due_us=size)
+            await answer
+
+        return ask
+
+
+def labelled(number: int, wanted: int) -> AssetData:
+    return AssetData(f"{number:032x}{wanted:032x}")
+
+
+class PlainEnd(asyncio.BufferedProtocol):
+    """The same over TCP as it comes."""
+
+    def __init__(self, *, answers: bool) -> None:
+        self._answers = answers
+        self._prefix, self._body = bytearray(LENGTHS.size), memoryview(bytearray(BULK))
+        self._have, self._size, self._wanted = 0, -1, 0
+        self._waiting: list[asyncio.Future[None]] = []
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = transport
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        if self._size < 0:
+            return memoryview(self._prefix)[self._have :]
+        return self._body[self._have : self._size]
+
+    def buffer_updated(self, count: int) -> None:
+        self._have += count
+        if self._size < 0 and self._have == LENGTHS.size:
+            self._size, self._wanted = LENGTHS.unpack(self._prefix)
+            self._have = 0
+        elif self._have == self._size:
+            self._have, self._size = 0, -1
+            if self._answers:
+                self.say(self._wanted, 0)
+            else:
+                self._waiting.pop(0).set_result(None)
+
+    def say(self, size: int, wanted: int) -> None:
+        self._transport.write(LENGTHS.pack(size, wanted))
+        self._transport.write(DATA[:size])
+
+    async def ask(self, size: int, wanted: int) -> None:
+        answer: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append(answer)
+        self.say(size, wanted)
+        await answer
+
+
+async def serve(folder: Path) -> None:
+    """The other process: answers on both roads until it is killed."""
+    loop = asyncio.get_running_loop()
+    plain = await loop.create_server(lambda: PlainEnd(answers=True), "127.0.0.1", 0)
+    handler = LinkEnd(answers=True)
+    async with listen(
+        "127.0.0.1", 0, credentials(folder, "server"), handler, tuple, timing=PATIENT
+    ) as listener:
+        print(listener.port, plain.sockets[0].getsockname()[1], flush=True)
+        await loop.create_future()
+
+
+def credentials(folder: Path, name: str) -> Credentials:
+    identity, blob = NodeIdentity.load(folder / name), (folder / f"{name}.member").read_bytes()
+    realm = read_membership(blob, identity.public_key, int(time.time())).realm
+    return Credentials(identity, realm, blob)
+
+
+def make_realm(folder: Path) -> None:
+    realm, now_s = RealmKey.generate(), int(time.time())
+    for name in ("server", "client"):
+        blob = sign_membership(
+            realm,
+            node_public=NodeIdentity.create(folder / name).public_key,
+            roles=[Role.WORKER],
+            not_before=now_s - 60,
+            not_after=now_s + 3600,
+        )
+        (folder / f"{name}.member").write_bytes(blob)
+
+
+@asynccontextmanager
+async def roads() -> AsyncIterator[dict[str, Ask]]:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        make_realm(folder)
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "bench.link", "--serve", name, stdout=asyncio.subprocess.PIPE
+        )
+        assert process.stdout is not None
+        try:
+            link_port, plain_port = map(int, (await process.stdout.readline()).split())
+            handler = LinkEnd(answers=False)
+            me = credentials(folder, "client")
+            link = await dial("127.0.0.1", link_port, me, handler, tuple, timing=PATIENT)
+            _, plain = await asyncio.get_running_loop().create_connection(
+                lambda: PlainEnd(answers=False), "127.0.0.1", plain_port
+            )
+            yield {"link": handler.asker(link), "plain": plain.ask}
+            await link.close()
+        finally:
+            process.kill()
+            await process.wait()
+
+
+async def timed(ask: Ask, size: int, wanted: int) -> float:
+    began = time.perf_counter()
+    await ask(size, wanted)
+    return (time.perf_counter() - began) * 1000
+
+
+async def urgent(ask: Ask) -> float:
+    """From the moment 16 MB begin to be sent until a small question right after is answered."""
+    began = time.perf_counter()
+    bulk = asyncio.ensure_future(ask(BULK, SMALL))
+    for _ in range(4):  # turns of the loop: both roads have begun to write
+        await asyncio.sleep(0)
+    await ask(SMALL, SMALL)
+    took = (time.perf_counter() - began) * 1000
+    await bulk
+    return took
+
+
+async def throughput(ask: Ask, seconds: float) -> float:
+    """GB/s with four tiles on their way at any time."""
+    began, count = time.perf_counter(), 0
+
+    async def keep_asking() -> None:
+        nonlocal count
+        while time.perf_counter() - began < seconds:
+            await ask(TILE, SMALL)
+            count += 1
+
+    async with asyncio.TaskGroup() as tasks:
+        for _ in range(4):
+            tasks.create_task(keep_asking())
+    return count * TILE / (time.perf_counter() - began) / 1e9
+
+
+QUESTIONS: dict[str, Callable[[Ask], Awaitable[float]]] = {
+    "1 KB there and back": lambda ask: timed(ask, SMALL, SMALL),
+    "700 KB there, 1 KB back": lambda ask: timed(ask, TILE, SMALL),
+    "1 KB there, 700 KB back": lambda ask: timed(ask, SMALL, TILE),
+    "1 KB behind 16 MB": urgent,
+}
+
+
+async def measure(rounds: int) -> tuple[dict[tuple[str, str], list[float]], dict[str, float]]:
+    times: dict[tuple[str, str], list[float]] = {}
+    async with AsyncExitStack() as stack:
+        ways = await stack.enter_async_context(roads())
+        for question, run in QUESTIONS.items():
+            for number in range(-WARM_UP, rounds):
+                for road, ask in ways.items():
+                    took = await run(ask)
+                    if number >= 0:
+                        times.setdefault((question, road), []).append(took)
+        rates = {road: await throughput(ask, rounds / 100) for road, ask in ways.items()}
+    return times, rates
+
+
+def p99(times: list[float]) -> float:
+    return statistics.quantiles(times, n=100)[98]
+
+
+def main() -> None:
+    if sys.argv[1:2] == ["--serve"]:
+        uvloop.run(serve(Path(sys.argv[2])))
+        return
+    options = arguments(__doc__)
+    rounds = 60 if options.quick else 400
+    times, rates = uvloop.run(measure(rounds))
+    report = Report("link", config={"rounds": rounds, "tile": TILE, "bulk": BULK})
+    rows: list[list[str | float]] = []
+    for question in QUESTIONS:
+        link, plain = times[question, "link"], times[question, "plain"]
+        ratio = statistics.median(link) / statistics.median(plain)
+        rows.append([question, statistics.median(link), p99(link), statistics.median(plain), ratio])
+    report.table(["question", "link p50 ms", "p99 ms", "plain TCP p50 ms", "ratio"], rows)
+    for key, row in zip(("small", "tile_there", "tile_back", "urgent"), rows, strict=True):
+        report.figure(f"{key}_ms_p50", float(row[1]))
+        report.figure(f"{key}_ms_p99", float(row[2]))
+        report.figure(f"{key}_of_plain", float(row[4]))
+    report.figure("link_gb_per_s", rates["link"])
+    report.figure("throughput_of_plain", rates["link"] / rates["plain"])
+    report.finish(options)
+
+
+if __name__ == "__main__":
+    main()
