@@ -159,11 +159,17 @@ class PeerBook:
             self._dial_over(peer)
 
     def reached(self, attempt: DialAttempt, node: NodeId) -> None:
-        """The dial led to a link with `node`; for a configured address this is how it is known."""
+        """The dial led to `node`; `connected` has told of the link, and `lost` may have too."""
         peer = self._peers.get(attempt.key)
-        if peer is not None:
-            peer.node = node
-            self.connected(node)
+        if peer is None:
+            return
+        self._dial_over(peer)
+        peer.proven = True
+        if peer.static:
+            peer.node = node  # until now nobody knew whose address it is
+            if node not in self._linked:
+                self._back_off(peer, peer.dialled_us)
+        self._schedule(peer)
 
     def failed(self, attempt: DialAttempt, now_us: int) -> None:
         """No address of the attempt led to a link."""

@@ -42,6 +42,12 @@ def see(now_s):
     return sight
 
 
+def link(book, attempt, node) -> None:
+    """What a node does when a dial leads to a link."""
+    book.connected(node)
+    book.reached(attempt, node)
+
+
 # --- whom to dial -----------------------------------------------------------------------------
 
 
@@ -86,7 +92,7 @@ def test_dials_under_way_are_bounded(open_book, author, see):
     assert len(first) == 2
     assert book.due(0) == []
     book.failed(first[0], 0)
-    book.reached(first[1], first[1].node)
+    link(book, first[1], first[1].node)
     assert len(book.due(0)) == 2
 
 
@@ -192,7 +198,7 @@ def test_a_linked_node_is_not_dialled_again(open_book, author, see):
     book, worker = open_book(), author()
     see(book, worker.advert())
     [attempt] = book.due(0)
-    book.reached(attempt, worker.node_id)
+    link(book, attempt, worker.node_id)
     see(book, worker.advert(2), at_us=SECOND)
     assert book.due(60 * SECOND) == []
 
@@ -201,7 +207,7 @@ def test_a_lost_link_is_dialled_again_at_once(open_book, author, see):
     book, worker = open_book(), author()
     see(book, worker.advert())
     [attempt] = book.due(0)
-    book.reached(attempt, worker.node_id)
+    link(book, attempt, worker.node_id)
     book.lost(worker.node_id, 60 * SECOND)
     assert [a.node for a in book.due(60 * SECOND)] == [worker.node_id]
 
@@ -212,7 +218,7 @@ def test_a_link_that_is_dropped_right_after_each_dial_is_backed_off(open_book, a
     now_us, gaps = 0, []
     for _ in range(5):
         [attempt] = book.due(now_us)
-        book.reached(attempt, worker.node_id)
+        link(book, attempt, worker.node_id)
         book.lost(worker.node_id, now_us)
         due_us = book.next_due_us()
         gaps.append(due_us - now_us)
@@ -256,7 +262,7 @@ def test_an_expired_peer_is_forgotten_but_not_while_linked(open_book, author, se
         see(book, node.advert(lifetime_s=10))
     for attempt in book.due(0):
         if attempt.node == linked.node_id:
-            book.reached(attempt, linked.node_id)
+            link(book, attempt, linked.node_id)
         else:
             book.failed(attempt, 0)
     assert book.due(10 * SECOND) == []
@@ -274,17 +280,30 @@ def test_a_configured_address_is_dialled_whoever_answers(open_book, author):
     book.add_static("peer.example:7000")
     [attempt] = book.due(0)
     assert (attempt.node, attempt.addresses) == (None, ("peer.example:7000",))
-    book.reached(attempt, worker.node_id)
+    link(book, attempt, worker.node_id)
     assert book.due(10 * SECOND) == []
     book.lost(worker.node_id, 10 * SECOND)
     assert len(book.due(10 * SECOND)) == 1
+
+
+def test_a_configured_address_whose_link_is_gone_before_the_dial_returns_is_tried_again(
+    open_book, author
+):
+    book, worker = open_book(), author()
+    book.add_static(ADDRESS)
+    [attempt] = book.due(0)
+    book.connected(worker.node_id)
+    book.lost(worker.node_id, 0)
+    book.reached(attempt, worker.node_id)
+    assert 0 < book.next_due_us() <= SECOND
+    assert len(book.due(SECOND)) == 1
 
 
 def test_a_node_that_is_configured_and_found_is_dialled_once(open_book, author, see):
     book, worker = open_book(), author()
     book.add_static(ADDRESS)
     [attempt] = book.due(0)
-    book.reached(attempt, worker.node_id)
+    link(book, attempt, worker.node_id)
     see(book, worker.advert())
     book.lost(worker.node_id, 10 * SECOND)
     assert [a.node for a in book.due(10 * SECOND)] == [None]
@@ -296,7 +315,7 @@ def test_a_node_that_left_its_configured_address_is_dialled_where_it_was_found(
     book, worker = open_book(), author()
     book.add_static(ADDRESS)
     [attempt] = book.due(0)
-    book.reached(attempt, worker.node_id)
+    link(book, attempt, worker.node_id)
     see(book, worker.advert(), ["192.0.2.99:7000"])
     book.lost(worker.node_id, 10 * SECOND)
     [attempt] = book.due(10 * SECOND)
@@ -322,7 +341,7 @@ def test_a_node_that_was_linked_never_gives_way(open_book, author, see):
     book, worker = open_book(peers=1), author()
     see(book, worker.advert())
     [attempt] = book.due(0)
-    book.reached(attempt, worker.node_id)
+    link(book, attempt, worker.node_id)
     book.lost(worker.node_id, 60 * SECOND)
     [attempt] = book.due(60 * SECOND)
     book.failed(attempt, 60 * SECOND)
@@ -393,12 +412,16 @@ class AnyHistory(RuleBasedStateMachine):
             self.dialling.append(attempt)
 
     @precondition(lambda self: self.dialling)
-    @rule(works=st.booleans(), node=st.sampled_from(NODES))
-    def finish_dial(self, works, node):
+    @rule(works=st.booleans(), dropped=st.booleans(), node=st.sampled_from(NODES))
+    def finish_dial(self, works, dropped, node):
         attempt = self.dialling.pop(0)
         if works:
             reached = attempt.node or node.node_id
             self.linked.add(reached)
+            self.book.connected(reached)
+            if dropped:
+                self.linked.discard(reached)
+                self.book.lost(reached, self.now_us)
             self.book.reached(attempt, reached)
         else:
             self.book.failed(attempt, self.now_us)
