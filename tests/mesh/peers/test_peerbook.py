@@ -96,6 +96,42 @@ def test_dials_under_way_are_bounded(open_book, author, see):
     assert len(book.due(0)) == 2
 
 
+def test_a_node_that_links_by_itself_while_it_waits_for_its_dial_is_not_dialled(
+    open_book, author, see
+):
+    book, first, second = open_book(dials=1), author(), author()
+    see(book, first.advert())
+    [attempt] = book.due(0)
+    see(book, second.advert())
+    assert book.due(0) == []
+    book.connected(second.node_id)
+    book.failed(attempt, 0)
+    assert book.due(0) == []
+
+
+def test_a_node_whose_advert_expires_while_it_waits_for_its_dial_is_not_dialled(
+    open_book, author, see
+):
+    book = open_book(dials=1)
+    see(book, author().advert())
+    [attempt] = book.due(0)
+    see(book, author().advert(lifetime_s=10))
+    assert book.due(0) == []
+    book.failed(attempt, 9 * SECOND)
+    assert book.due(10 * SECOND) == [attempt]
+
+
+def test_a_node_that_renews_its_advert_while_it_waits_takes_no_more_room(open_book, author, see):
+    book, waiting = open_book(dials=1), author()
+    see(book, author().advert())
+    book.due(0)
+    for n in range(500):
+        see(book, waiting.advert(n), at_us=n)
+        book.due(n)
+    assert len(book._ready) == 1
+    assert len(book._timers) <= 70
+
+
 # --- believing adverts ------------------------------------------------------------------------
 
 
