@@ -20,7 +20,7 @@ from mesh.core.errors import (
     SessionRefused,
     from_problem,
 )
-from mesh.core.loop import monotonic_us
+from mesh.core.loop import LoopLag, monotonic_us
 from mesh.core.membership import ClientToken, Scope, verify_token
 from mesh.core.wire import (
     AssetData,
@@ -88,9 +88,15 @@ class Gateway:
     """Serves clients with the realm's workers. Use as an async context manager."""
 
     def __init__(
-        self, config: GatewayConfig, credentials: Credentials, workloads: Mapping[str, Workload]
+        self,
+        config: GatewayConfig,
+        credentials: Credentials,
+        workloads: Mapping[str, Workload],
+        lag: LoopLag | None = None,
     ) -> None:
+        """lag: the node's loop lag, shown in `status`."""
         self._config = config
+        self._lag = lag or LoopLag()
         self._credentials = credentials
         self._workloads = workloads
         self._workers: dict[NodeId, _WorkerNode] = {}
@@ -169,6 +175,7 @@ class Gateway:
                 for node, worker in self._workers.items()
             ],
             "sessions": [self._session_status(h) for h in self._hosted.values()],
+            "loop_lag": self._lag.summary(),
         }
 
     def _session_status(self, hosting: _Hosting) -> dict[str, Any]:

@@ -273,7 +273,9 @@ async def open_node(config: NodeConfig, *, static: Path | None = None) -> AsyncI
             if "worker" in config.roles:
                 await _start_worker(node, stack)
             if "gateway" in config.roles:
-                node.gateway = Gateway(config.gateway, node.credentials, await _workloads(config))
+                node.gateway = Gateway(
+                    config.gateway, node.credentials, await _workloads(config), node.lag
+                )
                 await stack.enter_async_context(node.gateway)
             node.serve_self()
             finders = await _start_links(node, stack)

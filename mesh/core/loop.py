@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from typing import Any
 
 # Upper bounds of the lag histogram's buckets, in microseconds; the last is open.
 LAG_BOUNDS_US = (500, 1_000, 2_000, 5_000, 10_000, 50_000, 200_000)
@@ -33,6 +34,11 @@ class LoopLag:
                 self.counts[i] += 1
                 return
         self.counts[-1] += 1
+
+    def summary(self) -> dict[str, Any]:
+        """JSON-ready: wake-ups counted by bucket, and the worst since the start."""
+        buckets = [f"<= {bound} us" for bound in LAG_BOUNDS_US] + [f"> {LAG_BOUNDS_US[-1]} us"]
+        return {"counts": dict(zip(buckets, self.counts, strict=True)), "worst_us": self.worst_us}
 
     async def watch(self) -> None:
         """Probe until cancelled."""
