@@ -26,7 +26,7 @@ from mesh.core.workload import PictureFormat
 CLOCK_HZ = 90_000  # RTP's clock for video (RFC 6184, RFC 7741)
 TIME_BASE = Fraction(1, CLOCK_HZ)
 _NEVER = 1 << 30  # frames between keyframes; x264's own "infinite"
-_BUFFER_S = 0.25  # how far the rate control may run ahead of the bitrate
+_BUFFER_S = 0.1  # how far the rate control may run ahead of the bitrate
 _VP8_STEP = 0.25  # libvpx's wrapper has no live bitrate: reopening costs a keyframe
 
 

@@ -7,10 +7,11 @@ when a release moves it. Written against aiortc 1.16.0, aioice 0.13.
 
 What is extended, and why:
 
-* pictures come from our encoder, whole: PLI and FIR reach it, REMB becomes a number for it;
+* pictures come from our encoder, whole: PLI and FIR reach it, REMB and loss become its bitrate;
 * the playout-delay extension (0, 0) rides on every packet: Chromium then shows frames as they
   come; for VP8, which cannot say so itself, the colour space too;
-* 1024 packets are kept for retransmission: 128 do not hold one keyframe of a big picture;
+* 1024 packets are kept for retransmission (128 do not hold one keyframe of a big picture), and
+  how many go again is bounded: answering every NACK fills a full path a second time;
 * a large picture's packets yield to the event loop every few packets;
 * loopback is a host candidate, so that a browser on this machine needs no network;
 * whatever the viewer sends is a sign of life, so that silence can be noticed in seconds.
@@ -44,6 +45,7 @@ from av.video.stream import VideoStream
 
 from mesh.core.loop import monotonic_us
 from mesh.stream.offer import COLOR_SPACE, PLAYOUT_DELAY, Offer, refused
+from mesh.stream.repair import RetransmitGate
 
 log = logging.getLogger(__name__)
 
@@ -86,6 +88,10 @@ class PeerEvents(Protocol):
         """It believes that its path carries `bps` bits per second."""
         ...
 
+    def packets_lost(self, peer: Peer, share: float) -> None:
+        """It missed that share, 0 to 1, of the packets since its last report."""
+        ...
+
     def input_received(self, peer: Peer, message: str | bytes) -> None:
         """A message on the input channel, unchecked."""
         ...
@@ -112,6 +118,7 @@ class Peer:
         self._track = _EncodedTrack()
         self._transceiver: RTCRtpTransceiver | None = None
         self._frames: RTCDataChannel | None = None
+        self._retransmits = RetransmitGate()
         self._lost = False
         self._decodes = False  # it has what the next picture refers to
         self.connected = False
@@ -222,7 +229,7 @@ class Peer:
         sender = transceiver.sender
         self._extend_header(transceiver, offer)
         self._extend_feedback(sender)
-        _extend_pacing(sender)
+        self._extend_sending(sender)
 
     def _extend_header(self, transceiver: RTCRtpTransceiver, offer: Offer) -> None:
         """Constant header extensions on every packet, where the viewer offered them."""
@@ -245,6 +252,12 @@ class Peer:
         async def handle_rtcp_packet(packet: rtp.AnyRtcpPacket) -> None:
             if isinstance(packet, rtp.RtcpPsfbPacket):
                 self._feedback(sender, packet)
+            elif isinstance(packet, rtp.RtcpRtpfbPacket) and packet.fmt == rtp.RTCP_RTPFB_NACK:
+                packet.lost = self._retransmits.allow(packet.lost, monotonic_us())
+            elif isinstance(packet, rtp.RtcpRrPacket):
+                for report in packet.reports:
+                    if report.ssrc == sender._ssrc:
+                        self._events.packets_lost(self, report.fraction_lost / 256)
             await handle(packet)
 
         sender._handle_rtcp_packet = handle_rtcp_packet  # type: ignore[method-assign]
@@ -259,6 +272,20 @@ class Peer:
                 return  # another application's message
             if sender._ssrc in ssrcs:
                 self._events.bitrate_estimated(self, bps)
+
+    def _extend_sending(self, sender: RTCRtpSender) -> None:
+        """Let others run between the packets of a large picture; count what is sent."""
+        transport = sender.transport
+        send = transport._send_rtp
+        sent = itertools.count(1)
+
+        async def send_rtp(data: bytes) -> None:
+            await send(data)
+            self._retransmits.sent()
+            if next(sent) % BURST_PACKETS == 0:
+                await asyncio.sleep(0)
+
+        transport._send_rtp = send_rtp  # type: ignore[method-assign]
 
     def _extend_ice(self) -> None:
         """Loopback among our candidates, and a note of when the viewer was last heard."""
@@ -324,20 +351,6 @@ def _keep_first_codec(transceiver: RTCRtpTransceiver) -> None:
     first, *others = transceiver._codecs
     rtx = [codec for codec in others if codec.parameters.get("apt") == first.payloadType]
     transceiver._codecs = [first, *rtx]
-
-
-def _extend_pacing(sender: RTCRtpSender) -> None:
-    """Let others run between the packets of a large picture."""
-    transport = sender.transport
-    send = transport._send_rtp
-    sent = itertools.count(1)
-
-    async def send_rtp(data: bytes) -> None:
-        await send(data)
-        if next(sent) % BURST_PACKETS == 0:
-            await asyncio.sleep(0)
-
-    transport._send_rtp = send_rtp  # type: ignore[method-assign]
 
 
 def _with_loopback(gather: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:

@@ -29,9 +29,9 @@ from mesh.stream.ratecontrol import (
     HIGHEST_BPS,
     LOWEST_BPS,
     BitrateControl,
-    KeyframeGate,
     default_bitrate,
 )
+from mesh.stream.repair import KeyframeGate
 from mesh.stream.rtc import Peer
 
 log = logging.getLogger(__name__)
@@ -338,6 +338,10 @@ class Stream:
     def bitrate_estimated(self, peer: Peer, bps: int) -> None:
         """A receiver's estimate of its path."""
         self._rate.estimated(peer, bps, monotonic_us())
+
+    def packets_lost(self, peer: Peer, share: float) -> None:
+        """A receiver's report."""
+        self._rate.lost(peer, share, monotonic_us())
 
     def input_received(self, peer: Peer, message: str | bytes) -> None:
         """One message of the input channel."""
