@@ -1,0 +1,1 @@
+"""Other projects' tools, run from their published packages to hold ours against."""
