@@ -8,6 +8,7 @@ import logging
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from aiohttp import web
@@ -36,7 +37,7 @@ from mesh.core.wire import (
     SessionFailed,
     SessionReady,
 )
-from mesh.core.workload import FinderSession, NodeId, Workload
+from mesh.core.workload import DeviceInfo, FinderSession, NodeId, Workload
 from mesh.device.probe import probe
 from mesh.device.supervisor import Device, DeviceLimits, open_device
 from mesh.gateway import Gateway
@@ -54,6 +55,8 @@ log = logging.getLogger(__name__)
 ADVERT_LIFETIME_S = 3600
 DIAL_CHECK_S = 0.05
 MISSING_REMEMBERED = 1024
+# A device that is the CPU must not starve the loops that give it work: they need little, but soon.
+SOFTWARE_NICE = 5
 
 # What a worker says and only a gateway hears; everything else is for the worker half.
 FOR_GATEWAY = (PieceDone, PieceRefused, SessionReady, SessionFailed, AssetWanted, DevicesChanged)
@@ -325,7 +328,7 @@ async def _start_worker(node: Node, stack: AsyncExitStack) -> None:
                 unit,
                 infos,
                 config.workloads,
-                limits=limits,
+                limits=replace(limits, nice=SOFTWARE_NICE) if _is_software(infos) else limits,
                 changed=node.device_changed,
                 found=report.found_on(unit),
             )
@@ -337,6 +340,10 @@ async def _start_worker(node: Node, stack: AsyncExitStack) -> None:
     node.worker = await stack.enter_async_context(
         Worker(devices, kill_after_us=config.device.kill_ms * 1000, policy=config.device.queue)
     )
+
+
+def _is_software(infos: Sequence[DeviceInfo]) -> bool:
+    return all(info.software for info in infos)
 
 
 async def _workloads(config: NodeConfig) -> dict[str, Workload]:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+import functools
+import inspect
 import os
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 # Before any test imports what starts threads: a busy small machine must not be oversubscribed.
 os.environ.setdefault("LP_NUM_THREADS", "2")
@@ -21,6 +25,7 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 
 ROOT = Path(__file__).resolve().parent.parent
 DATA = Path(os.environ.get("FRAMEMESH_DATA") or ROOT / "../shared/data").resolve()
+ASYNC_TEST_S = 90.0
 MUST_HAVE_DATA = os.environ.get("FRAMEMESH_REQUIRE_DATA") == "1"
 
 
@@ -39,6 +44,19 @@ def data_dir() -> Path:
             pytest.fail(reason)
         pytest.skip(reason)
     return DATA
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Bound every async test: uvloop lets nothing through that pytest-timeout raises."""
+    test = getattr(item, "obj", None)
+    if inspect.iscoroutinefunction(test):
+
+        @functools.wraps(test)
+        async def bounded(*arguments: Any, **fixtures: Any) -> None:
+            async with asyncio.timeout(ASYNC_TEST_S):
+                await test(*arguments, **fixtures)
+
+        item.obj = bounded  # type: ignore[attr-defined]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

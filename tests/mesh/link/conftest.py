@@ -8,7 +8,6 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import pytest
-import uvloop
 
 from mesh.core.errors import MeshError
 from mesh.core.identity import NodeIdentity, RealmKey
@@ -22,13 +21,6 @@ from mesh.link.transport import Link
 # Patient about silence: these tests share their cores with others. Where silence is the subject,
 # a test brings its own timing.
 PATIENT = LinkTiming(silent_us=20_000_000, stuck_us=60_000_000, handshake_us=20_000_000)
-
-
-def pytest_asyncio_loop_factories(config, item):
-    factories = {"uvloop": uvloop.new_event_loop}
-    if item.path.name == "test_bodies.py":  # the link uses nothing that only uvloop has
-        factories["asyncio"] = asyncio.new_event_loop
-    return factories
 
 
 class Inbox(asyncio.Queue):

@@ -1,10 +1,8 @@
-"""Helpers for stream tests: synthetic moving pictures and a viewer made of stock aiortc."""
+"""Helpers for stream tests: synthetic moving pictures and streams that show them."""
 
 from __future__ import annotations
 
 import asyncio
-import functools
-import inspect
 import json
 import time
 from collections.abc import AsyncIterator, Callable
@@ -12,36 +10,13 @@ from contextlib import asynccontextmanager
 
 import numpy as np
 import pytest
-import uvloop
-from aiortc import RTCConfiguration, RTCPeerConnection, RTCRtpReceiver, RTCSessionDescription
 
 from mesh.core.errors import NotAuthorized, SessionRefused
 from mesh.core.workload import PictureFormat
 from mesh.http import OpenedSession
-from mesh.stream import barcode
 from mesh.stream.session import Stream, StreamOptions
 
 FORMAT = PictureFormat(640, 360)
-TEST_S = 40.0
-PLAYOUT_DELAY = "http://www.webrtc.org/experiments/rtp-hdrext/playout-delay"
-
-
-def pytest_asyncio_loop_factories(config, item):
-    """The loop of production."""
-    return {"uvloop": uvloop.new_event_loop}
-
-
-def pytest_itemcollected(item):
-    """Bound every async test: uvloop lets nothing through that pytest-timeout raises."""
-    test = item.obj
-    if inspect.iscoroutinefunction(test):
-
-        @functools.wraps(test)
-        async def bounded(*arguments, **fixtures):
-            async with asyncio.timeout(TEST_S):
-                await test(*arguments, **fixtures)
-
-        item.obj = bounded
 
 
 @pytest.fixture(scope="session")
@@ -69,64 +44,6 @@ def draw() -> Callable[[memoryview, int], None]:
     return draw_frame
 
 
-class Viewer:
-    """A stock aiortc peer that asks to receive, as a browser would."""
-
-    def __init__(self, codec: str | None = None, video: bool = True, data: bool = True) -> None:
-        self.connection = RTCPeerConnection(RTCConfiguration(iceServers=[]))
-        self.messages: asyncio.Queue[str | bytes] = asyncio.Queue()
-        if video:
-            transceiver = self.connection.addTransceiver("video", direction="recvonly")
-            if codec is not None:
-                offered = RTCRtpReceiver.getCapabilities("video").codecs
-                wanted = [c for c in offered if c.name.lower() in (codec, "rtx")]
-                transceiver.setCodecPreferences(wanted)
-        if data:
-            options = {"ordered": False, "maxRetransmits": 0, "negotiated": True}
-            create = self.connection.createDataChannel
-            self.frames = create("frames", id=1, **options)
-            self.input = create("input", id=2, **options)
-            self.frames.on("message", self.messages.put_nowait)
-
-    async def offer(self) -> str:
-        await self.connection.setLocalDescription(await self.connection.createOffer())
-        # aiortc offers no playout-delay; a browser does.
-        return self.connection.localDescription.sdp.replace(
-            "a=extmap:3 ", f"a=extmap:6 {PLAYOUT_DELAY}\r\na=extmap:3 "
-        )
-
-    async def accept(self, answer: str) -> None:
-        await self.connection.setRemoteDescription(RTCSessionDescription(answer, "answer"))
-
-    async def next_picture_id(self) -> int | None:
-        """The barcode of the next decoded picture."""
-        [receiver] = self.connection.getReceivers()
-        frame = await receiver.track.recv()
-        return barcode.read(frame.to_ndarray(format="gray"))
-
-    async def input_open(self) -> None:
-        if self.input.readyState != "open":
-            opened = asyncio.Event()
-            self.input.on("open", opened.set)
-            await opened.wait()
-
-    async def close(self) -> None:
-        await self.connection.close()
-
-
-@pytest.fixture
-async def viewers():
-    """Make viewers that are closed at the end of the test."""
-    made: list[Viewer] = []
-
-    def make(**how) -> Viewer:
-        made.append(Viewer(**how))
-        return made[-1]
-
-    yield make
-    await asyncio.gather(*(viewer.close() for viewer in made))
-
-
 class Harness:
     """A stream, what it reported, and a source that feeds it frames."""
 
@@ -144,7 +61,7 @@ class Harness:
         )
         self._draw = draw
 
-    async def connect(self, viewer: Viewer, **how) -> Viewer:
+    async def connect(self, viewer, **how):
         await viewer.accept(await self.stream.answer(await viewer.offer(), **how))
         return viewer
 
