@@ -32,7 +32,9 @@ PURE = (
     "mesh/core/plugins.py",
     "mesh/core/wire.py",
     "mesh/link/clocksync.py",
+    "mesh/device/restart.py",
     "mesh/link/framing.py",
+    "mesh/link/handshake.py",
     "mesh/link/liveness.py",
     "mesh/link/sendqueue.py",
     "mesh/peers/*.py",
@@ -41,6 +43,8 @@ PURE = (
     "mesh/stream/inputs.py",
     "mesh/stream/offer.py",
     "mesh/stream/ratecontrol.py",
+    "mesh/stream/repair.py",
+    "render/clusters.py",
     "render/tiles.py",
 )
 IMPURE_MODULES = {"asyncio", "socket", "ssl", "select", "time", "datetime", "threading", "uvloop"}
