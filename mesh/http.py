@@ -231,7 +231,7 @@ def _token(request: web.Request) -> str:
         raise _NoToken(
             what="the client is not authorised",
             why="the request has no 'Authorization: Bearer' header",
-            fix="Get a token from the gateway's owner (`framemesh token`) and send it along.",
+            fix="Get a token from the gateway's owner (`framemesh realm token`) and send it along.",
         )
     return token.strip()
 

@@ -156,6 +156,9 @@ class Node:
     def device_changed(self, device: Device) -> None:
         """Tell everyone who may place work here."""
         log.info("device %s is %s", device.name, device.state)
+        if device.state == "ready":
+            for protection, why in device.sandbox.missing.items():
+                log.warning("device %s runs without '%s': %s", device.name, protection, why)
         if self.worker is None:
             return
         self.worker.device_changed(device)

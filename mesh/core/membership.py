@@ -229,7 +229,7 @@ def verify_token(token: str, realm_public: bytes, now_s: int) -> ClientToken:
         raise NotAuthorized(
             what=what,
             why="it presented no token",
-            fix="Get one from the gateway's owner (`framemesh token` makes them) and open the"
+            fix="Get one from the gateway's owner (`framemesh realm token` makes them) and open the"
             " page with it.",
         )
     envelope = _unpack(_token_bytes(token, what), what, "token")
