@@ -108,7 +108,10 @@ def new(struct: str, **fields: Any) -> CData:
 
 
 def array(item: str, values: Sequence[Any]) -> CData:
-    """An owning `item[len(values)]` of numbers, handles, strings or results of `new`."""
+    """An owning pointer to the first `item` of numbers, handles, strings or results of `new`.
+
+    (A pointer, because cffi forgets an array's length in `ffi.gc` and then reads garbage for it.)
+    """
     kept = [
         ffi.new("char[]", value.encode()) if isinstance(value, str) else value for value in values
     ]
@@ -118,7 +121,8 @@ def array(item: str, values: Sequence[Any]) -> CData:
             made[index] = value[0]
     else:
         made = ffi.new(f"{item}[]", kept)
-    return ffi.gc(made, lambda _: kept.clear())
+    kept.append(made)
+    return ffi.gc(ffi.cast(f"{item}*", made), lambda _: kept.clear())
 
 
 def text(chars: CData) -> str:
