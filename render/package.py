@@ -200,10 +200,10 @@ def _read(path: Path, folder: Path, place: str) -> bytes:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except (OSError, ValueError) as problem:
         raise refused(place, f"{path.name} cannot be opened ({problem})", _SUPPLY) from None
-    with os.fdopen(descriptor, "rb") as file:
+    try:
         facts = os.fstat(descriptor)
         if not stat.S_ISREG(facts.st_mode):
-            raise refused(place, f"{path.name} is not a regular file", _SUPPLY)
+            raise refused(place, f"{path.name!r} is not a regular file", _SUPPLY)
         # Asked of the open descriptor, so that nobody can swap the path in between.
         opened = Path(f"/proc/self/fd/{descriptor}").readlink()
         if not opened.is_relative_to(folder.resolve()):
@@ -214,7 +214,10 @@ def _read(path: Path, folder: Path, place: str) -> bytes:
                 f"{path.name} has {facts.st_size} bytes; the limit is {_MAX_FILE_BYTES}",
                 "Use fewer or smaller textures and meshes.",
             )
-        return file.read(_MAX_FILE_BYTES)
+        with open(descriptor, "rb", closefd=False) as file:
+            return file.read(_MAX_FILE_BYTES)
+    finally:
+        os.close(descriptor)
 
 
 def _without_data_uri(entry: object) -> object:

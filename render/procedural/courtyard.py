@@ -23,7 +23,14 @@ _FLOOR_RADIUS = 4.2
 _COLUMN_RING = 3.3
 _COLUMN_ANGLES = tuple(np.radians((-150.0, -110.0, -70.0, 70.0, 110.0, 150.0)))
 _SHRUBS = ((-2.35, 1.75), (2.35, 1.75))
-_BALLS = 5
+_GLAZES: tuple[Color, ...] = (
+    (0.72, 0.20, 0.16),
+    (0.85, 0.55, 0.16),
+    (0.36, 0.52, 0.27),
+    (0.12, 0.46, 0.52),
+    (0.20, 0.24, 0.56),
+)
+_GOLD: Color = (1.00, 0.78, 0.36)
 _BALL_RADIUS = 0.19
 _LIGHT_ROTATION = (-0.43, 0.24, 0.12, 0.86)  # the node's -Z is where the light goes
 
@@ -174,18 +181,12 @@ class _Courtyard:
         )
         self._node(self._mesh(bench, stone, "bench"))
         ball = shapes.sphere(_BALL_RADIUS, 48)
-        colors: tuple[tuple[Color, float, float], ...] = (
-            ((0.72, 0.16, 0.13), 0.0, 2.36),
-            ((1.00, 0.78, 0.36), 1.0, 1.93),
-        )
-        for color, metallic, distance in colors:
-            for number in range(_BALLS):
-                share = number / (_BALLS - 1)
+        for metallic, distance in ((0.0, 2.36), (1.0, 1.93)):
+            for number, glaze in enumerate(_GLAZES):
+                share = number / (len(_GLAZES) - 1)
                 angle = -0.62 + 1.24 * share
-                hue = np.roll(np.array(color), number if metallic == 0.0 else 0)
-                material = self._plain(
-                    (float(hue[0]), float(hue[1]), float(hue[2])), 0.85 - 0.6 * share, metallic
-                )
+                color = _GOLD if metallic else glaze
+                material = self._plain(color, 0.85 - 0.6 * share, metallic)
                 self._node(
                     self._mesh(ball, material, "ball"),
                     translation=[

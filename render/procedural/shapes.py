@@ -34,6 +34,9 @@ def surface(points: Points, uv_size: tuple[float, float], normals: Points | None
     """
     rows, columns = points.shape[:2]
     along = _difference(points, 1)
+    for row, beside in ((0, 1), (-1, -2)):  # at a pole, where a row is one point
+        if np.allclose(points[row], points[row, 0]):
+            along[row] = along[beside]
     up = _difference(points, 0)
     if normals is None:
         normals = np.cross(along, up)
