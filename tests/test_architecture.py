@@ -17,6 +17,7 @@ LAYERS = (
     ("node",),
     ("gateway", "worker"),
     ("session", "http"),
+    ("hosting",),
     ("channel", "assets"),
     ("device", "sim"),
     ("link", "schedule", "stream", "peers"),

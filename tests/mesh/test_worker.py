@@ -312,3 +312,13 @@ async def test_fifo_runs_in_order_of_arrival_whatever_the_deadlines(gateway: Gat
             deliver(worker, gateway, piece("noop", number, due_us=due_us))
         done = [await gateway.hears() for _ in range(3)]
         assert [m.piece for m in done if isinstance(m, PieceDone)] == [0, 1, 2]
+
+
+async def test_inputs_that_found_no_room_are_refused_and_the_piece_is_not_run_without_them(
+    worker: Worker, gateway: Gateway
+) -> None:
+    await opened(worker, gateway)
+    deliver(worker, gateway, piece("copy"), bytes(2 << 20))  # the device's arena has 1 MiB
+    refused = await gateway.hears()
+    assert isinstance(refused, PieceRefused)
+    assert refused.reason == "full"
