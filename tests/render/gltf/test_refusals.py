@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import struct
 import zlib
 from collections.abc import Callable
@@ -115,7 +116,7 @@ def test_changed_fields_give_a_sound_scene_or_a_refusal(
         for key in path[:-1]:
             holder = holder[key]
         if data.draw(st.booleans()):
-            holder[path[-1]] = data.draw(STRANGE)
+            holder[path[-1]] = copy.deepcopy(data.draw(STRANGE))
         elif isinstance(holder, dict):
             del holder[path[-1]]
         if not paths(document):
