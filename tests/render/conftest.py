@@ -167,6 +167,26 @@ def view_of() -> Callable[..., TileSpec]:
 
 
 @pytest.fixture(scope="session")
+def flat_view() -> Callable[..., TileSpec]:
+    """No perspective: x and y in -1..1 fill the frame, z in 0..1 is depth (1 nearest)."""
+
+    def made(size: tuple[int, int], **given: object) -> TileSpec:
+        values: dict[str, object] = {
+            "rect": (0, 0, *size),
+            "clip_from_world": (1, 0, 0, 0, 0, -1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1),
+            "eye": (0.0, 0.0, 1000.0),
+            "towards_light": (0.0, 0.0, 1.0),
+            "illuminance": (0.0, 0.0, 0.0),
+            "ambient": (0.0, 0.0, 0.0),
+            "exposure": 1.0,
+            "background": (0.0, 0.0, 0.0),
+        }
+        return TileSpec(**(values | given))
+
+    return made
+
+
+@pytest.fixture(scope="session")
 def random_tiling() -> Callable[..., list[Rect]]:
     """A frame cut at random on the grid: recursive cuts of whatever is picked next."""
 

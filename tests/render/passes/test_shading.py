@@ -1,0 +1,210 @@
+"""Shading against glTF 2.0 appendix B in float64, on planes seen at an angle."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from render.camera import Orbit
+from render.scene import Image, MagFilter, Material, MinFilter, Texture, TextureSlot
+
+Array = NDArray[np.float64]
+
+SIZE = (96, 64)
+POSE = Orbit(0.5, 0.35, 2.2, (0.1, 0.05, 0.0))
+LIGHT = np.array([0.2, 0.55, 0.81])
+LIGHT /= np.linalg.norm(LIGHT)
+ILLUMINANCE, EXPOSURE = (3.0, 2.5, 2.0), 0.8
+TONE = (0.85, 0.55, 0.25, 1.0)
+
+
+def seen_points() -> tuple[Array, NDArray[np.bool_]]:
+    """Where each pixel's centre meets the plane z = 0, (h, w, 3), and whether in the square."""
+    width, height = SIZE
+    plane_from_ndc = np.linalg.inv(
+        POSE.clip_from_world(width / height)[np.ix_([0, 1, 3], [0, 1, 3])]
+    )
+    x = (np.arange(width) + 0.5) * 2 / width - 1
+    y = (np.arange(height) + 0.5) * 2 / height - 1
+    ndc = np.stack([*np.meshgrid(x, y), np.ones((height, width))], axis=-1)
+    flat = ndc @ plane_from_ndc.T
+    points = np.concatenate([flat[..., :2] / flat[..., 2:], np.zeros((height, width, 1))], axis=-1)
+    return points, (np.abs(points[..., :2]) < 0.97).all(axis=-1)
+
+
+def appendix_b(
+    points: Array, normal: Array, base: Array, metallic: float, roughness: float
+) -> Array:
+    """Radiance towards the eye, linear RGB, of a surface lit by the one light."""
+    view = np.array(POSE.eye()) - points
+    view /= np.linalg.norm(view, axis=-1, keepdims=True)
+    half = view + LIGHT
+    half /= np.linalg.norm(half, axis=-1, keepdims=True)
+    n_l = max(float(normal @ LIGHT), 0.0)
+    n_v, n_h, v_h = np.abs(view @ normal), half @ normal, (view * half).sum(axis=-1)
+    a2 = roughness**4
+    distribution = a2 / (math.pi * (n_h**2 * (a2 - 1) + 1) ** 2)
+    visibility = 0.5 / (
+        n_l * np.sqrt(n_v**2 * (1 - a2) + a2) + n_v * np.sqrt(n_l**2 * (1 - a2) + a2)
+    )
+    f0 = 0.04 * (1 - metallic) + base * metallic
+    fresnel = f0 + (1 - f0) * ((1 - v_h) ** 5)[..., None]
+    specular = fresnel * (distribution * visibility)[..., None]
+    diffuse = (1 - fresnel) * base * (1 - metallic) / math.pi
+    return (diffuse + specular) * np.array(ILLUMINANCE) * n_l
+
+
+def encoded(linear: Array) -> Array:
+    """IEC 61966-2-1, times 255."""
+    clipped = np.clip(linear, 0, 1)
+    return 255 * np.where(
+        clipped <= 0.0031308, 12.92 * clipped, 1.055 * clipped ** (1 / 2.4) - 0.055
+    )
+
+
+@pytest.fixture
+def shaded(studio, square: Callable, scene_of: Callable, view_of: Callable) -> Callable:
+    """The picture of a square of the given material under the one light."""
+
+    def drawn(material: Material, mesh_changes: dict | None = None, **given: object):
+        light = {
+            "towards_light": tuple(LIGHT),
+            "illuminance": ILLUMINANCE,
+            "ambient": (0.0,) * 3,
+            "exposure": EXPOSURE,
+        }
+        scene = scene_of(
+            [replace(square(), **(mesh_changes or {}))],
+            [material],
+            **{name: given.pop(name) for name in ("images", "textures") if name in given},
+        )
+        return studio.shoot(scene, view_of(POSE, SIZE, **(light | given)), SIZE).rgba[..., :3]
+
+    return drawn
+
+
+@pytest.mark.parametrize("metallic", [0.0, 0.4, 1.0])
+@pytest.mark.parametrize("roughness", [0.2, 0.5, 1.0])
+def test_a_lit_plane_is_shaded_as_appendix_b_says(
+    shaded: Callable, metallic: float, roughness: float
+):
+    points, inside = seen_points()
+    rgb = shaded(
+        Material(base_color_factor=TONE, metallic_factor=metallic, roughness_factor=roughness)
+    )
+    radiance = appendix_b(points, np.array([0, 0, 1.0]), np.array(TONE[:3]), metallic, roughness)
+    expected = encoded(EXPOSURE * radiance)
+    assert inside.mean() > 0.3
+    assert np.ptp(expected[inside]) > 20
+    assert np.abs(rgb[inside] - expected[inside]).max() <= 1.01  # rounding, and 32-bit floats
+
+
+def texel_scene(texel: tuple[int, ...]) -> dict[str, object]:
+    """One image of a single value, sampled everywhere."""
+    pixels = np.full((4, 4, 4), 255, np.uint8)
+    pixels[..., : len(texel)] = texel
+    texture = Texture(0, mag_filter=MagFilter.NEAREST, min_filter=MinFilter.NEAREST)
+    return {"images": (Image(pixels, "texel"),), "textures": (texture,)}
+
+
+TANGENTS = {"tangents": np.tile(np.float32([1, 0, 0, 1]), (4, 1))}
+
+
+@pytest.mark.parametrize("mesh_changes", [None, TANGENTS], ids=["derived", "given"])
+@pytest.mark.parametrize("texel", [(200, 128, 220), (128, 190, 215), (90, 70, 210)])
+def test_a_normal_map_tilts_the_plane_x_to_the_right_and_y_up(
+    shaded: Callable, mesh_changes: dict | None, texel: tuple[int, int, int]
+):
+    points, inside = seen_points()
+    material = Material(
+        base_color_factor=TONE, metallic_factor=0.0, roughness_factor=0.7, normal=TextureSlot(0)
+    )
+    normal = np.array(texel) / 255 * 2 - 1
+    normal /= np.linalg.norm(normal)
+    radiance = appendix_b(points, normal, np.array(TONE[:3]), 0.0, 0.7)
+    rgb = shaded(material, mesh_changes, **texel_scene(texel))
+    assert np.abs(rgb[inside] - encoded(EXPOSURE * radiance)[inside]).max() <= 1.01
+
+
+def test_factor_textures_are_linear_and_color_textures_srgb(shaded: Callable):
+    points, inside = seen_points()
+    up = np.array([0, 0, 1.0])
+    packed = Material(
+        base_color_factor=TONE, roughness_factor=0.9, metallic_roughness=TextureSlot(0)
+    )
+    rgb = shaded(packed, **texel_scene((7, 128, 64)))  # R is not theirs; G roughness, B metallic
+    radiance = appendix_b(points, up, np.array(TONE[:3]), 64 / 255, 0.9 * 128 / 255)
+    assert np.abs(rgb[inside] - encoded(EXPOSURE * radiance)[inside]).max() <= 1.01
+
+    colored = Material(base_color=TextureSlot(0), metallic_factor=0.0, roughness_factor=0.7)
+    rgb = shaded(colored, **texel_scene((180, 120, 60)))
+    base = (np.array([180, 120, 60]) / 255 + 0.055) / 1.055
+    radiance = appendix_b(points, up, base**2.4, 0.0, 0.7)
+    assert np.abs(rgb[inside] - encoded(EXPOSURE * radiance)[inside]).max() <= 1.01
+
+
+def test_occlusion_darkens_the_environment_and_not_the_light(shaded: Callable):
+    _, inside = seen_points()
+    plain = Material(base_color_factor=TONE, metallic_factor=0.0)
+    occluded = replace(plain, occlusion=TextureSlot(0), occlusion_strength=0.5)
+    texel = texel_scene((51, 0, 0))
+    lit = shaded(plain)
+    assert np.array_equal(shaded(occluded, **texel)[inside], lit[inside])
+    around = {"ambient": (1.0,) * 3, "illuminance": (0.0,) * 3}
+    open_sky = shaded(plain, **around)[inside].astype(float)
+    under = shaded(occluded, **texel, **around)[inside]
+
+    def linear(values: Array) -> Array:
+        return ((values / 255 + 0.055) / 1.055) ** 2.4
+
+    expected = encoded(linear(open_sky) * (1 + 0.5 * (51 / 255 - 1)))
+    assert np.abs(under - expected).max() <= 1.5  # both are rounded
+
+
+@pytest.mark.parametrize("roughness", [0.25, 0.5, 0.75, 1.0])
+@pytest.mark.parametrize("metallic", [0.0, 1.0])
+def test_a_uniform_environment_reflects_as_its_integral(
+    shaded: Callable, roughness: float, metallic: float
+):
+    """Irradiance pi from everywhere: what is seen is the surface's reflectance."""
+    points, inside = seen_points()
+    material = Material(
+        base_color_factor=(0.5, 0.5, 0.5, 1), metallic_factor=metallic, roughness_factor=roughness
+    )
+    light = {"ambient": (math.pi,) * 3, "illuminance": (0.0,) * 3, "exposure": 1.0}
+    rgb = shaded(material, **light)
+    row, column = np.argwhere(inside)[inside.sum() // 2]
+    view = np.array(POSE.eye()) - points[row, column]
+    n_v = view[2] / np.linalg.norm(view)
+    scale, bias = split_sum(float(n_v), roughness)
+    f0 = 0.5 if metallic else 0.04
+    reflectance = f0 * scale + bias + (0.0 if metallic else 0.5)
+    linear = ((rgb[row, column, 0] / 255 + 0.055) / 1.055) ** 2.4
+    assert linear == pytest.approx(reflectance, abs=0.09)  # Karis' fit is a rough one
+
+
+def split_sum(n_v: float, roughness: float) -> tuple[float, float]:
+    """Scale and bias of f0 (Karis 2013), by midpoints over the half vectors of GGX."""
+    a2 = roughness**4
+    u, phi = np.meshgrid((np.arange(400) + 0.5) / 400, (np.arange(200) + 0.5) / 200 * 2 * math.pi)
+    cos = np.sqrt((1 - u) / (1 + (a2 - 1) * u))
+    sin = np.sqrt(1 - cos**2)
+    half = np.stack([sin * np.cos(phi), sin * np.sin(phi), cos], axis=-1)
+    view = np.array([math.sqrt(1 - n_v**2), 0, n_v])
+    v_h = np.maximum(half @ view, 1e-9)
+    n_l = 2 * v_h * cos - n_v
+    above = n_l > 0
+    smith = (
+        2
+        * n_l
+        * n_v
+        / (n_l * math.sqrt(n_v**2 * (1 - a2) + a2) + n_v * np.sqrt(n_l**2 * (1 - a2) + a2))
+    )
+    weight = np.where(above, smith * v_h / (cos * n_v), 0.0)
+    fresnel = (1 - v_h) ** 5
+    return float((weight * (1 - fresnel)).mean()), float((weight * fresnel).mean())
