@@ -17,7 +17,7 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Literal, Protocol, TypeAlias
 
 import msgspec
 
@@ -113,10 +113,15 @@ class PictureFormat:
 
 @dataclass(frozen=True, slots=True)
 class Contract:
-    """What a session was promised: one frame each `period_us`, due `deadline_us` after opening."""
+    """What a session was promised: one frame each `period_us`, due `deadline_us` after opening.
+
+    trigger: "clock": the gateway opens frames at that rate and samples the newest input;
+        "input": each bulk input opens one frame, at most at that rate.
+    """
 
     period_us: int
     deadline_us: int
+    trigger: Literal["clock", "input"] = "clock"
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,6 +181,15 @@ class SessionWork(Protocol):
 
     def apply_input(self, event: Mapping[str, Any], now_us: int) -> None:
         """One decoded client input (JSON object). Raises ContentRefused on nonsense."""
+        ...
+
+    def offer_input(self, stamp_us: int, data: memoryview) -> None:
+        """One bulk input (a sensor sweep), kept for the next `open_frame`.
+
+        stamp_us: when it was sensed, on the client's clock: it orders and fuses, never schedules.
+        data: the session's to keep. Raises ContentRefused if it is malformed or over a limit, or
+        if the workload takes none.
+        """
         ...
 
     def open_frame(

@@ -19,8 +19,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
+from mesh.core.errors import Misuse
 from mesh.core.workload import Contract, CutHint, Piece
-from mesh.schedule.frameclock import FrameClock
+from mesh.schedule.frameclock import DemandClock, FrameClock
 from mesh.schedule.ids import DeviceKey, PieceKey
 from mesh.schedule.ledger import ClosedFrame, FrameLedger, Verdict
 from mesh.schedule.placement import Place, Placer
@@ -113,7 +114,11 @@ class SessionDriver:
         self._budget_us = max(1, contract.deadline_us - reserve_us)
         self._quantum_us = quantum_us
         self._placer = placer
-        self._clock = FrameClock(contract.period_us, start_us, max_in_flight=max_in_flight)
+        self._clock: FrameClock | DemandClock
+        if contract.trigger == "input":
+            self._clock = DemandClock(contract.period_us, max_in_flight=max_in_flight)
+        else:
+            self._clock = FrameClock(contract.period_us, start_us, max_in_flight=max_in_flight)
         self._ledger = FrameLedger(session, epoch)
         self._ready: dict[DeviceKey, None] = {}  # ordered, so that a seed replays
         self._cutting: dict[int, int] = {}  # frame opened, pieces not yet given -> cut-off
@@ -140,18 +145,37 @@ class SessionDriver:
         """Hedge what is in doubt, close what is due, open the next frame."""
         actions: list[Action] = []
         self._after_news(now_us, actions)
-        usable = self._placer.usable(self._ready, now_us)
         frame = self._clock.poll(now_us, may_open=bool(self._ready))
         if frame is not None:
-            cutoff_us = now_us + self._budget_us
-            self._cutting[frame] = cutoff_us
-            hint = CutHint(
-                devices=max(1, len(usable)),
-                quantum_us=self._quantum_us,
-                us_per_unit=self._placer.costs.slowest(usable),
-            )
-            actions.append(OpenFrame(frame, now_us, cutoff_us, hint))
+            actions.append(self._opening(frame, now_us))
         return actions
+
+    def demand(self, now_us: int) -> OpenFrame | str:
+        """An input has come to a session that opens a frame for each; a text says why not now.
+
+        Raises Misuse in a session whose contract says otherwise.
+        """
+        if not isinstance(self._clock, DemandClock):
+            raise Misuse(
+                what=f"session {self._session} opens no frame for an input",
+                why="its contract's trigger is the clock",
+                fix="Give the contract trigger='input'.",
+            )
+        if not self._ready:
+            return "no device is ready for the session"
+        frame = self._clock.demand(now_us)
+        return frame if isinstance(frame, str) else self._opening(frame, now_us)
+
+    def _opening(self, frame: int, now_us: int) -> OpenFrame:
+        usable = self._placer.usable(self._ready, now_us)
+        cutoff_us = now_us + self._budget_us
+        self._cutting[frame] = cutoff_us
+        hint = CutHint(
+            devices=max(1, len(usable)),
+            quantum_us=self._quantum_us,
+            us_per_unit=self._placer.costs.slowest(usable),
+        )
+        return OpenFrame(frame, now_us, cutoff_us, hint)
 
     # --- frames ----------------------------------------------------------------------------
 
@@ -258,7 +282,7 @@ class SessionDriver:
         return tuple(self._ready)
 
     @property
-    def clock(self) -> FrameClock:
+    def clock(self) -> FrameClock | DemandClock:
         """The session's frame clock (frames opened, instants skipped)."""
         return self._clock
 

@@ -1,4 +1,4 @@
-"""When a session opens its next frame."""
+"""When a session opens its next frame: on a grid of instants, or for each input that comes."""
 
 from __future__ import annotations
 
@@ -40,6 +40,53 @@ class FrameClock:
         if not may_open or len(self._in_flight) >= self._max_in_flight:
             self.skipped += 1
             return None
+        frame = self._next_frame
+        self._next_frame += 1
+        self._in_flight.add(frame)
+        return frame
+
+    def closed(self, frame: int) -> None:
+        """A frame left: composed or abandoned."""
+        self._in_flight.discard(frame)
+
+
+class DemandClock:
+    """Opens one frame per input, at most at the contracted rate and within the bound in flight.
+
+    The rate is policed by the generic cell rate algorithm (ITU-T I.371, annex A) with a tolerance
+    of one period, so that a jittering sensor is not punished and a faster one is.
+    """
+
+    next_open_us = 1 << 62  # never by itself
+
+    def __init__(self, period_us: int, *, max_in_flight: int = 2) -> None:
+        """period_us: > 0. max_in_flight: >= 1."""
+        self._period_us = period_us
+        self._max_in_flight = max_in_flight
+        self._expected_us = -self.next_open_us  # theoretical arrival time
+        self._in_flight: set[int] = set()
+        self._next_frame = 0
+        self.skipped = 0
+
+    @property
+    def opened(self) -> int:
+        """Frames opened so far; also the id of the next one."""
+        return self._next_frame
+
+    def poll(self, now_us: int, *, may_open: bool = True) -> int | None:
+        """No frame is ever due without an input."""
+        return None
+
+    def demand(self, now_us: int) -> int | str:
+        """The id of the frame to open for an input that has come, or why there is none."""
+        early_us = self._expected_us - self._period_us - now_us
+        if early_us > 0:
+            self.skipped += 1
+            return f"inputs come faster than one each {self._period_us} us"
+        if len(self._in_flight) >= self._max_in_flight:
+            self.skipped += 1
+            return f"{len(self._in_flight)} frames are still being worked on"
+        self._expected_us = max(self._expected_us, now_us) + self._period_us
         frame = self._next_frame
         self._next_frame += 1
         self._in_flight.add(frame)

@@ -101,6 +101,9 @@ class StripesSession:
         if event.get("nonsense"):
             raise ContentRefused(what="nonsense", why="the client said so", fix="Stop.")
 
+    def offer_input(self, stamp_us, data):
+        raise ContentRefused(what="no inputs", why="stripes need none", fix="Send none.")
+
     def open_frame(self, frame_id, now_us, hint, canvas, previous):
         trouble = self._trouble if frame_id == self._troubled_frame else ""
         if trouble == "bug":
