@@ -15,7 +15,7 @@ from render.camera import Matrix
 from render.scene import Float32Array, Scene, Uint32Array
 from render.tiles import Rect
 
-CLUSTER_TRIANGLES = 1024
+CLUSTER_TRIANGLES = 512
 MARGIN_PIXELS = 4  # the column left of a tile is drawn too (chroma), and floats round
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from render.passes.i420 import I420Pass, read_planes
-from render.passes.raster import RasterPass
+from render.passes.raster import RasterPass, RasterTargets
 from render.passes.scene_upload import DeviceScene
 from render.passes.targets import FrameTargets
 from render.pieces import TileSpec
@@ -37,6 +37,7 @@ class Canvas:
         with ExitStack() as scope:
             self.targets = FrameTargets(device, width, height)
             scope.callback(self.targets.close)
+            self.raster = RasterTargets(self.targets)
             self.convert_set: CData = convert.bind(scope, self.targets)
             self._scope = scope.pop_all()
 
@@ -74,7 +75,7 @@ class Renderer:
         with self._device.recording() as commands:
             self._device.reset_timestamps(commands)
             self._device.timestamp(commands, 0)
-            clusters = self._raster.record(commands, targets, scene, tile)
+            clusters = self._raster.record(commands, canvas.raster, scene, tile)
             self._device.timestamp(commands, 1)
             self._convert.record(commands, targets, canvas.convert_set, rect)
             self._device.timestamp(commands, 2)

@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 from mesh.core.errors import ContentRefused
 from mesh.core.workload import Asset, Contract, CutHint, PictureFormat, Piece, SessionSetup
 from render.camera import DEFAULT_FOV, Orbit, frame_bounds
+from render.clusters import Boxes
+from render.cost import cost_map, tile_cost
 from render.pieces import SessionSpec, TileSpec, encode
 from render.scene import DirectionalLight, Vec3
 from render.tiles import Rect, cut
@@ -38,7 +40,10 @@ class CameraInput(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class SceneFacts:
-    """What the gateway knows of a scene: `low` and `high` bound it, metres, world frame."""
+    """What the gateway knows of a scene: `low` and `high` bound it, metres, world frame.
+
+    boxes, box_triangles: its clusters, see `render.clusters`; int64 (n,) triangles in each box.
+    """
 
     title: str
     low: Vec3
@@ -46,6 +51,8 @@ class SceneFacts:
     light: DirectionalLight
     triangles: int
     warnings: tuple[str, ...]
+    boxes: Boxes
+    box_triangles: NDArray[np.int64]
 
 
 class RenderFrame:
@@ -167,17 +174,29 @@ class RenderSession:
         self._turntable = False
         self._pose = Orbit(camera.yaw, camera.pitch, camera.distance, camera.target, camera.fov)
 
+    def offer_input(self, stamp_us: int, data: memoryview) -> None:
+        """Pictures are made from a scene alone. Raises ContentRefused."""
+        raise ContentRefused(
+            what="the input is refused",
+            why="a render session takes no bulk inputs",
+            fix="Open a session of a workload that does.",
+        )
+
     def open_frame(
         self, frame_id: int, now_us: int, hint: CutHint, canvas: memoryview, previous: memoryview
     ) -> RenderFrame:
-        """Sample the camera and cut: at least one tile for each device."""
+        """Sample the camera and cut: at least one tile for each device, of about equal cost."""
         width, height = self.picture.width, self.picture.height
         pose = self._pose_at(now_us)
+        clip_from_world = pose.clip_from_world(width / height)
+        cost = cost_map(
+            self._facts.boxes, self._facts.box_triangles, clip_from_world, width, height
+        )
         light = self._facts.light
         red, green, blue = (channel * light.intensity for channel in light.color)
         template = TileSpec(
             rect=(0, 0, width, height),
-            clip_from_world=tuple(pose.clip_from_world(width / height).ravel().tolist()),
+            clip_from_world=tuple(clip_from_world.ravel().tolist()),
             eye=pose.eye(),
             towards_light=light.towards_light,
             illuminance=(red, green, blue),
@@ -189,12 +208,12 @@ class RenderSession:
             Piece(
                 index,
                 self._kind,
-                float(rect.area),
+                tile_cost(cost, rect),
                 encode(msgspec.structs.replace(template, rect=tuple(rect))),
                 rect.i420_bytes,
                 region=tuple(rect),
             )
-            for index, rect in enumerate(cut(width, height, max(self._tiles, hint.devices)))
+            for index, rect in enumerate(cut(width, height, max(self._tiles, hint.devices), cost))
         ]
         return RenderFrame((width, height), pieces, canvas, previous)
 

@@ -5,20 +5,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 from threading import Lock
-from typing import Annotated, TypeAlias
+from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import msgspec
 from msgspec import Meta
 
 from mesh.core.errors import ConfigError, SessionRefused
 from mesh.core.workload import Asset, DeviceInfo, SessionRequest, Settings
-from render.executor import RenderExecutor
+from render.clusters import cluster_scene
 from render.package import DEFAULT_SCENE, PROCEDURAL, load_scene, pack
 from render.pieces import Side
 from render.procedural import SCENES
 from render.scene import Vec3
 from render.session import RenderSession, SceneFacts
-from render.vulkan.instance import open_instance
+
+if TYPE_CHECKING:
+    from render.executor import RenderExecutor
 
 CPU_UNIT = "cpu"
 
@@ -59,6 +61,9 @@ class RenderWorkload:
 
     def find_devices(self) -> Sequence[DeviceInfo]:
         """Every usable Vulkan device. Raises DeviceUnavailable."""
+        # Loads libvulkan: a gateway that renders nothing itself must do without.
+        from render.vulkan.instance import open_instance  # noqa: PLC0415
+
         with open_instance() as instance:
             devices = instance.physical_devices()
             usable = [device for device in devices if not device.lacks]
@@ -78,6 +83,8 @@ class RenderWorkload:
 
     def open_executor(self, device: DeviceInfo) -> RenderExecutor:
         """Exactly that device. Raises DeviceUnavailable."""
+        from render.executor import RenderExecutor  # noqa: PLC0415  (libvulkan, as above)
+
         return RenderExecutor(device)
 
     def open_session(self, request: SessionRequest) -> RenderSession:
@@ -119,6 +126,7 @@ class RenderWorkload:
             if known is None:
                 asset = pack(source)
                 scene = load_scene(asset.data)
+                clusters = cluster_scene(scene)
                 facts = SceneFacts(
                     title=asset.name,
                     low=_vec3(scene.bounds_min.tolist()),
@@ -126,6 +134,8 @@ class RenderWorkload:
                     light=scene.light,
                     triangles=scene.triangles,
                     warnings=scene.warnings,
+                    boxes=clusters.boxes,
+                    box_triangles=clusters.triangles,
                 )
                 known = self._packed[name + version] = asset, facts
             return known

@@ -60,6 +60,46 @@ def drawn_rect(rect: Rect) -> Rect:
     return Rect(rect.x - grow, rect.y, rect.width + grow, rect.height)
 
 
+class RasterTargets:
+    """Frame targets with the structures every tile's recording needs, made once.
+
+    A tile changes `rendering.renderArea` and `color.clearValue` and nothing else.
+    """
+
+    def __init__(self, targets: FrameTargets) -> None:
+        attachment = vk.VK_IMAGE_LAYOUT_COLOR_ATTACHMENT_OPTIMAL
+        depth_attachment = vk.VK_IMAGE_LAYOUT_DEPTH_ATTACHMENT_OPTIMAL
+        self.width, self.height = targets.width, targets.height
+        self.begin = _begin_barriers(targets)
+        self.end = _end_barrier(targets)
+        self.color = new(
+            "VkRenderingAttachmentInfo",
+            imageView=targets.color_view,
+            imageLayout=attachment,
+            loadOp=vk.VK_ATTACHMENT_LOAD_OP_CLEAR,
+            storeOp=vk.VK_ATTACHMENT_STORE_OP_STORE,
+        )
+        depth = new(
+            "VkRenderingAttachmentInfo",
+            imageView=targets.depth_view,
+            imageLayout=depth_attachment,
+            loadOp=vk.VK_ATTACHMENT_LOAD_OP_CLEAR,
+            storeOp=vk.VK_ATTACHMENT_STORE_OP_DONT_CARE,
+        )
+        depth.clearValue.depthStencil.depth = 0.0  # infinitely far
+        self.rendering = new(
+            "VkRenderingInfo",
+            layerCount=1,
+            colorAttachmentCount=1,
+            pColorAttachments=self.color,
+            pDepthAttachment=depth,
+        )
+        self.viewport = new(
+            "VkViewport", width=self.width, height=self.height, minDepth=0.0, maxDepth=1.0
+        )
+        self.scissor = new("VkRect2D")
+
+
 class RasterPass:
     """Pipelines and the per-tile uniforms; one per device."""
 
@@ -87,8 +127,6 @@ class RasterPass:
         write_buffer(device, view_sets[0], (0, _UNIFORM), uniforms)
         self._view_set = ffi.new("VkDescriptorSet[1]", view_sets)
 
-        self._viewport = new("VkViewport", minDepth=0.0, maxDepth=1.0)
-        self._scissor = new("VkRect2D")
         self._zero_offset = ffi.new("uint64_t[1]", [0])
 
     def prepare(self, scene: DeviceScene) -> None:
@@ -98,11 +136,11 @@ class RasterPass:
                 self._pipelines[draw.variant] = self._create_pipeline(draw.variant)
 
     def record(
-        self, commands: CData, targets: FrameTargets, scene: DeviceScene, tile: TileSpec
+        self, commands: CData, targets: RasterTargets, scene: DeviceScene, tile: TileSpec
     ) -> int:
-        """Record the drawing of a tile into `targets.color`; returns the clusters drawn.
+        """Record the drawing of a tile into the colour target; returns the clusters drawn.
 
-        Afterwards `targets.color` may be sampled in compute shaders.
+        Afterwards the colour target may be sampled in compute shaders.
         """
         self._set_view(tile)
         self._begin(commands, targets, tile)
@@ -121,7 +159,7 @@ class RasterPass:
             )
             drawn += last + 1 - first
         lib.vkCmdEndRendering(commands)
-        self._finish(commands, targets)
+        lib.vkCmdPipelineBarrier2(commands, targets.end)
         return drawn
 
     def _create_pipeline(self, variant: Variant) -> CData:
@@ -145,66 +183,16 @@ class RasterPass:
         view["illuminance"][:3] = tile.illuminance
         view["ambient"] = (*tile.ambient, tile.exposure)
 
-    def _begin(self, commands: CData, targets: FrameTargets, tile: TileSpec) -> None:
-        attachment = vk.VK_IMAGE_LAYOUT_COLOR_ATTACHMENT_OPTIMAL
-        depth_attachment = vk.VK_IMAGE_LAYOUT_DEPTH_ATTACHMENT_OPTIMAL
-        undefined = vk.VK_IMAGE_LAYOUT_UNDEFINED
-        depth_stages = (
-            vk.VK_PIPELINE_STAGE_2_EARLY_FRAGMENT_TESTS_BIT
-            | vk.VK_PIPELINE_STAGE_2_LATE_FRAGMENT_TESTS_BIT
-        )
-        depth_write = (depth_stages, vk.VK_ACCESS_2_DEPTH_STENCIL_ATTACHMENT_WRITE_BIT)
-        lib.vkCmdPipelineBarrier2(
-            commands,
-            dependency(
-                images=[
-                    image_barrier(
-                        targets.color,
-                        (undefined, attachment),
-                        (vk.VK_PIPELINE_STAGE_2_COMPUTE_SHADER_BIT, 0),
-                        _COLOR_WRITE,
-                    ),
-                    image_barrier(
-                        targets.depth,
-                        (undefined, depth_attachment),
-                        depth_write,
-                        depth_write,
-                        aspect=vk.VK_IMAGE_ASPECT_DEPTH_BIT,
-                    ),
-                ]
-            ),
-        )
-        color = new(
-            "VkRenderingAttachmentInfo",
-            imageView=targets.color_view,
-            imageLayout=attachment,
-            loadOp=vk.VK_ATTACHMENT_LOAD_OP_CLEAR,
-            storeOp=vk.VK_ATTACHMENT_STORE_OP_STORE,
-        )
-        color.clearValue.color.float32 = (*tile.background, 1.0)
-        depth = new(
-            "VkRenderingAttachmentInfo",
-            imageView=targets.depth_view,
-            imageLayout=depth_attachment,
-            loadOp=vk.VK_ATTACHMENT_LOAD_OP_CLEAR,
-            storeOp=vk.VK_ATTACHMENT_STORE_OP_DONT_CARE,
-        )
-        depth.clearValue.depthStencil.depth = 0.0  # infinitely far
+    def _begin(self, commands: CData, targets: RasterTargets, tile: TileSpec) -> None:
         drawn = drawn_rect(tile.region())
         area = ((drawn.x, drawn.y), (drawn.width, drawn.height))
-        rendering = new(
-            "VkRenderingInfo",
-            renderArea=area,
-            layerCount=1,
-            colorAttachmentCount=1,
-            pColorAttachments=color,
-            pDepthAttachment=depth,
-        )
-        lib.vkCmdBeginRendering(commands, rendering)
-        self._viewport.width, self._viewport.height = targets.width, targets.height
-        self._scissor.offset, self._scissor.extent = area
-        lib.vkCmdSetViewport(commands, 0, 1, self._viewport)
-        lib.vkCmdSetScissor(commands, 0, 1, self._scissor)
+        targets.color.clearValue.color.float32 = (*tile.background, 1.0)
+        targets.rendering.renderArea = area
+        targets.scissor.offset, targets.scissor.extent = area
+        lib.vkCmdPipelineBarrier2(commands, targets.begin)
+        lib.vkCmdBeginRendering(commands, targets.rendering)
+        lib.vkCmdSetViewport(commands, 0, 1, targets.viewport)
+        lib.vkCmdSetScissor(commands, 0, 1, targets.scissor)
 
     def _bind(
         self, commands: CData, scene: DeviceScene, state: DrawState, before: DrawState | None
@@ -233,32 +221,48 @@ class RasterPass:
             state.placement,
         )
 
-    def _finish(self, commands: CData, targets: FrameTargets) -> None:
-        lib.vkCmdPipelineBarrier2(
-            commands,
-            dependency(
-                images=[
-                    image_barrier(
-                        targets.color,
-                        (
-                            vk.VK_IMAGE_LAYOUT_COLOR_ATTACHMENT_OPTIMAL,
-                            vk.VK_IMAGE_LAYOUT_SHADER_READ_ONLY_OPTIMAL,
-                        ),
-                        _COLOR_WRITE,
-                        (
-                            vk.VK_PIPELINE_STAGE_2_COMPUTE_SHADER_BIT,
-                            vk.VK_ACCESS_2_SHADER_SAMPLED_READ_BIT,
-                        ),
-                    )
-                ]
-            ),
-        )
-
 
 _COLOR_WRITE = (
     vk.VK_PIPELINE_STAGE_2_COLOR_ATTACHMENT_OUTPUT_BIT,
     vk.VK_ACCESS_2_COLOR_ATTACHMENT_WRITE_BIT | vk.VK_ACCESS_2_COLOR_ATTACHMENT_READ_BIT,
 )
+
+
+def _begin_barriers(targets: FrameTargets) -> CData:
+    """What the last tile did to the targets is done; their contents may go."""
+    undefined = vk.VK_IMAGE_LAYOUT_UNDEFINED
+    depth_write = (
+        vk.VK_PIPELINE_STAGE_2_EARLY_FRAGMENT_TESTS_BIT
+        | vk.VK_PIPELINE_STAGE_2_LATE_FRAGMENT_TESTS_BIT,
+        vk.VK_ACCESS_2_DEPTH_STENCIL_ATTACHMENT_WRITE_BIT,
+    )
+    return dependency(
+        images=[
+            image_barrier(
+                targets.color,
+                (undefined, vk.VK_IMAGE_LAYOUT_COLOR_ATTACHMENT_OPTIMAL),
+                (vk.VK_PIPELINE_STAGE_2_COMPUTE_SHADER_BIT, 0),
+                _COLOR_WRITE,
+            ),
+            image_barrier(
+                targets.depth,
+                (undefined, vk.VK_IMAGE_LAYOUT_DEPTH_ATTACHMENT_OPTIMAL),
+                depth_write,
+                depth_write,
+                aspect=vk.VK_IMAGE_ASPECT_DEPTH_BIT,
+            ),
+        ]
+    )
+
+
+def _end_barrier(targets: FrameTargets) -> CData:
+    """What was drawn may be read by compute shaders."""
+    layouts = (
+        vk.VK_IMAGE_LAYOUT_COLOR_ATTACHMENT_OPTIMAL,
+        vk.VK_IMAGE_LAYOUT_SHADER_READ_ONLY_OPTIMAL,
+    )
+    read = (vk.VK_PIPELINE_STAGE_2_COMPUTE_SHADER_BIT, vk.VK_ACCESS_2_SHADER_SAMPLED_READ_BIT)
+    return dependency(images=[image_barrier(targets.color, layouts, _COLOR_WRITE, read)])
 
 
 def _runs(
