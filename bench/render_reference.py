@@ -16,7 +16,7 @@ import math
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -106,7 +106,10 @@ def main() -> int:
 def compare_views(views: list[View], report: Report, sheet: Path) -> bool:
     """Draw every view twice, report and write the sheet; whether all of them hold."""
     rows, lines, good = [], [], True
-    with open_instance() as instance, open_renderer(instance, instance.choose()) as renderer:
+    with ExitStack() as scope:
+        instance = scope.enter_context(open_instance())
+        physical = instance.choose()
+        renderer = scope.enter_context(open_renderer(instance, physical))
         for number, view in enumerate(views):
             asset = pack_scene(view.scene)
             scene = load_scene(asset.data)
@@ -134,9 +137,11 @@ def compare_views(views: list[View], report: Report, sheet: Path) -> bool:
     widest = max(row.shape[1] for row in rows)
     padded = [np.pad(row, ((0, 0), (0, widest - row.shape[1]), (0, 0))) for row in rows]
     Image.fromarray(np.concatenate(padded)).save(sheet)
-    report.config["reference"] = theirs.renderer
+    report.config |= {"ours": f"{physical.name}, {physical.driver}", "reference": theirs.renderer}
     report.table(("view", "SSIM", "silhouette", "luminance", "difference", ""), lines)
-    print(f"\n{theirs.renderer}\nours | three.js | difference x 4: {sheet}")
+    print(
+        f"\n{report.config['ours']}\n{theirs.renderer}\nours | three.js | difference x 4: {sheet}"
+    )
     return good
 
 

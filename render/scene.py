@@ -154,8 +154,9 @@ class Primitive:
 class Draw:
     """One placement of a primitive.
 
-    world_from_mesh: float32 (4, 4), affine, row-major. Where its determinant is negative the
-        triangles' winding is mirrored (glTF 3.7.4). Normals go by the inverse transpose.
+    world_from_mesh: float32 (4, 4), affine, invertible, row-major. Where its determinant is
+        negative the triangles' winding is mirrored (glTF 3.7.4). Normals go by the inverse
+        transpose.
     """
 
     world_from_mesh: Float32Array

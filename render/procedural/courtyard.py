@@ -19,10 +19,10 @@ from render.procedural import shapes, textures
 from render.procedural.shapes import Shape
 from render.procedural.textures import Color
 
-_FLOOR_RADIUS = 4.2
-_COLUMN_RING = 3.3
+_FLOOR_RADIUS = 3.75
+_COLUMN_RING = 2.95
 _COLUMN_ANGLES = tuple(np.radians((-150.0, -110.0, -70.0, 70.0, 110.0, 150.0)))
-_SHRUBS = ((-2.35, 1.75), (2.35, 1.75))
+_SHRUBS = ((-2.2, 1.85), (2.2, 1.85))
 _GLAZES: tuple[Color, ...] = (
     (0.72, 0.20, 0.16),
     (0.85, 0.55, 0.16),
@@ -260,8 +260,8 @@ class _Courtyard:
             },
         )
         wall = shapes.arc_wall(
-            inner=3.75,
-            outer=4.0,
+            inner=3.35,
+            outer=3.6,
             height=1.05,
             start=np.radians(100.0),
             end=np.radians(260.0),
