@@ -96,6 +96,8 @@ def _halve(sums: NDArray[np.float64], cells: Cells, tiles: int) -> list[Cells]:
     # Each side must keep at least as many cells as tiles it will be cut into.
     low = -(-first // depth)
     high = lanes - -(-(tiles - first) // depth)
+    if low > high:  # nearly a tile per cell: the far side gets what it has room for
+        first, high = tiles - (lanes - low) * depth, low
     goal = before[-1] * first / tiles
     at = low + int(np.abs(before[low : high + 1] - goal).argmin())
     if across:

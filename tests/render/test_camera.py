@@ -1,0 +1,77 @@
+"""Poses and matrices: where things land on the screen."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from render.camera import Orbit, frame_bounds, perspective
+
+angles = st.floats(-math.pi, math.pi)
+pitches = st.floats(-math.pi / 2, math.pi / 2)
+places = st.tuples(*[st.floats(-100, 100)] * 3)
+poses = st.builds(Orbit, angles, pitches, st.floats(0.1, 100), places, st.floats(0.2, 2.0))
+aspects = st.floats(0.3, 3)
+
+
+def project(matrix: np.ndarray, point: tuple[float, ...]) -> np.ndarray:
+    """x, y, depth after division, and w."""
+    clip = matrix @ np.array([*point, 1.0])
+    return np.array([*clip[:3] / clip[3], clip[3]])
+
+
+@given(poses, aspects)
+def test_the_target_is_in_the_middle_at_its_distance(pose: Orbit, aspect: float):
+    x, y, depth, w = project(pose.clip_from_world(aspect), pose.target)
+    assert [x, y] == pytest.approx([0, 0], abs=1e-9)
+    assert w == pytest.approx(pose.distance)
+    assert 0 < depth < 1
+
+
+@given(poses)
+def test_the_view_is_rigid_and_puts_the_eye_at_the_origin(pose: Orbit):
+    view = pose.view_from_world()
+    assert view[:3, :3] @ view[:3, :3].T == pytest.approx(np.eye(3), abs=1e-12)
+    assert np.linalg.det(view) == pytest.approx(1)
+    assert view @ [*pose.eye(), 1] == pytest.approx([0, 0, 0, 1], abs=1e-9)
+
+
+def test_right_is_right_up_is_up_and_near_is_one():
+    pose = Orbit(0, 0, 5.0, (0, 0, 0))  # on +Z, looking along -Z
+    matrix = pose.clip_from_world(1.0)
+    assert project(matrix, (1, 0, 0))[0] > 0
+    assert project(matrix, (0, 1, 0))[1] < 0  # Vulkan's y grows downwards
+    assert project(matrix, (0, 0, 2))[2] > project(matrix, (0, 0, -2))[2] > 0
+    assert pose.eye() == pytest.approx((0, 0, 5))
+    assert Orbit(math.pi / 2, 0, 5.0, (0, 0, 0)).eye() == pytest.approx((5, 0, 0))
+    assert Orbit(0, math.pi / 2, 5.0, (0, 0, 0)).eye() == pytest.approx((0, 5, 0))
+
+
+def test_depth_is_one_at_the_near_plane_and_the_field_of_view_is_vertical():
+    matrix = perspective(math.radians(60), 2.0, 0.1)
+    edge = math.tan(math.radians(30))
+    assert project(matrix, (0, 0, -0.1))[2] == pytest.approx(1)
+    assert project(matrix, (2 * edge, edge, -1))[:2] == pytest.approx([1, -1])
+
+
+boxes = st.tuples(places, st.tuples(*[st.floats(0, 50)] * 3)).map(
+    lambda box: (box[0], tuple(a + b for a, b in zip(*box, strict=True)))
+)
+
+
+@given(boxes, aspects)
+def test_a_framed_box_is_whole_and_fills_the_frame(box: tuple, aspect: float):
+    low, high = box
+    pose = frame_bounds(low, high, aspect)
+    matrix = pose.clip_from_world(aspect)
+    corners = [project(matrix, p) for p in np.stack(np.meshgrid(*zip(low, high, strict=True)), -1)
+               .reshape(8, 3)]  # fmt: skip
+    reach = max(abs(corner[:2]).max() for corner in corners)
+    assert all(corner[3] > 0 for corner in corners)
+    assert reach < 1
+    if max(b - a for a, b in zip(low, high, strict=True)) > 0.1:
+        assert reach > 0.75

@@ -1,0 +1,81 @@
+"""Tiles cover the frame exactly, on the grid, and share its cost."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mesh.core.errors import Misuse
+from render.tiles import GRID, Rect, cut, even_cost, grid_shape
+
+sides = st.integers(1, 200).map(lambda half: 2 * half)
+
+
+@given(sides, sides, st.integers(1, 70))
+def test_a_cut_covers_every_pixel_once_with_edges_on_the_grid(width: int, height: int, tiles: int):
+    rects = cut(width, height, tiles)
+    covered = np.zeros((height, width), int)
+    for rect in rects:
+        covered[rect.y : rect.y + rect.height, rect.x : rect.x + rect.width] += 1
+        assert rect.x % GRID == rect.y % GRID == 0
+        assert (rect.x + rect.width) % GRID == 0 or rect.x + rect.width == width
+        assert (rect.y + rect.height) % GRID == 0 or rect.y + rect.height == height
+        assert rect.i420_bytes * 2 == rect.area * 3
+    assert (covered == 1).all()
+    columns, rows = grid_shape(width, height)
+    assert len(rects) == min(tiles, columns * rows)
+    assert rects == sorted(rects, key=lambda rect: (rect.y, rect.x))
+
+
+@given(st.integers(1, 12), st.integers(1, 12), st.data())
+def test_a_frame_can_be_cut_down_to_its_cells(columns: int, rows: int, data: st.DataObject):
+    tiles = data.draw(st.integers(columns * rows // 2, columns * rows + 1))
+    rects = cut(GRID * columns, GRID * rows, max(tiles, 1))
+    assert len(set(rects)) == max(1, min(tiles, columns * rows))
+    assert sum(rect.area for rect in rects) == GRID * columns * GRID * rows
+
+
+@given(
+    st.integers(2, 40), st.integers(2, 40), st.integers(1, 8), st.integers(0, 2**32 - 1), st.data()
+)
+def test_any_cost_map_cuts_into_as_many_tiles(
+    columns: int, rows: int, tiles: int, seed: int, data: st.DataObject
+):
+    cost = np.random.default_rng(seed).random((rows, columns))
+    cost[cost < data.draw(st.floats(0, 1))] = 0
+    width, height = GRID * columns, GRID * rows
+    rects = cut(width, height, tiles, cost)
+    assert sum(rect.area for rect in rects) == width * height
+    assert len(rects) == min(tiles, columns * rows)
+
+
+@pytest.mark.parametrize("tiles", [2, 3, 4, 6, 8])
+def test_tiles_share_a_lopsided_cost_evenly(tiles: int):
+    cost = np.outer(np.ones(45), np.linspace(0, 1, 80) ** 3)
+    shares = [
+        cost[r.y // GRID : (r.y + r.height) // GRID, r.x // GRID : (r.x + r.width) // GRID].sum()
+        for r in cut(1280, 720, tiles, cost)
+    ]
+    assert max(shares) < 1.25 * cost.sum() / tiles
+
+
+def test_even_cost_is_the_area_of_each_cell():
+    cost = even_cost(40, 20)
+    assert cost.tolist() == [[256, 256, 128], [64, 64, 32]]
+
+
+def test_the_usual_cut_is_into_quarters():
+    assert cut(1280, 768, 4) == [
+        Rect(0, 0, 640, 384),
+        Rect(640, 0, 640, 384),
+        Rect(0, 384, 640, 384),
+        Rect(640, 384, 640, 384),
+    ]
+
+
+@pytest.mark.parametrize("arguments", [(63, 64, 1), (64, 63, 1), (64, 64, 0), (0, 64, 1)])
+def test_what_cannot_be_cut_is_our_mistake(arguments: tuple[int, int, int]):
+    with pytest.raises(Misuse, match="cannot cut"):
+        cut(*arguments)
