@@ -6,7 +6,7 @@ import asyncio
 import logging
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Self
@@ -44,7 +44,7 @@ from mesh.schedule.cost import CostModel
 from mesh.schedule.driver import SessionDriver
 from mesh.schedule.ids import DeviceKey
 from mesh.schedule.placement import Placer
-from mesh.session import Session
+from mesh.session import Deliver, Session
 from mesh.stream.offer import read_offer
 from mesh.stream.session import Stream, StreamOptions
 
@@ -81,6 +81,7 @@ class _Hosting:
     failed: dict[DeviceKey, MeshError] = field(default_factory=dict)
     settled: asyncio.Event = field(default_factory=asyncio.Event)  # ready somewhere, or nowhere
     task: asyncio.Task[None] | None = None
+    told_of_end: Callable[[str], None] | None = None
     ended: bool = False
 
 
@@ -97,6 +98,7 @@ class Gateway:
         """lag: the node's loop lag, shown in `status`."""
         self._config = config
         self._lag = lag or LoopLag()
+        self.link_port = 0  # where clients that want a link find the node
         self._credentials = credentials
         self._workloads = workloads
         self._workers: dict[NodeId, _WorkerNode] = {}
@@ -128,13 +130,19 @@ class Gateway:
         return client
 
     async def open_session(
-        self, principal: ClientToken, request: SessionRequest, offer_sdp: str
+        self,
+        principal: ClientToken,
+        request: SessionRequest,
+        offer_sdp: str,
+        deliver: Deliver | None = None,
+        ended: Callable[[str], None] | None = None,
     ) -> OpenedSession:
-        """Admit a session: cut, prepared on at least one device, and its viewer answered.
+        """Admit a session: prepared on at least one device, and its viewer answered.
 
+        offer_sdp: "" for a client that takes its results by `deliver` alone.
+        ended: told the reason when the session ends.
         Raises NotAuthorized, SessionRefused, or what the workers said of the content.
         """
-        principal.require(Scope.CONTROL)
         if len(self._hosted) + self._opening >= self._config.max_sessions:
             raise SessionRefused(
                 what="the session is not opened",
@@ -143,17 +151,33 @@ class Gateway:
             )
         self._opening += 1
         try:
-            # Before anything is loaded: a bad offer must cost its sender alone.
-            await asyncio.to_thread(read_offer, offer_sdp)
+            if offer_sdp:  # before anything is loaded: a bad one must cost its sender alone
+                await asyncio.to_thread(read_offer, offer_sdp)
             options, rest = StreamOptions.take(request.options)
             work = await self._open_work(SessionRequest(request.workload, rest))
-            return await self._host(principal, request.workload, work, options, offer_sdp)
+            fed = work.contract.trigger == "input"
+            principal.require(Scope.INFER if fed else Scope.CONTROL)
+            _check_roads(work, offer_sdp, deliver)
+            hosting = self._new_hosting(principal, request.workload, work, options, deliver)
+            hosting.told_of_end = ended
+            return await self._host(hosting, offer_sdp)
         finally:
             self._opening -= 1
 
     async def close_session(self, principal: ClientToken, session_id: str) -> None:
         """End a session of the same client. Raises NotAuthorized, UnknownSession."""
         self._end(self._owned(principal, session_id), "its client closed it")
+
+    def session(self, session_id: str) -> Session | None:
+        """An open session, for whoever has made sure that it is the asker's."""
+        hosting = self._hosted.get(session_id)
+        return hosting.session if hosting is not None else None
+
+    def end_session(self, session_id: str, reason: str) -> None:
+        """End a session, if it is still open."""
+        hosting = self._hosted.get(session_id)
+        if hosting is not None:
+            self._end(hosting, reason)
 
     def describe_session(self, principal: ClientToken, session_id: str) -> Mapping[str, Any]:
         """What the client was told of its session. Raises NotAuthorized, UnknownSession."""
@@ -163,6 +187,7 @@ class Gateway:
         """JSON-ready state, for people and for the demo's check."""
         return {
             "node": self._credentials.identity.node_id,
+            "link_port": self.link_port,
             "workers": [
                 {
                     "node": node,
@@ -227,22 +252,14 @@ class Gateway:
             )
         return await asyncio.to_thread(workload.open_session, request)
 
-    async def _host(
-        self,
-        principal: ClientToken,
-        workload: str,
-        work: SessionWork,
-        options: StreamOptions,
-        offer_sdp: str,
-    ) -> OpenedSession:
-        hosting = self._new_hosting(principal, workload, work, options)
+    async def _host(self, hosting: _Hosting, offer_sdp: str) -> OpenedSession:
         self._hosted[hosting.session.id] = hosting
         try:
             for worker in self._workers.values():
                 for device in worker.offers:
                     self._ask(hosting, worker, device)
             await self._until_settled(hosting)
-            answer_sdp = await hosting.session.stream.answer(offer_sdp)
+            answer_sdp = await hosting.session.stream.answer(offer_sdp) if offer_sdp else ""
         except BaseException:
             self._end(hosting, "it could not be opened")
             raise
@@ -253,7 +270,9 @@ class Gateway:
                 fix="Try again.",
             )
         hosting.task = self._tasks.create_task(self._serve(hosting))
-        log.info("session %s (%s) for '%s'", hosting.session.id, workload, principal.subject)
+        log.info(
+            "session %s (%s) for '%s'", hosting.session.id, hosting.workload, hosting.owner.subject
+        )
         return OpenedSession(hosting.session.id, answer_sdp, self._description(hosting))
 
     def _new_hosting(
@@ -262,6 +281,7 @@ class Gateway:
         workload: str,
         work: SessionWork,
         options: StreamOptions,
+        deliver: Deliver | None,
     ) -> _Hosting:
         session_id = secrets.token_urlsafe(16)
         contract = work.contract
@@ -294,6 +314,7 @@ class Gateway:
             key=(session_id, FIRST_EPOCH),
             channel_of=self._channel_of,
             maker_name=self.maker_name,
+            deliver=deliver,
         )
         assets = {asset.digest: asset for asset in work.setup.assets}
         refs = tuple(AssetRef(a.digest, len(a.data), a.name[:64]) for a in assets.values())
@@ -352,6 +373,8 @@ class Gateway:
         session = hosting.session
         self._hosted.pop(session.id, None)
         log.info("session %s ends: %s", session.id, reason)
+        if hosting.told_of_end is not None:
+            hosting.told_of_end(reason)
         for node in {device.node for device in hosting.asked}:
             worker = self._workers.get(node)
             if worker is not None:
@@ -492,3 +515,14 @@ class Gateway:
                 channel.send(AssetData(message.digest), asset.data, due_us=due_us)
                 return
         channel.send(AssetMissing(message.digest))
+
+
+def _check_roads(work: SessionWork, offer_sdp: str, deliver: Deliver | None) -> None:
+    """Whether inputs and results of such a session can travel as the client asks."""
+    if work.picture is not None and not offer_sdp:
+        why, fix = "it makes pictures, which go over WebRTC", "Send an SDP offer."
+    elif work.contract.trigger == "input" and deliver is None:
+        why, fix = "its inputs come over a mesh link", "Open it with the SDK (`framemesh.connect`)."
+    else:
+        return
+    raise SessionRefused(what="the session is not opened", why=why, fix=fix)

@@ -14,6 +14,7 @@ from pathlib import Path
 from aiohttp import web
 
 from mesh.channel import Channel, LinkChannel, LocalChannel
+from mesh.clients import ClientDesk
 from mesh.core.config import NodeConfig, default_cache_dir
 from mesh.core.errors import (
     DeviceUnavailable,
@@ -25,10 +26,14 @@ from mesh.core.errors import (
 )
 from mesh.core.home import NodeHome
 from mesh.core.loop import LoopLag, monotonic_us
-from mesh.core.membership import Membership, Role, read_membership
+from mesh.core.membership import Membership, Role, read_membership, token_of
 from mesh.core.plugins import create_finder, create_workload
 from mesh.core.wire import (
     AssetWanted,
+    ClientClose,
+    ClientInput,
+    ClientOpen,
+    ClientSteer,
     DeviceOffer,
     DevicesChanged,
     Message,
@@ -58,8 +63,9 @@ MISSING_REMEMBERED = 1024
 # A device that is the CPU must not starve the loops that give it work: they need little, but soon.
 SOFTWARE_NICE = 5
 
-# What a worker says and only a gateway hears; everything else is for the worker half.
-FOR_GATEWAY = (PieceDone, PieceRefused, SessionReady, SessionFailed, AssetWanted, DevicesChanged)
+# What a worker says and only a gateway hears, and what a client says; all else is for workers.
+FROM_WORKER = (PieceDone, PieceRefused, SessionReady, SessionFailed, AssetWanted, DevicesChanged)
+FROM_CLIENT = (ClientOpen, ClientInput, ClientSteer, ClientClose)
 
 
 class Node:
@@ -71,6 +77,7 @@ class Node:
         self.member = member
         self.worker: Worker | None = None
         self.gateway: Gateway | None = None
+        self.clients: ClientDesk | None = None
         self.lag = LoopLag()
         self._missing: set[tuple[str, ...]] = set()  # addresses whose silence was logged
         self._channels: dict[NodeId, LinkChannel] = {}
@@ -97,8 +104,11 @@ class Node:
             before.link.end(None, tell=False, at_once=True)
         self._book.connected(channel.node)
         log.info("linked with %s (%s)", link.peer.membership.name, channel.node)
-        if self.gateway is not None and link.peer.membership.has(Role.WORKER):
-            self.gateway.worker_found(channel, link.peer.membership.name, link.peer.hello.devices)
+        member = link.peer.membership
+        if self.gateway is not None and member.has(Role.WORKER):
+            self.gateway.worker_found(channel, member.name, link.peer.hello.devices)
+        if self.clients is not None and member.has(Role.CLIENT):
+            self.clients.welcome(channel, link.peer.token or token_of(member))
 
     def body_buffer(self, link: Link, message: Message, size: int) -> memoryview | None:
         """See LinkHandler."""
@@ -126,14 +136,20 @@ class Node:
     def _gone(self, channel: Channel) -> None:
         if self.gateway is not None:
             self.gateway.worker_gone(channel)
+        if self.clients is not None:
+            self.clients.gone(channel)
         if self.worker is not None:
             self.worker.channel_gone(channel)
 
-    def _half(self, link: Link, message: Message) -> Gateway | Worker:
+    def _half(self, link: Link, message: Message) -> Gateway | Worker | ClientDesk:
         """The half a message is for, if the sender's membership lets it say so."""
-        for_gateway = isinstance(message, FOR_GATEWAY)
-        half: Gateway | Worker | None = self.gateway if for_gateway else self.worker
-        needed = Role.WORKER if for_gateway else Role.GATEWAY
+        half: Gateway | Worker | ClientDesk | None
+        if isinstance(message, FROM_WORKER):
+            half, needed = self.gateway, Role.WORKER
+        elif isinstance(message, FROM_CLIENT):
+            half, needed = self.clients, Role.CLIENT
+        else:
+            half, needed = self.worker, Role.GATEWAY
         member = link.peer.membership
         if half is None:
             why = "this node does not play the part that the message is for"
@@ -283,6 +299,7 @@ async def open_node(config: NodeConfig, *, static: Path | None = None) -> AsyncI
                     config.gateway, node.credentials, await _workloads(config), node.lag
                 )
                 await stack.enter_async_context(node.gateway)
+                node.clients = ClientDesk(node.gateway, tasks.create_task)
             node.serve_self()
             finders = await _start_links(node, stack)
             loops.append(tasks.create_task(node.keep_links(), name="links"))
@@ -366,6 +383,8 @@ async def _start_links(node: Node, stack: AsyncExitStack) -> list[FinderSession]
         )
     )
     node.port = listener.port
+    if node.gateway is not None:
+        node.gateway.link_port = listener.port
     for address in config.link.peers:
         node.keep_linked(address)
     advert = node.advert()

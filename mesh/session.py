@@ -11,12 +11,12 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import msgspec
 
 from mesh.channel import Channel
-from mesh.core.errors import ContentRefused, ProtocolViolation
+from mesh.core.errors import ContentRefused, ProtocolViolation, SessionRefused
 from mesh.core.loop import monotonic_us
 from mesh.core.wire import Cancel, PieceDone, PieceRefused, PieceRun
 from mesh.core.workload import Frame, NodeId, SessionWork
@@ -29,6 +29,9 @@ from mesh.stream.session import SendReport, Stream
 log = logging.getLogger(__name__)
 
 _encode_json = msgspec.json.Encoder().encode
+
+# A finished frame for a client over a link: frame, input it was made with, facts (JSON), result.
+Deliver: TypeAlias = Callable[[int, int, bytes, bytes], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,14 +67,16 @@ class Session:
         key: tuple[str, int],
         channel_of: Callable[[NodeId], Channel | None],
         maker_name: Callable[[DeviceKey], str],
+        deliver: Deliver | None = None,
     ) -> None:
-        """key: the session's id and epoch."""
+        """key: the session's id and epoch. deliver: also told of each finished frame."""
         self.id, self.epoch = key
         self.driver = driver
         self.work = work
         self.stream = stream
         self._channel_of = channel_of
         self._maker_name = maker_name
+        self._deliver = deliver
         self._open: dict[int, _Open] = {}
         self._input_id = -1
         self._timer: asyncio.TimerHandle | None = None
@@ -126,6 +131,26 @@ class Session:
         """The client's newest state. Raises ContentRefused on nonsense."""
         self.work.apply_input(event, monotonic_us())
         self._input_id = event["id"]
+
+    def offer_input(self, number: int, stamp_us: int, data: memoryview) -> None:
+        """A bulk input, which opens a frame of its own.
+
+        Raises ContentRefused if the workload will not have it, SessionRefused if it comes too soon.
+        """
+        opening = self.driver.demand(monotonic_us())
+        if isinstance(opening, str):
+            raise SessionRefused(
+                what=f"input {number} is not taken",
+                why=opening,
+                fix="Send at the rate the session was opened with, and drop what is refused.",
+            )
+        try:
+            self.work.offer_input(stamp_us, data)
+        except ContentRefused:
+            self.driver.abandon(opening.frame)
+            raise
+        self._input_id = number
+        self._advance(lambda _: [opening])
 
     def device_ready(self, device: DeviceKey) -> None:
         """The device holds the session."""
@@ -258,24 +283,25 @@ class Session:
             report = await self.stream.send(opened.canvas, closed.frame, opened.opened_us)
         if composed.message:
             self.stream.publish(composed.message)
-        sent_us = monotonic_us()
-        self.stream.publish(
-            _encode_json(
-                {
-                    "frame": closed.frame,
-                    "input": opened.input_id,
-                    "opened_us": opened.opened_us,
-                    "stages": {
-                        "open": opened.cut_us - opened.opened_us,
-                        "pieces": closed.closed_us - opened.cut_us,
-                        "compose": composed.composed_us - closed.closed_us,
-                        "encode": report.encode_us,
-                        "send": sent_us - sending_us - report.encode_us,
-                    },
-                    **self._makers(opened, closed),
-                }
-            ).decode()
+        stages = {
+            "open": opened.cut_us - opened.opened_us,
+            "pieces": closed.closed_us - opened.cut_us,
+            "compose": composed.composed_us - closed.closed_us,
+            "encode": report.encode_us,
+            "send": monotonic_us() - sending_us - report.encode_us,
+        }
+        facts = _encode_json(
+            {
+                "frame": closed.frame,
+                "input": opened.input_id,
+                "opened_us": opened.opened_us,
+                "stages": stages,
+                **self._makers(opened, closed),
+            }
         )
+        self.stream.publish(facts.decode())
+        if self._deliver is not None:
+            self._deliver(closed.frame, opened.input_id, facts, composed.message)
 
     def _makers(self, opened: _Open, closed: ClosedFrame) -> dict[str, Any]:
         makers: dict[DeviceKey, int] = {}

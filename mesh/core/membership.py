@@ -218,6 +218,19 @@ def sign_token(
     return text
 
 
+def token_of(membership: Membership) -> ClientToken:
+    """What a member with the client's role may do, in the form of a token: everything."""
+    return ClientToken(
+        id=bytes(16),
+        realm=membership.realm,
+        signer=membership.realm,
+        subject=membership.name,
+        scopes=frozenset(map(str, Scope)),
+        not_before=membership.not_before,
+        not_after=membership.not_after,
+    )
+
+
 def verify_token(token: str, realm_public: bytes, now_s: int) -> ClientToken:
     """The client token in `token`, believed by a gateway of the realm at `now_s` (unix seconds).
 

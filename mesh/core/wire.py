@@ -38,6 +38,8 @@ class Hello(msgspec.Struct, frozen=True, tag="hello"):
     oldest_version: Annotated[int, Meta(ge=0, lt=65536)]
     membership: Annotated[bytes, Meta(max_length=4096)]  # b"" when the node has none
     software: Name = ""
+    # A client's proof instead of a membership: see mesh.core.membership.ClientToken.
+    token: Annotated[str, Meta(max_length=4096)] = ""
     # The sender will serve or use these; a gateway learns a worker's devices from them.
     devices: Annotated[tuple[DeviceOffer, ...], Meta(max_length=64)] = ()
 
@@ -188,6 +190,76 @@ class Cancel(msgspec.Struct, frozen=True, tag="cancel"):
     device: Annotated[str, Meta(max_length=64)] = ""
 
 
+class ClientOpen(msgspec.Struct, frozen=True, tag="client_open"):
+    """A client asks the gateway for a session. `request` names the answer; options are JSON."""
+
+    request: Count
+    workload: Name
+    options: Annotated[bytes, Meta(max_length=16 * 1024)]
+    offer_sdp: Annotated[str, Meta(max_length=60 * 1024)] = ""  # "": no WebRTC for this client
+
+
+class ClientOpened(msgspec.Struct, frozen=True, tag="client_opened"):
+    """The session is open; the description is JSON."""
+
+    request: Count
+    session: Id
+    description: Annotated[bytes, Meta(max_length=32 * 1024)]
+    answer_sdp: Annotated[str, Meta(max_length=30 * 1024)] = ""
+
+
+class ClientFailed(msgspec.Struct, frozen=True, tag="client_failed"):
+    """The session was not opened."""
+
+    request: Count
+    problem: Problem
+
+
+class ClientInput(msgspec.Struct, frozen=True, tag="client_input"):
+    """A bulk input in the body; `stamp_us` is when it was sensed, on the client's clock."""
+
+    session: Id
+    number: Count  # the client's own, names the answer
+    stamp_us: Instant
+
+
+class ClientSteer(msgspec.Struct, frozen=True, tag="client_steer"):
+    """A small input: a JSON object with an `id`, absolute state."""
+
+    session: Id
+    event: Annotated[bytes, Meta(max_length=4096)]
+
+
+class InputRefused(msgspec.Struct, frozen=True, tag="input_refused"):
+    """No frame was opened for the input, and why."""
+
+    session: Id
+    number: Count
+    problem: Problem
+
+
+class ClientResult(msgspec.Struct, frozen=True, tag="client_result"):
+    """A frame's outcome: facts as JSON, the workload's result in the body."""
+
+    session: Id
+    frame: Count
+    number: Annotated[int, Meta(ge=-1, lt=2**53)]  # the input it answers, -1 for none
+    facts: Annotated[bytes, Meta(max_length=48 * 1024)]
+
+
+class ClientClose(msgspec.Struct, frozen=True, tag="client_close"):
+    """The client leaves."""
+
+    session: Id
+
+
+class ClientClosed(msgspec.Struct, frozen=True, tag="client_closed"):
+    """The session has ended."""
+
+    session: Id
+    reason: Annotated[str, Meta(max_length=1000)]
+
+
 Message: TypeAlias = (
     Hello
     | Refuse
@@ -205,6 +277,15 @@ Message: TypeAlias = (
     | PieceDone
     | PieceRefused
     | Cancel
+    | ClientOpen
+    | ClientOpened
+    | ClientFailed
+    | ClientInput
+    | ClientSteer
+    | InputRefused
+    | ClientResult
+    | ClientClose
+    | ClientClosed
 )
 
 encode_message = msgspec.msgpack.Encoder().encode

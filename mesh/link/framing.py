@@ -25,6 +25,8 @@ from mesh.core.wire import (
     MAX_BODY,
     MAX_HEADER,
     AssetData,
+    ClientInput,
+    ClientResult,
     Message,
     PieceDone,
     PieceRun,
@@ -37,7 +39,8 @@ MAX_PARTIAL = 2 * MAX_BODY  # most body bytes announced by the messages under wa
 
 OPEN, MORE = 1, 2
 PREFIX = struct.Struct("<BBHIII")
-WITH_BODY = (AssetData, PieceRun, PieceDone)  # all other messages are header only
+# All other messages are header only.
+WITH_BODY = (AssetData, PieceRun, PieceDone, ClientInput, ClientResult)
 
 # Bytes asked for while the next frame's kind is unknown: enough for a burst of small messages,
 # little enough that what arrives of a large body here, and must be copied, costs nothing.

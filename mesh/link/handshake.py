@@ -15,7 +15,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 from mesh.core.errors import MeshError, PeerRefused, Problem
 from mesh.core.identity import NodeIdentity, fingerprint
-from mesh.core.membership import Membership, verify_membership
+from mesh.core.membership import ClientToken, Membership, Role, verify_membership, verify_token
 from mesh.core.wire import OLDEST_VERSION, PROTOCOL_VERSION, DeviceOffer, Hello
 from mesh.core.workload import NodeId
 from mesh.link import tls
@@ -28,6 +28,7 @@ class Credentials:
     identity: NodeIdentity
     realm_public: bytes  # 32 raw bytes; peers must be members of this realm
     membership: bytes  # this node's own; b"" when it has none (every peer will then refuse it)
+    token: str = ""  # a client's, which needs no membership
 
     @cached_property
     def tls(self) -> tls.Contexts:
@@ -45,6 +46,7 @@ class Peer:
     hello: Hello  # its first; `devices` in it is what it offered then
     version: int  # of the protocol, the newest both speak
     address: str  # "host:port" as seen from here
+    token: ClientToken | None = None  # of a client without a membership of its own
 
 
 def make_hello(credentials: Credentials, devices: Sequence[DeviceOffer]) -> Hello:
@@ -53,6 +55,7 @@ def make_hello(credentials: Credentials, devices: Sequence[DeviceOffer]) -> Hell
         version=PROTOCOL_VERSION,
         oldest_version=OLDEST_VERSION,
         membership=credentials.membership,
+        token=credentials.token,
         software=_software(),
         devices=tuple(devices),
     )
@@ -95,9 +98,27 @@ def judge(
             f" {node_id} speaks {_range(hello.oldest_version, hello.version)}",
             fix="Update framemesh on the older of the two.",
         )
-    membership = verify_membership(hello.membership, credentials.realm_public, peer_public, now_s)
-    return Peer(
-        node_id, peer_public, membership, hello, min(hello.version, PROTOCOL_VERSION), address
+    token = None
+    if hello.token and not hello.membership:
+        token = verify_token(hello.token, credentials.realm_public, now_s)
+        membership = _membership_of(token, peer_public)
+    else:
+        membership = verify_membership(
+            hello.membership, credentials.realm_public, peer_public, now_s
+        )
+    spoken = min(hello.version, PROTOCOL_VERSION)
+    return Peer(node_id, peer_public, membership, hello, spoken, address, token)
+
+
+def _membership_of(token: ClientToken, peer_public: bytes) -> Membership:
+    """What a token is worth on a link: a client's role until it expires, for whoever holds it."""
+    return Membership(
+        realm=token.realm,
+        node=peer_public,
+        roles=frozenset({Role.CLIENT.value}),
+        not_before=token.not_before,
+        not_after=token.not_after,
+        name=token.subject,
     )
 
 
