@@ -6,17 +6,20 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 
-from mesh.core.errors import ContentRefused, Misuse
+import numpy as np
+
+from mesh.core.errors import ContentRefused, DeviceUnavailable, Misuse
 from mesh.core.workload import AssetId, DeviceInfo
 from render.camera import frame_bounds
 from render.package import load_scene
 from render.passes.scene_upload import DeviceScene
-from render.pieces import TileSpec, decode_session, decode_tile
+from render.pieces import SessionSpec, TileSpec, decode_session, decode_tile
 from render.renderer import Canvas, Renderer, open_renderer
 from render.scene import DirectionalLight, Scene
-from render.tiles import GRID
+from render.tiles import GRID, Rect
 from render.vulkan.instance import open_instance
 
+API = "vulkan"
 MAX_SESSIONS = 64
 
 
@@ -30,6 +33,7 @@ class _LoadedScene:
 class _Session:
     asset: AssetId
     spec: bytes
+    size: SessionSpec
     canvas: Canvas
 
 
@@ -44,6 +48,13 @@ class RenderExecutor:
         with ExitStack() as scope:
             instance = scope.enter_context(open_instance(validate=validate))
             physical = instance.choose(index=device.index, name=device.name)
+            if (device.api, device.driver) != (API, physical.driver):
+                raise DeviceUnavailable(
+                    what=f"{device.name} cannot be opened",
+                    why=f"{device.api} with {device.driver} was asked for, and device "
+                    f"{device.index} is {API} with {physical.driver}",
+                    fix="Restart the node, so that it looks for its devices again.",
+                )
             self._renderer: Renderer = scope.enter_context(open_renderer(instance, physical))
             self.messages = instance.messages
             self._scenes: dict[AssetId, _LoadedScene] = {}
@@ -52,7 +63,7 @@ class RenderExecutor:
             self._scope = scope.pop_all()
 
     def prepare(self, session: str, spec: bytes, assets: Mapping[AssetId, memoryview]) -> None:
-        """Upload the session's scene and draw one tile of it, so that no frame meets a cold driver.
+        """Upload the session's scene and draw all of it once, so that no frame meets a cold driver.
 
         spec: a SessionSpec. assets: exactly one packed scene. Raises ContentRefused.
         """
@@ -74,7 +85,7 @@ class RenderExecutor:
         except BaseException:
             self._release_scene(asset)
             raise
-        self._sessions[session] = _Session(asset, spec, canvas)
+        self._sessions[session] = _Session(asset, spec, size, canvas)
         if warm_up is not None:
             tile = _warm_up_tile(warm_up, size.width, size.height)
             output = memoryview(bytearray(tile.region().i420_bytes))
@@ -89,7 +100,7 @@ class RenderExecutor:
                 why="it was not prepared here",
                 fix="Prepare it first.",
             )
-        tile = decode_tile(spec, decode_session(held.spec))
+        tile = decode_tile(spec, held.size)
         nbytes = tile.region().i420_bytes
         if len(output) < nbytes:
             raise ContentRefused(
@@ -133,14 +144,23 @@ class RenderExecutor:
 
 
 def _warm_up_tile(scene: Scene, width: int, height: int) -> TileSpec:
-    """A small tile from the middle of the default view."""
-    x, y = (width // 2) // GRID * GRID, (height // 2) // GRID * GRID
-    low, high = scene.bounds_min.tolist(), scene.bounds_max.tolist()
-    pose = frame_bounds(tuple(low), tuple(high), width / height)
+    """The default view shrunk into one small tile: every draw takes part, few pixels are shaded.
+
+    Drivers compile shaders when something is first drawn with them, for the state it is drawn in.
+    """
+    rect = Rect(0, 0, min(GRID, width), min(GRID, height))
+    across, down = rect.width / width, rect.height / height
+    frame_from_view = np.array(
+        [[across, 0, 0, across - 1], [0, down, 0, down - 1], [0, 0, 1, 0], [0, 0, 0, 1]]
+    )
+    (x, y, z), (far_x, far_y, far_z) = scene.bounds_min.tolist(), scene.bounds_max.tolist()
+    pose = frame_bounds((x, y, z), (far_x, far_y, far_z), width / height)
     light = DirectionalLight()
     return TileSpec(
-        rect=(x, y, min(GRID, width - x), min(GRID, height - y)),
-        clip_from_world=tuple(pose.clip_from_world(width / height).ravel().tolist()),
+        rect=rect,
+        clip_from_world=tuple(
+            (frame_from_view @ pose.clip_from_world(width / height)).ravel().tolist()
+        ),
         eye=pose.eye(),
         towards_light=light.towards_light,
         illuminance=light.color,

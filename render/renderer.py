@@ -60,7 +60,11 @@ class Renderer:
     def upload(self, scene: Scene) -> DeviceScene:
         """Bring a scene to the device, with the pipelines it needs. Raises ContentRefused."""
         uploaded = DeviceScene(self._device, self._raster.material_layout, scene)
-        self._raster.prepare(uploaded)
+        try:
+            self._raster.prepare(uploaded)
+        except BaseException:
+            uploaded.close()
+            raise
         return uploaded
 
     def create_canvas(self, width: int, height: int) -> Canvas:
