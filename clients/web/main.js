@@ -1,0 +1,245 @@
+/** The page: joins the session, the screen, the controls and the figures. */
+
+import { BarcodeReader } from "./barcode.js";
+import { Controls } from "./controls.js";
+import { RollingFigures } from "./figures.js";
+import { FrameBook } from "./framebook.js";
+import { Outbox } from "./outbox.js";
+import { MakerColours } from "./palette.js";
+import { Panel, element } from "./panel.js";
+import { Recorder } from "./recorder.js";
+import { Session } from "./session.js";
+import { TileOverlay } from "./tiles.js";
+import { readAddress } from "./whep.js";
+
+const PANEL_MS = 500;
+const LONGEST_STEP_S = 0.1; // a held key must not jump after a pause of the display
+const SILENT_MS = 2000; // without a picture for this long, say so
+
+const STATUS = {
+  connecting: "Connecting",
+  live: "Live",
+  reconnecting: "Reconnecting",
+  refused: "Not connected",
+};
+
+class Viewer {
+  constructor() {
+    this.asked = readAddress(location);
+    this.screen = {
+      canvas: /** @type {HTMLCanvasElement} */ (element("canvas")),
+      video: /** @type {HTMLVideoElement} */ (element("video")),
+    };
+    const colours = new MakerColours();
+    this.tiles = new TileOverlay(/** @type {HTMLCanvasElement} */ (element("tiles")), colours);
+    this.panel = new Panel(colours);
+    this.figures = new RollingFigures();
+    this.recorder = new Recorder();
+    this.barcode = this.asked.barcode ? new BarcodeReader() : null;
+    this.controls = new Controls(element("stage"), () => this.#wake());
+    this.outbox = new Outbox();
+    this.book = this.#newBook();
+    this.size = { width: 0, height: 0 };
+    /** @type {import("./protocol.js").Description | null} */
+    this.description = null;
+    /** @type {import("./session.js").State} */
+    this.state = "connecting";
+    /** @type {import("./protocol.js").Problem | null} */
+    this.problem = null;
+    this.overlay = this.asked.overlay;
+    this.pictureAtMs = 0;
+    this.steppedAtMs = 0;
+    this.stepping = 0;
+    this.session = this.#newSession();
+  }
+
+  start() {
+    this.showOverlay(this.overlay);
+    this.#listen();
+    setInterval(() => this.#showFigures(), PANEL_MS);
+    this.session.keep();
+  }
+
+  /** Begin again with what the address says now. */
+  restart() {
+    this.session.leave();
+    this.asked = readAddress(location);
+    this.session = this.#newSession();
+    this.session.keep();
+  }
+
+  /** @param {boolean} shown */
+  showOverlay(shown) {
+    this.overlay = shown;
+    element("panel").hidden = !shown;
+    element("overlay").setAttribute("aria-pressed", String(shown));
+    if (!shown) this.tiles.clear();
+  }
+
+  // --- the session ------------------------------------------------------------------------
+
+  #newSession() {
+    return new Session(this.asked, this.screen, {
+      state: (state, error, pauseMs) => this.#stateChanged(state, error?.problem ?? null, pauseMs),
+      opening: () => this.#opening(),
+      opened: (description) => this.#opened(description),
+      picture: (picture) => this.#picture(picture),
+      facts: (facts) => {
+        const nowMs = performance.now();
+        this.recorder.facts(facts, nowMs);
+        this.figures.frame(facts, nowMs);
+        this.book.addFacts(facts, nowMs);
+      },
+      oddity: () => this.recorder.oddity(),
+    });
+  }
+
+  #opening() {
+    this.recorder.connection();
+    this.outbox = new Outbox(); // ids start over
+    this.book = this.#newBook();
+  }
+
+  /** @param {import("./protocol.js").Description} description */
+  #opened(description) {
+    this.description = description;
+    const title = description.title ?? description.workload ?? "framemesh";
+    element("title").textContent = title;
+    document.title = `${title} · framemesh`;
+    element("stage").setAttribute("aria-label", `Live picture of ${title}`);
+    this.controls.begin(description);
+    if (this.controls.moved) this.#wake(); // the new session is told where the camera was left
+  }
+
+  #newBook() {
+    return new FrameBook((facts, picture) => {
+      this.recorder.matched();
+      const ms = this.outbox.answered(facts.input, picture.atMs);
+      if (ms !== null) {
+        this.figures.roundTrip(ms, picture.atMs);
+        this.recorder.roundTrip(ms, picture.atMs);
+      }
+      if (this.overlay) this.tiles.draw(facts, this.size.width, this.size.height);
+    });
+  }
+
+  /** @param {import("./picture.js").Picture} picture */
+  #picture({ source, width, height, rtp }) {
+    const atMs = performance.now();
+    const id = this.barcode?.read(source) ?? null;
+    this.pictureAtMs = atMs;
+    if (width !== this.size.width || height !== this.size.height) {
+      this.size = { width, height };
+      element("picture").style.setProperty("--aspect", String(width / height));
+    }
+    this.recorder.picture(id, atMs, this.barcode !== null);
+    this.figures.picture(atMs);
+    this.book.addPicture({ atMs, id, rtp });
+  }
+
+  /**
+   * @param {import("./session.js").State} state
+   * @param {import("./protocol.js").Problem | null} problem
+   * @param {number} pauseMs
+   */
+  #stateChanged(state, problem, pauseMs) {
+    this.state = state;
+    this.problem = problem;
+    document.body.dataset.state = state;
+    const pause = pauseMs > 1500 ? ` in ${Math.round(pauseMs / 1000)} s` : "";
+    element("status-text").textContent = STATUS[state] + pause;
+    element("problem").hidden = problem === null;
+    if (problem === null) return;
+    element("problem-what").textContent = problem.what;
+    element("problem-why").textContent = problem.why;
+    element("problem-fix").textContent = problem.fix;
+  }
+
+  // --- input ------------------------------------------------------------------------------
+
+  #listen() {
+    element("overlay").addEventListener("click", () => this.showOverlay(!this.overlay));
+    element("reset").addEventListener("click", () => this.controls.reset());
+    element("fullscreen").addEventListener("click", toggleFullscreen);
+    element("again").addEventListener("click", () => {
+      if (this.state === "refused") this.restart();
+      else this.session.hurry();
+    });
+    addEventListener("keydown", (event) => this.#shortcut(event));
+    addEventListener("hashchange", () => this.restart());
+    addEventListener("pagehide", () => this.session.leave());
+    addEventListener("pageshow", ({ persisted }) => { if (persisted) this.restart(); });
+  }
+
+  /** @param {KeyboardEvent} event */
+  #shortcut(event) {
+    if (event.repeat || event.ctrlKey || event.altKey || event.metaKey) return;
+    if (event.code === "KeyT") this.showOverlay(!this.overlay);
+    else if (event.code === "KeyR") this.controls.reset();
+    else if (event.code === "KeyF") toggleFullscreen();
+  }
+
+  /** Step with the display for as long as there is something to do. */
+  #wake() {
+    element("help").classList.toggle("known", this.controls.moved);
+    this.outbox.put(this.controls.pose);
+    if (this.stepping !== 0) return;
+    this.steppedAtMs = performance.now();
+    this.stepping = requestAnimationFrame(() => this.#step());
+  }
+
+  #step() {
+    const nowMs = performance.now();
+    this.controls.step(Math.min((nowMs - this.steppedAtMs) / 1000, LONGEST_STEP_S));
+    this.steppedAtMs = nowMs;
+    const text = this.outbox.next(nowMs);
+    if (text !== null) this.session.stream?.send(text);
+    const more = this.controls.busy || this.outbox.pending;
+    this.stepping = more ? requestAnimationFrame(() => this.#step()) : 0;
+  }
+
+  // --- figures ----------------------------------------------------------------------------
+
+  async #showFigures() {
+    const nowMs = performance.now();
+    if (this.state === "live") {
+      const silentMs = nowMs - this.pictureAtMs;
+      element("status-text").textContent = silentMs < SILENT_MS
+        ? STATUS.live
+        : `No picture for ${Math.round(silentMs / 1000)} s`;
+    }
+    if (!this.overlay || this.state !== "live") return;
+    const measured = await this.session.stream?.measure();
+    this.panel.show(this.figures.read(nowMs), measured ?? null, this.size);
+  }
+}
+
+function toggleFullscreen() {
+  if (document.fullscreenElement) document.exitFullscreen();
+  else document.documentElement.requestFullscreen();
+}
+
+const viewer = new Viewer();
+
+/** What a check of this page reads (clients/check.py, tests/browser). */
+globalThis.framemesh = {
+  /** Everything seen since the last take; see recorder.js. */
+  take: () => viewer.recorder.take(),
+  /** How things are now. */
+  look: () => {
+    const { x, y, width, height } = element("picture").getBoundingClientRect();
+    return {
+      state: viewer.state,
+      problem: viewer.problem,
+      description: viewer.description,
+      direct: !viewer.screen.canvas.hidden,
+      picture: { ...viewer.size, box: [x, y, width, height] },
+      pose: viewer.controls.pose,
+      counts: viewer.recorder.counts,
+    };
+  },
+  /** @param {boolean} shown */
+  showOverlay: (shown) => viewer.showOverlay(shown),
+};
+
+viewer.start();

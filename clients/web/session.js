@@ -1,0 +1,148 @@
+/** Keeps a session open: opens it, notices its end, and opens the next one after a pause. */
+
+import { ProblemError } from "./protocol.js";
+import { Stream } from "./stream.js";
+
+const FIRST_PAUSE_MS = 500;
+const LONGEST_PAUSE_MS = 15_000;
+const STEADY_MS = 10_000; // a stream that lasted this long was no failure
+
+/** @typedef {"connecting" | "live" | "reconnecting" | "refused"} State */
+
+/**
+ * @typedef {import("./stream.js").StreamEvents & {
+ *   state: (state: State, problem: ProblemError | null, pauseMs: number) => void,
+ *   opening: () => void,
+ *   opened: (description: import("./protocol.js").Description) => void,
+ * }} SessionEvents
+ */
+
+/**
+ * How long to wait before the next attempt. Pure.
+ * @param {number} failures  in a row, at least 1
+ * @param {number} askedMs  the least that the gateway asked for
+ * @param {number} chance  0 to 1: so that many viewers of one gateway do not come back as one
+ */
+export function pauseMs(failures, askedMs, chance) {
+  const longest = Math.min(FIRST_PAUSE_MS * 2 ** (failures - 1), LONGEST_PAUSE_MS);
+  return Math.max(askedMs, longest * (0.5 + chance / 2));
+}
+
+/**
+ * Whether asking again, with nothing changed, may help. Pure.
+ * @param {ProblemError} error
+ * @param {boolean} wasLive  the same question was answered before
+ */
+export function mayPass(error, wasLive) {
+  if (error.status === 401 || error.status === 403) return false;
+  return wasLive || error.status === 0 || error.status >= 500;
+}
+
+/** The session that the page shows, through all its connections. */
+export class Session {
+  /**
+   * @param {import("./whep.js").Asked} asked
+   * @param {{canvas: HTMLCanvasElement, video: HTMLVideoElement}} screen
+   * @param {SessionEvents} events
+   */
+  constructor(asked, screen, events) {
+    this.asked = asked;
+    this.screen = screen;
+    this.events = events;
+    /** @type {Stream | null} */
+    this.stream = null;
+    this.failures = 0;
+    this.wasLive = false;
+    this.left = false;
+    this.skipPause = () => {};
+  }
+
+  /** Open, and open again, until the gateway refuses for good or `leave` is called. */
+  async keep() {
+    while (!this.left) {
+      this.events.state(this.wasLive ? "reconnecting" : "connecting", null, 0);
+      const error = await this.#live();
+      if (this.left) return;
+      if (!mayPass(error, this.wasLive)) {
+        this.events.state("refused", error, 0);
+        return;
+      }
+      const waitMs = pauseMs(this.failures, error.retryAfterMs, Math.random());
+      this.events.state("reconnecting", error, waitMs);
+      await this.#pause(waitMs);
+    }
+  }
+
+  /** Try now instead of after the pause. */
+  hurry() {
+    this.skipPause();
+  }
+
+  /** End for good. */
+  leave() {
+    this.left = true;
+    this.stream?.close();
+    this.skipPause();
+  }
+
+  /**
+   * One connection, from its opening to its end.
+   * @returns {Promise<ProblemError>} why it ended
+   */
+  async #live() {
+    let liveSinceMs = Infinity;
+    this.events.opening();
+    const stream = new Stream(this.asked, this.screen, {
+      ...this.events,
+      picture: (picture) => {
+        if (liveSinceMs === Infinity) {
+          liveSinceMs = performance.now();
+          this.wasLive = true;
+          this.events.state("live", null, 0);
+        }
+        this.events.picture(picture);
+      },
+    });
+    this.stream = stream;
+    try {
+      const opened = await Promise.race([stream.open(), stream.ended]);
+      if (opened instanceof ProblemError) return opened;
+      this.events.opened(opened);
+      return await stream.ended;
+    } catch (error) {
+      return this.left ? unforeseen(error) : asProblem(error);
+    } finally {
+      stream.close();
+      const steady = performance.now() - liveSinceMs > STEADY_MS;
+      this.failures = steady ? 1 : this.failures + 1;
+    }
+  }
+
+  /** @param {number} waitMs */
+  #pause(waitMs) {
+    return /** @type {Promise<void>} */ (new Promise((resolve) => {
+      const timer = setTimeout(resolve, waitMs);
+      this.skipPause = () => {
+        clearTimeout(timer);
+        resolve();
+      };
+    }));
+  }
+}
+
+/** @param {unknown} error */
+function asProblem(error) {
+  if (error instanceof ProblemError) return error;
+  console.error(error);
+  return unforeseen(error);
+}
+
+/** @param {unknown} error */
+function unforeseen(error) {
+  return new ProblemError({
+    code: "page",
+    what: "this page could not follow the gateway",
+    why: String(error),
+    fix: "Reload it: it and the gateway may be of different versions.",
+  });
+}

@@ -1,0 +1,159 @@
+/** One session over one WebRTC connection: pictures and facts in, inputs out. */
+
+import { FRAMES_CHANNEL, INPUT_CHANNEL, ProblemError, parseMessage } from "./protocol.js";
+import { showTrack } from "./picture.js";
+import { describeSession, endSession, openSession } from "./whep.js";
+
+const GONE_AFTER_MS = 4000; // a connection may be interrupted this long and come back
+const CONNECT_MS = 20_000;
+
+/**
+ * @typedef {object} StreamEvents
+ * @property {(picture: import("./picture.js").Picture) => void} picture  is on the screen
+ * @property {(facts: import("./protocol.js").FrameFacts) => void} facts
+ * @property {(problem: ProblemError) => void} oddity  a message that could not be read
+ */
+
+/**
+ * What the connection measured since the last time it was asked.
+ * @typedef {object} Measured
+ * @property {number} bitsPerS
+ * @property {number | null} networkMs  one way, as half the round trip
+ * @property {number | null} decodeMs  from a picture's first packet to its decoded form, mean
+ * @property {string} codec
+ */
+
+/** A session; `open` it once, `close` it in any case. */
+export class Stream {
+  /**
+   * @param {import("./whep.js").Asked} asked
+   * @param {{canvas: HTMLCanvasElement, video: HTMLVideoElement}} screen
+   * @param {StreamEvents} events
+   */
+  constructor(asked, screen, events) {
+    this.asked = asked;
+    this.screen = screen;
+    this.events = events;
+    this.closing = new AbortController();
+    this.connection = new RTCPeerConnection();
+    this.url = "";
+    /** @type {(problem: ProblemError) => void} */
+    this.end = () => {};
+    /** @type {Promise<ProblemError>} settles when the stream is over, with why */
+    this.ended = new Promise((resolve) => { this.end = resolve; });
+    this.before = { bytes: 0, atMs: performance.now(), processedS: 0, decoded: 0 };
+    this.input = this.#openChannels();
+  }
+
+  /**
+   * @returns {Promise<import("./protocol.js").Description>}
+   * @throws {ProblemError}
+   */
+  async open() {
+    const { signal } = this.closing;
+    const { receiver } = this.connection.addTransceiver("video", { direction: "recvonly" });
+    if ("jitterBufferTarget" in receiver) receiver.jitterBufferTarget = 0;
+    this.connection.addEventListener("connectionstatechange", () => this.#stateChanged());
+    await this.connection.setLocalDescription();
+    const offer = /** @type {RTCSessionDescription} */ (this.connection.localDescription);
+    const { url, answerSdp } = await openSession(this.asked, offer.sdp, signal);
+    this.url = url;
+    await this.connection.setRemoteDescription({ type: "answer", sdp: answerSdp });
+    showTrack(receiver.track, this.screen, this.events.picture, signal);
+    this.#endUnless("connected", CONNECT_MS, "no connection came about");
+    return describeSession(url, this.asked.token, signal);
+  }
+
+  /**
+   * Send on the input channel; what cannot be sent now is dropped, as the channel might.
+   * @param {string} text
+   */
+  send(text) {
+    if (this.input.readyState === "open") this.input.send(text);
+  }
+
+  /** @returns {Promise<Measured>} */
+  async measure() {
+    const { before } = this;
+    const now = { ...before, atMs: performance.now() };
+    /** @type {Measured} */
+    const measured = { bitsPerS: 0, networkMs: null, decodeMs: null, codec: "" };
+    const report = await this.connection.getStats();
+    report.forEach((part) => {
+      if (part.type === "candidate-pair" && part.nominated) {
+        if (part.currentRoundTripTime > 0) measured.networkMs = part.currentRoundTripTime * 500;
+      } else if (part.type === "inbound-rtp" && part.kind === "video") {
+        now.bytes = part.bytesReceived;
+        now.processedS = part.totalProcessingDelay ?? 0;
+        now.decoded = part.framesDecoded;
+        measured.codec = report.get(part.codecId)?.mimeType.replace("video/", "") ?? "";
+      }
+    });
+    const pictures = now.decoded - before.decoded;
+    if (pictures > 0) measured.decodeMs = ((now.processedS - before.processedS) / pictures) * 1000;
+    measured.bitsPerS = ((now.bytes - before.bytes) * 8000) / Math.max(1, now.atMs - before.atMs);
+    this.before = now;
+    return measured;
+  }
+
+  /** End it, here and at the gateway. Idempotent; works while the page goes away. */
+  close() {
+    if (this.closing.signal.aborted) return;
+    this.closing.abort();
+    if (this.url) endSession(this.url, this.asked.token);
+    this.connection.close();
+    this.end(lost("it was closed here"));
+  }
+
+  #openChannels() {
+    const open = (/** @type {typeof FRAMES_CHANNEL} */ { label, options }) =>
+      this.connection.createDataChannel(label, options);
+    const frames = open(FRAMES_CHANNEL);
+    frames.addEventListener("message", ({ data }) => this.#received(data));
+    frames.addEventListener("close", () => this.end(lost("the gateway closed the connection")));
+    return open(INPUT_CHANNEL);
+  }
+
+  /** @param {unknown} data */
+  #received(data) {
+    if (typeof data !== "string") return; // a result message: this page shows pictures
+    try {
+      const message = parseMessage(data);
+      if ("facts" in message) this.events.facts(message.facts);
+      else this.end(lost(message.closed));
+    } catch (error) {
+      if (!(error instanceof ProblemError)) throw error;
+      this.events.oddity(error);
+    }
+  }
+
+  #stateChanged() {
+    const { connectionState } = this.connection;
+    if (connectionState === "failed" || connectionState === "closed") {
+      this.end(lost("the connection failed"));
+    } else if (connectionState === "disconnected") {
+      this.#endUnless("connected", GONE_AFTER_MS, "nothing comes from the gateway any more");
+    }
+  }
+
+  /**
+   * @param {RTCPeerConnectionState} state
+   * @param {number} afterMs
+   * @param {string} why
+   */
+  #endUnless(state, afterMs, why) {
+    setTimeout(() => {
+      if (this.connection.connectionState !== state) this.end(lost(why));
+    }, afterMs);
+  }
+}
+
+/** @param {string} why */
+function lost(why) {
+  return new ProblemError({
+    code: "link_lost",
+    what: "the stream ended",
+    why,
+    fix: "This page opens it again by itself.",
+  });
+}

@@ -1,0 +1,146 @@
+/** Signalling: WHEP (draft-ietf-wish-whep), one POST to open a session, one DELETE to end it. */
+
+import { ProblemError } from "./protocol.js";
+
+/** @typedef {import("./protocol.js").Problem} Problem */
+
+/**
+ * What the page's own address asks for.
+ * @typedef {object} Asked
+ * @property {string} workload
+ * @property {string} token  from the fragment, which no server's log sees
+ * @property {URLSearchParams} options  for the gateway and the workload
+ * @property {boolean} barcode  the pictures carry their frame id
+ * @property {boolean} overlay  begin with the overlay shown
+ */
+
+/**
+ * Read `/?scene=...&width=...#token=...`. `workload` and `overlay` are the page's own options.
+ * @param {{search: string, hash: string}} address
+ * @returns {Asked}
+ */
+export function readAddress({ search, hash }) {
+  const options = new URLSearchParams(search);
+  const workload = options.get("workload") ?? "render";
+  const overlay = options.get("overlay") !== "0";
+  options.delete("workload");
+  options.delete("overlay");
+  const token = new URLSearchParams(hash.replace(/^#/, "")).get("token") ?? "";
+  return { workload, token, options, barcode: options.get("barcode") === "1", overlay };
+}
+
+/**
+ * Open a session.
+ * @param {Asked} asked
+ * @param {string} offerSdp
+ * @param {AbortSignal} signal
+ * @returns {Promise<{url: string, answerSdp: string}>}
+ * @throws {ProblemError}
+ */
+export async function openSession(asked, offerSdp, signal) {
+  if (!asked.token) throw noToken();
+  const query = asked.options.toString();
+  const url = `/whep/${encodeURIComponent(asked.workload)}${query && `?${query}`}`;
+  const answer = await request(url, asked.token, {
+    method: "POST",
+    headers: { "Content-Type": "application/sdp" },
+    body: offerSdp,
+    signal,
+  });
+  const location = answer.headers.get("Location");
+  if (answer.status !== 201 || location === null) {
+    throw new ProblemError({
+      code: "protocol",
+      what: "the session cannot be used",
+      why: `the gateway answered ${answer.status} without saying where the session is`,
+      fix: "Check that the address is a framemesh gateway's.",
+    });
+  }
+  return { url: new URL(location, answer.url).href, answerSdp: await answer.text() };
+}
+
+/**
+ * What the gateway says of an open session.
+ * @param {string} url
+ * @param {string} token
+ * @param {AbortSignal} signal
+ * @returns {Promise<import("./protocol.js").Description>}
+ * @throws {ProblemError}
+ */
+export async function describeSession(url, token, signal) {
+  return (await request(url, token, { signal })).json();
+}
+
+/**
+ * End a session. Works while the page is going away; never throws: the gateway also notices.
+ * @param {string} url
+ * @param {string} token
+ */
+export async function endSession(url, token) {
+  try {
+    await fetch(url, { method: "DELETE", headers: bearer(token), keepalive: true });
+  } catch {
+    // Whoever cannot be reached has ended it, or will when the connection falls silent.
+  }
+}
+
+/**
+ * @param {string} url
+ * @param {string} token
+ * @param {RequestInit} init
+ */
+async function request(url, token, init) {
+  let answer;
+  try {
+    answer = await fetch(url, { ...init, headers: { ...init.headers, ...bearer(token) } });
+  } catch (error) {
+    if (init.signal?.aborted) throw error;
+    throw unreachable();
+  }
+  if (!answer.ok) throw await refusal(answer);
+  return answer;
+}
+
+/** @param {string} token */
+function bearer(token) {
+  return { Authorization: `Bearer ${token}` };
+}
+
+/** @param {Response} answer */
+async function refusal(answer) {
+  const seconds = Number(answer.headers.get("Retry-After"));
+  const told = { status: answer.status, retryAfterMs: seconds > 0 ? seconds * 1000 : 0 };
+  try {
+    const { code, what, why, fix } = await answer.json();
+    if ([code, what, why, fix].every((text) => typeof text === "string")) {
+      return new ProblemError({ code, what, why, fix }, told);
+    }
+  } catch {
+    // Not a Problem: a proxy's page, perhaps.
+  }
+  const problem = {
+    code: "http",
+    what: "the gateway refused",
+    why: `it answered ${answer.status} ${answer.statusText}`.trim(),
+    fix: "Its log says more.",
+  };
+  return new ProblemError(problem, told);
+}
+
+function noToken() {
+  return new ProblemError({
+    code: "not_authorized",
+    what: "this page has no token",
+    why: "its address does not end in #token=...",
+    fix: "Open the whole address that was printed, or get a token with `framemesh realm token`.",
+  }, { status: 401 });
+}
+
+function unreachable() {
+  return new ProblemError({
+    code: "unreachable",
+    what: "the gateway does not answer",
+    why: "it has ended, or the network between is down",
+    fix: "Start it again, or check the network; this page keeps trying.",
+  });
+}

@@ -1,0 +1,216 @@
+"""A synthetic gateway for the real page: real HTTP, real WebRTC, invented pictures and makers.
+
+The pictures are a panorama that slides with the frame id and turns with the viewer's yaw; the
+facts name two makers, of which either can be taken away.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import json
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import uvloop
+from aiohttp import web
+
+from clients.chromium import BrowserUnavailable, find_chromium, open_chromium
+from mesh.core.errors import NotAuthorized, SessionRefused
+from mesh.core.workload import PictureFormat
+from mesh.http import OpenedSession, UnknownSession, create_app
+from mesh.stream.session import Stream, StreamOptions
+
+PAGE = Path(str(files("clients") / "web"))
+FORMAT = PictureFormat(640, 360)
+FPS = 30
+TOKEN = "let-me-in"
+TILES = [(x, y, 320, 184 if y == 0 else 176) for y in (0, 184) for x in (0, 320)]
+HOME = {"yaw": 0.4, "pitch": 0.25, "distance": 6.0, "target": [0.0, 1.0, 0.0]}
+
+
+def pytest_asyncio_loop_factories(config, item):
+    """The loop of production."""
+    return {"uvloop": uvloop.new_event_loop}
+
+
+def pytest_collection_modifyitems(items):
+    try:
+        find_chromium()
+    except BrowserUnavailable as missing:
+        for item in items:
+            if "chromium" in getattr(item, "fixturenames", ()):
+                item.add_marker(pytest.mark.skip(reason=str(missing)))
+
+
+def panorama() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """An I420 picture twice as wide as a frame: a sky above a chequered ground, with towers."""
+    height, width = FORMAT.height, 2 * FORMAT.width
+    rows, columns = np.mgrid[0:height, 0:width]
+    ground = rows > height * 0.55
+    luma = np.where(ground, 70 + 40 * ((rows // 12 + columns // 32) % 2), 200 - rows // 3)
+    for tower in range(10):
+        left, top = tower * 128 + 20, 60 + (tower * 37) % 110
+        luma[top : int(height * 0.6), left : left + 56] = 60 + 14 * tower
+    u = np.where(ground, 116, 150)[::2, ::2]
+    v = np.where(ground, 132, 112)[::2, ::2]
+    return luma.astype(np.uint8), u.astype(np.uint8), v.astype(np.uint8)
+
+
+class SyntheticSession:
+    """One stream and the loop that feeds it."""
+
+    def __init__(self, gateway: SyntheticGateway, options: StreamOptions) -> None:
+        self.gateway = gateway
+        self.inputs: list[dict[str, Any]] = []
+        self.frame_id = 0
+        self.closed: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self.stream = Stream(
+            FORMAT,
+            FPS,
+            on_input=self.inputs.append,
+            on_closed=lambda reason: self.closed.done() or self.closed.set_result(reason),
+            options=options,
+        )
+        self.task = asyncio.create_task(self._run())
+
+    async def _run(self) -> None:
+        due = time.monotonic()
+        while not self.closed.done():
+            if self.stream.watched and not self.gateway.silent:
+                await self._send_frame()
+            due = max(due + 1 / FPS, time.monotonic())
+            await asyncio.sleep(due - time.monotonic())
+
+    async def _send_frame(self) -> None:
+        canvas = self.stream.lease_canvas()
+        if canvas is None:
+            return
+        opened_us = time.monotonic_ns() // 1000
+        applied = self.inputs[-1] if self.inputs else {"id": -1, "camera": HOME}
+        self._draw(canvas.picture, applied["camera"]["yaw"])
+        drawn_us = time.monotonic_ns() // 1000
+        report = await self.stream.send(canvas, self.frame_id, opened_us)
+        makers = self.gateway.makers
+        pieces = [
+            [*tile, (i + self.frame_id // 15) % 2, 120, 4200 + 800 * i]
+            for i, tile in enumerate(TILES)
+        ]
+        for piece in pieces:
+            if piece[4] >= len(makers):
+                piece[4:] = [-1, 0, 0]
+        stages = {"open": 180, "pieces": drawn_us - opened_us, "compose": 90}
+        facts = {
+            "frame": self.frame_id,
+            "input": applied["id"],
+            "opened_us": opened_us,
+            "stages": stages | {"encode": report.encode_us, "send": 110},
+            "makers": makers,
+            "pieces": pieces,
+            "filled": sum(piece[4] < 0 for piece in pieces),
+        }
+        self.frame_id += 1
+        self.stream.publish(json.dumps(facts))
+
+    def _draw(self, picture: np.ndarray, yaw: float) -> None:
+        shift = int(self.frame_id * 2 + yaw * 400) // 2 * 2 % FORMAT.width
+        luma, u, v = self.gateway.panorama
+        half = slice(shift // 2, shift // 2 + FORMAT.width // 2)
+        picture[: FORMAT.height] = luma[:, shift : shift + FORMAT.width]
+        chroma = picture[FORMAT.height :].reshape(2, FORMAT.height // 2, FORMAT.width // 2)
+        chroma[0], chroma[1] = u[:, half], v[:, half]
+
+    async def close(self) -> None:
+        if not self.closed.done():
+            self.closed.set_result("its client closed it")
+        self.task.cancel()
+        await asyncio.wait([self.task])
+        await self.stream.close()
+
+
+class SyntheticGateway:
+    """A GatewayApi whose sessions need no workers.
+
+    makers: who makes pieces now; with one of the two gone its pieces are filled.
+    silent: send nothing. refusal: refuse the next sessions with this. sessions: all ever opened.
+    """
+
+    def __init__(self) -> None:
+        self.makers = ["anna@k3j2/vulkan0", "bert@p9x1/vulkan0"]
+        self.silent = False
+        self.refusal: Exception | None = None
+        self.panorama = panorama()
+        self.sessions: list[SyntheticSession] = []
+        self.deleted: list[int] = []
+
+    def authorize(self, token: str, scope: str) -> str:
+        if token != TOKEN:
+            raise NotAuthorized(
+                what="the token is refused",
+                why="it was signed by another realm",
+                fix="Get one from the gateway's owner (`framemesh realm token`).",
+            )
+        return "tester"
+
+    async def open_session(self, principal, request, offer_sdp: str) -> OpenedSession:
+        if self.refusal is not None:
+            raise self.refusal
+        options, rest = StreamOptions.take(request.options)
+        if request.workload != "render" or rest.keys() - {"scene"}:
+            raise SessionRefused(what="no such session", why=str(request), fix="Ask for render.")
+        session = SyntheticSession(self, options)
+        self.sessions.append(session)
+        answer = await session.stream.answer(offer_sdp)
+        return OpenedSession(f"s{len(self.sessions) - 1}", answer, {})
+
+    def describe_session(self, principal, session_id: str) -> dict[str, Any]:
+        if session_id not in {f"s{i}" for i in range(len(self.sessions))}:
+            raise UnknownSession(what="no such session", why="it never was", fix="Open one.")
+        size = dataclasses.asdict(FORMAT)
+        bounds = {"low": [-4, 0, -4], "high": [4, 3, 4]}
+        return {"title": "Panorama", **size, "fps": FPS, "camera": HOME, "bounds": bounds}
+
+    async def close_session(self, principal, session_id: str) -> None:
+        number = int(session_id.removeprefix("s"))
+        self.deleted.append(number)
+        await self.sessions[number].close()
+
+    def status(self) -> dict[str, Any]:
+        return {"sessions": len(self.sessions)}
+
+
+@asynccontextmanager
+async def served(gateway: SyntheticGateway, port: int = 0) -> AsyncIterator[str]:
+    """The gateway and the page on a loopback port; yields the page's address."""
+    runner = web.AppRunner(create_app(gateway, PAGE), shutdown_timeout=1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", port).start()
+    try:
+        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
+    finally:
+        for session in gateway.sessions:
+            await session.close()
+        await runner.cleanup()
+
+
+@pytest.fixture
+async def gateway():
+    return SyntheticGateway()
+
+
+@pytest.fixture
+async def address(gateway):
+    async with served(gateway) as url:
+        yield url
+
+
+@pytest.fixture
+async def chromium():
+    async with open_chromium(width=960, height=600) as browser:
+        yield browser
