@@ -38,6 +38,13 @@ class CameraInput(msgspec.Struct, frozen=True):
     fov: Annotated[float, Meta(ge=0.05, le=2.8)] = DEFAULT_FOV
 
 
+class InputEvent(msgspec.Struct, frozen=True):
+    """One input; `id` grows with each that a client sends."""
+
+    id: Annotated[int, Meta(ge=0, le=2**53)]
+    camera: CameraInput
+
+
 @dataclass(frozen=True, slots=True)
 class SceneFacts:
     """What the gateway knows of a scene: `low` and `high` bound it, metres, world frame.
@@ -147,7 +154,7 @@ class RenderSession:
             "tiles": self._tiles,
             "triangles": self._facts.triangles,
             "warnings": list(self._facts.warnings),
-            "bounds": [list(self._facts.low), list(self._facts.high)],
+            "bounds": {"low": list(self._facts.low), "high": list(self._facts.high)},
             "camera": {
                 "yaw": pose.yaw,
                 "pitch": pose.pitch,
@@ -160,17 +167,19 @@ class RenderSession:
         }
 
     def apply_input(self, event: Mapping[str, Any], now_us: int) -> None:
-        """{"id": n, "camera": CameraInput}; older ids than the last are ignored."""
-        number = event.get("id")
-        if type(number) is not int:
-            raise _refused_input("it has no integer 'id'")
+        """One InputEvent; ids not above the last one's are ignored. Raises ContentRefused."""
         try:
-            camera = msgspec.convert(event.get("camera"), CameraInput)
+            given = msgspec.convert(event, InputEvent)
         except msgspec.ValidationError as problem:
-            raise _refused_input(str(problem)) from problem
-        if number <= self._last_input:
+            raise ContentRefused(
+                what="the input is refused",
+                why=str(problem),
+                fix='Send {"id": n, "camera": {"yaw", "pitch", "distance", "target"}}.',
+            ) from problem
+        if given.id <= self._last_input:
             return
-        self._last_input = number
+        self._last_input = given.id
+        camera = given.camera
         self._turntable = False
         self._pose = Orbit(camera.yaw, camera.pitch, camera.distance, camera.target, camera.fov)
 
@@ -250,11 +259,3 @@ def _parts(planes: _Planes, rect: Rect) -> _Planes:
     half_columns = slice(rect.x // 2, (rect.x + rect.width) // 2)
     luma, blue, red = planes
     return luma[rows, columns], blue[half_rows, half_columns], red[half_rows, half_columns]
-
-
-def _refused_input(why: str) -> ContentRefused:
-    return ContentRefused(
-        what="the input is refused",
-        why=why,
-        fix='Send {"id": n, "camera": {"yaw", "pitch", "distance", "target"}}.',
-    )

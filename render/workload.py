@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Annotated, TypeAlias
@@ -56,7 +57,7 @@ class RenderWorkload:
     def __init__(self, settings: RenderSettings) -> None:
         built_in: dict[str, str | Path] = {name: PROCEDURAL + name for name in SCENES}
         self._sources = built_in | {n: Path(p).expanduser() for n, p in settings.scenes.items()}
-        self._packed: dict[str, tuple[Asset, SceneFacts]] = {}
+        self._packed: dict[str, _Packed] = {}
         self._packing = Lock()
 
     def find_devices(self) -> Sequence[DeviceInfo]:
@@ -120,25 +121,44 @@ class RenderWorkload:
     def _scene(self, name: str) -> tuple[Asset, SceneFacts]:
         """The packed scene with its facts; a file that changed is packed anew."""
         source = self._sources[name]
-        version = str(source.stat().st_mtime_ns) if isinstance(source, Path) else ""
+        changed_ns = _changed_ns(source) if isinstance(source, Path) else 0
         with self._packing:
-            known = self._packed.get(name + version)
-            if known is None:
+            known = self._packed.get(name)
+            if known is None or known.changed_ns != changed_ns:
                 asset = pack(source)
-                scene = load_scene(asset.data)
-                clusters = cluster_scene(scene)
-                facts = SceneFacts(
-                    title=asset.name,
-                    low=_vec3(scene.bounds_min.tolist()),
-                    high=_vec3(scene.bounds_max.tolist()),
-                    light=scene.light,
-                    triangles=scene.triangles,
-                    warnings=scene.warnings,
-                    boxes=clusters.boxes,
-                    box_triangles=clusters.triangles,
-                )
-                known = self._packed[name + version] = asset, facts
-            return known
+                known = _Packed(changed_ns, asset, _facts(asset))
+                self._packed[name] = known
+            return known.asset, known.facts
+
+
+@dataclass(frozen=True, slots=True)
+class _Packed:
+    changed_ns: int  # the file's modification time when it was packed
+    asset: Asset
+    facts: SceneFacts
+
+
+def _changed_ns(path: Path) -> int:
+    """0 for a file that is not there: packing says so."""
+    try:
+        return path.stat().st_mtime_ns
+    except OSError:
+        return 0
+
+
+def _facts(asset: Asset) -> SceneFacts:
+    scene = load_scene(asset.data)
+    clusters = cluster_scene(scene)
+    return SceneFacts(
+        title=asset.name,
+        low=_vec3(scene.bounds_min.tolist()),
+        high=_vec3(scene.bounds_max.tolist()),
+        light=scene.light,
+        triangles=scene.triangles,
+        warnings=scene.warnings,
+        boxes=clusters.boxes,
+        box_triangles=clusters.triangles,
+    )
 
 
 def create(settings: Settings) -> RenderWorkload:
