@@ -1,6 +1,7 @@
 /** Rolling figures about the last seconds, for people to read. Pure. */
 
 const WINDOW_MS = 2000;
+const ROUND_TRIP_WINDOW_MS = 20_000; // inputs come in bursts
 
 /** @typedef {import("./protocol.js").FrameFacts} FrameFacts */
 
@@ -57,7 +58,9 @@ export class RollingFigures {
     const since = nowMs - WINDOW_MS;
     this.pictures = this.pictures.filter((atMs) => atMs > since);
     this.frames = this.frames.filter(({ atMs }) => atMs > since);
-    this.roundTrips = this.roundTrips.filter(({ atMs }) => atMs > since);
+    this.roundTrips = this.roundTrips.filter(({ atMs }) => (
+      atMs > nowMs - ROUND_TRIP_WINDOW_MS
+    ));
     const pieces = this.frames.flatMap(({ facts }) => facts.pieces);
     const filled = pieces.filter(({ maker }) => maker === null).length;
     return {

@@ -31,7 +31,8 @@ export class Panel {
     element("fps").textContent = figures.fps > 0 ? `${figures.fps.toFixed(1)} fps` : "–";
     element("round-trip").textContent = milliseconds(figures.roundTripMs);
     element("bitrate").textContent = measured === null ? "–" : rate(measured.bitsPerS);
-    element("size").textContent = [`${width} × ${height}`, measured?.codec].join(" ");
+    element("codec").textContent = measured?.codec ?? "";
+    element("size").textContent = `${width} × ${height}`;
     this.#showStages(figures, measured);
     this.#showMakers(figures);
   }

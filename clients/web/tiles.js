@@ -2,7 +2,7 @@
 
 import { FILLED_COLOUR } from "./palette.js";
 
-const FILL_ALPHA = 0.1;
+const FILL_ALPHA = 0.06;
 const HATCH_STEP = 12; // CSS pixels
 
 /** @typedef {import("./protocol.js").FrameFacts} FrameFacts */

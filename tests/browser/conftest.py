@@ -162,7 +162,13 @@ class SyntheticGateway:
         if self.refusal is not None:
             raise self.refusal
         options, rest = StreamOptions.take(request.options)
-        if request.workload != "render" or rest.keys() - {"scene"}:
+        if request.workload != "render" or rest.keys() - {
+            "scene",
+            "width",
+            "height",
+            "fps",
+            "tiles",
+        }:
             raise SessionRefused(what="no such session", why=str(request), fix="Ask for render.")
         session = SyntheticSession(self, options)
         self.sessions.append(session)
