@@ -133,9 +133,10 @@ def visible(
     right = (rect.x + rect.width + MARGIN_PIXELS) * 2 / width - 1
     top = (rect.y - MARGIN_PIXELS) * 2 / height - 1
     bottom = (rect.y + rect.height + MARGIN_PIXELS) * 2 / height - 1
-    x, y, _, w = clip_from_world
     # Inside is where every row is >= 0: left * w <= x <= right * w, likewise y, and w > 0.
-    planes = np.stack([x - left * w, right * w - x, y - top * w, bottom * w - y, w])
+    sides = np.array(
+        [[1, 0, -left], [-1, 0, right], [0, 1, -top], [0, -1, bottom], [0, 0, 1]], np.float64
+    )
+    planes = sides @ clip_from_world[[0, 1, 3]]
     reach = boxes.centre @ planes[:, :3].T + planes[:, 3] + boxes.half @ np.abs(planes[:, :3]).T
-    inside: NDArray[np.bool_] = (reach >= 0).all(axis=1)
-    return inside
+    return np.logical_and.reduce(reach >= 0, axis=1)

@@ -15,7 +15,7 @@ from render.passes.scene_upload import DeviceScene
 from render.passes.targets import FrameTargets
 from render.pieces import TileSpec
 from render.scene import Scene
-from render.vulkan.api import CData, lib, new, vk
+from render.vulkan.api import lib, new, vk
 from render.vulkan.device import Device, open_device
 from render.vulkan.instance import Instance, PhysicalDevice
 from render.vulkan.memory import create_buffer, dependency, image_barrier
@@ -38,7 +38,7 @@ class Canvas:
             self.targets = FrameTargets(device, width, height)
             scope.callback(self.targets.close)
             self.raster = RasterTargets(self.targets)
-            self.convert_set: CData = convert.bind(scope, self.targets)
+            self.convert = convert.bind(scope, self.targets)
             self._scope = scope.pop_all()
 
     def close(self) -> None:
@@ -81,7 +81,7 @@ class Renderer:
             self._device.timestamp(commands, 0)
             clusters = self._raster.record(commands, canvas.raster, scene, tile)
             self._device.timestamp(commands, 1)
-            self._convert.record(commands, targets, canvas.convert_set, rect)
+            self._convert.record(commands, canvas.convert, rect)
             self._device.timestamp(commands, 2)
         read_planes(targets, rect, output)
         raster_us, convert_us = self._device.elapsed_us(3)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -29,6 +30,14 @@ _PUSH_BYTES = 20
 _BLOCK = (64, 16)  # pixels per workgroup: 8x8 invocations of 8x2
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class I420Targets:
+    """Frame targets as the pass binds them: VkDescriptorSet[1], and the barrier at its end."""
+
+    sets: CData
+    to_host: CData
+
+
 class I420Pass:
     """BT.709 limited-range conversion; one per device."""
 
@@ -44,41 +53,36 @@ class I420Pass:
         self._pipeline = create_compute_pipeline(device, scope, shader, self._layout)
         self._sampler = device.create(scope, "Sampler", new("VkSamplerCreateInfo"))
 
-    def bind(self, scope: ExitStack, targets: FrameTargets) -> CData:
-        """The descriptor set that reads and writes `targets`; lives as long as `scope`."""
+    def bind(self, scope: ExitStack, targets: FrameTargets) -> I420Targets:
+        """What reads and writes `targets`; lives as long as `scope`."""
         made = allocate_sets(self._device, scope, self._set_layout, 1, [_IMAGE, _STORAGE])[0]
         write_texture(self._device, made, 0, targets.encoded_view, self._sampler)
         write_buffer(self._device, made, (1, _STORAGE), targets.planes)
-        return made
+        return I420Targets(ffi.new("VkDescriptorSet[1]", [made]), _to_host(targets))
 
-    def record(self, commands: CData, targets: FrameTargets, bound: CData, rect: Rect) -> None:
-        """Record the conversion of `rect`; `targets.color` must be readable by compute shaders.
+    def record(self, commands: CData, bound: I420Targets, rect: Rect) -> None:
+        """Record the conversion of `rect`; the colour target must be readable by compute shaders.
 
-        When the commands have run, the host finds the planes in `targets.planes`.
+        When the commands have run, the host finds the planes in `FrameTargets.planes`.
         """
         point = vk.VK_PIPELINE_BIND_POINT_COMPUTE
         lib.vkCmdBindPipeline(commands, point, self._pipeline)
-        sets = ffi.new("VkDescriptorSet[1]", [bound])
-        lib.vkCmdBindDescriptorSets(commands, point, self._layout, 0, 1, sets, 0, NULL)
+        lib.vkCmdBindDescriptorSets(commands, point, self._layout, 0, 1, bound.sets, 0, NULL)
         push = ffi.new("int32_t[5]", [*rect, padded_stride(rect.width)])
         lib.vkCmdPushConstants(commands, self._layout, _COMPUTE, 0, _PUSH_BYTES, push)
         across, down = -(-rect.width // _BLOCK[0]), -(-rect.height // _BLOCK[1])
         lib.vkCmdDispatch(commands, across, down, 1)
-        lib.vkCmdPipelineBarrier2(
-            commands,
-            dependency(
-                buffers=[
-                    buffer_barrier(
-                        targets.planes,
-                        (
-                            vk.VK_PIPELINE_STAGE_2_COMPUTE_SHADER_BIT,
-                            vk.VK_ACCESS_2_SHADER_STORAGE_WRITE_BIT,
-                        ),
-                        (vk.VK_PIPELINE_STAGE_2_HOST_BIT, vk.VK_ACCESS_2_HOST_READ_BIT),
-                    )
-                ]
-            ),
-        )
+        lib.vkCmdPipelineBarrier2(commands, bound.to_host)
+
+
+def _to_host(targets: FrameTargets) -> CData:
+    """What was converted may be read by the host."""
+    wrote = (
+        vk.VK_PIPELINE_STAGE_2_COMPUTE_SHADER_BIT,
+        vk.VK_ACCESS_2_SHADER_STORAGE_WRITE_BIT,
+    )
+    read = (vk.VK_PIPELINE_STAGE_2_HOST_BIT, vk.VK_ACCESS_2_HOST_READ_BIT)
+    return dependency(buffers=[buffer_barrier(targets.planes, wrote, read)])
 
 
 def read_planes(targets: FrameTargets, rect: Rect, output: memoryview) -> int:

@@ -48,6 +48,8 @@ VIEW = np.dtype(
     ]
 )
 _UNIFORM = vk.VK_DESCRIPTOR_TYPE_UNIFORM_BUFFER
+_GRAPHICS = vk.VK_PIPELINE_BIND_POINT_GRAPHICS
+_VERTEX_STAGE = vk.VK_SHADER_STAGE_VERTEX_BIT
 _PLACEMENT_BYTES = 96
 
 
@@ -146,21 +148,17 @@ class RasterPass:
         self._begin(commands, targets, tile)
         clip_from_world, rect = tile.matrix(), tile.region()
         seen = visible(scene.clusters.boxes, clip_from_world, targets.width, targets.height, rect)
-        drawn = 0
+        self._bind_scene(commands, scene)
         bound: DrawState | None = None
-        for draw, first, last in _runs(scene, seen, clip_from_world):
+        for draw, start, end in _runs(scene, seen, clip_from_world):
             state = scene.draws[draw]
             if state is not bound:
-                self._bind(commands, scene, state, bound)
+                self._bind(commands, state, bound)
                 bound = state
-            start, end = state.starts[first], state.starts[last + 1]
-            lib.vkCmdDrawIndexed(
-                commands, end - start, 1, state.first_index + start, state.first_vertex, 0
-            )
-            drawn += last + 1 - first
+            lib.vkCmdDrawIndexed(commands, end - start, 1, start, state.first_vertex, 0)
         lib.vkCmdEndRendering(commands)
         lib.vkCmdPipelineBarrier2(commands, targets.end)
-        return drawn
+        return int(np.count_nonzero(seen))
 
     def _create_pipeline(self, variant: Variant) -> CData:
         return create_graphics_pipeline(
@@ -194,31 +192,25 @@ class RasterPass:
         lib.vkCmdSetViewport(commands, 0, 1, targets.viewport)
         lib.vkCmdSetScissor(commands, 0, 1, targets.scissor)
 
-    def _bind(
-        self, commands: CData, scene: DeviceScene, state: DrawState, before: DrawState | None
-    ) -> None:
-        point = vk.VK_PIPELINE_BIND_POINT_GRAPHICS
-        if before is None:
-            vertices = ffi.new("VkBuffer[1]", [scene.vertices.handle])
-            lib.vkCmdBindVertexBuffers(commands, 0, 1, vertices, self._zero_offset)
-            lib.vkCmdBindIndexBuffer(commands, scene.indices.handle, 0, vk.VK_INDEX_TYPE_UINT32)
+    def _bind_scene(self, commands: CData, scene: DeviceScene) -> None:
+        lib.vkCmdBindVertexBuffers(commands, 0, 1, scene.vertex_buffers, self._zero_offset)
+        lib.vkCmdBindIndexBuffer(commands, scene.indices.handle, 0, vk.VK_INDEX_TYPE_UINT32)
+        lib.vkCmdBindDescriptorSets(
+            commands, _GRAPHICS, self._layout, 0, 1, self._view_set, 0, NULL
+        )
+
+    def _bind(self, commands: CData, state: DrawState, before: DrawState | None) -> None:
+        """Bind what differs from the draw before; a scene's equal things are the same objects."""
+        if before is None or before.variant is not state.variant:
+            lib.vkCmdBindPipeline(commands, _GRAPHICS, self._pipelines[state.variant])
+        if before is None or before.material_set is not state.material_set:
             lib.vkCmdBindDescriptorSets(
-                commands, point, self._layout, 0, 1, self._view_set, 0, NULL
+                commands, _GRAPHICS, self._layout, 1, 1, state.material_set, 0, NULL
             )
-        if before is None or before.variant != state.variant:
-            lib.vkCmdBindPipeline(commands, point, self._pipelines[state.variant])
-        if before is None or before.material != state.material:
-            material = ffi.new("VkDescriptorSet[1]", [scene.material_sets[state.material]])
-            lib.vkCmdBindDescriptorSets(commands, point, self._layout, 1, 1, material, 0, NULL)
         lib.vkCmdSetCullMode(commands, state.cull_mode)
         lib.vkCmdSetFrontFace(commands, state.front_face)
         lib.vkCmdPushConstants(
-            commands,
-            self._layout,
-            vk.VK_SHADER_STAGE_VERTEX_BIT,
-            0,
-            _PLACEMENT_BYTES,
-            state.placement,
+            commands, self._layout, _VERTEX_STAGE, 0, _PLACEMENT_BYTES, state.placement
         )
 
 
@@ -268,25 +260,30 @@ def _end_barrier(targets: FrameTargets) -> CData:
 def _runs(
     scene: DeviceScene, seen: NDArray[np.bool_], clip_from_world: NDArray[np.float64]
 ) -> Iterator[tuple[int, int, int]]:
-    """(draw, first cluster, last cluster) in drawing order, neighbours joined.
+    """(draw, first index, end index) in drawing order, neighbours joined.
 
     What replaces comes first, in the scene's order; what blends follows, farthest box first. The
     order depends on the view, never on the tile.
     """
     clusters = scene.clusters
     opaque = np.flatnonzero(seen & ~scene.blended)
-    # Clusters of one draw are numbered in a row, so consecutive numbers of one draw are one run.
-    breaks = np.diff(opaque) != 1
-    breaks |= np.diff(clusters.draw[opaque]) != 0
-    for run in np.split(opaque, np.flatnonzero(breaks) + 1):
-        if len(run):
-            yield (
-                int(clusters.draw[run[0]]),
-                int(clusters.cluster[run[0]]),
-                int(clusters.cluster[run[-1]]),
-            )
+    if len(opaque):
+        breaks = (np.diff(opaque) != 1) | ~scene.continues[opaque[1:]]
+        first = opaque[np.concatenate([[True], breaks])]
+        last = opaque[np.concatenate([breaks, [True]])]
+        yield from zip(
+            clusters.draw[first].tolist(),
+            scene.start[first].tolist(),
+            scene.end[last].tolist(),
+            strict=True,
+        )
     blended = np.flatnonzero(seen & scene.blended)
-    depth = clusters.boxes.centre[blended] @ clip_from_world[3, :3]  # w grows with distance
-    for index in blended[np.argsort(-depth, kind="stable")]:
-        cluster = int(clusters.cluster[index])
-        yield int(clusters.draw[index]), cluster, cluster
+    if len(blended):
+        depth = clusters.boxes.centre[blended] @ clip_from_world[3, :3]  # w grows with distance
+        order = blended[np.argsort(-depth, kind="stable")]
+        yield from zip(
+            clusters.draw[order].tolist(),
+            scene.start[order].tolist(),
+            scene.end[order].tolist(),
+            strict=True,
+        )

@@ -12,6 +12,7 @@ from mesh.core.errors import ContentRefused
 from render.clusters import DrawnClusters, cluster_scene
 from render.scene import (
     AlphaMode,
+    Draw,
     MagFilter,
     Material,
     MinFilter,
@@ -100,24 +101,23 @@ class Variant:
 class DrawState:
     """What is bound for one draw of the scene.
 
-    placement: float[24] push constants. first_vertex, first_index: into the scene's buffers;
-    clusters start at `first_index + starts[cluster]`.
+    material_set: VkDescriptorSet[1]. placement: float[24] push constants. first_vertex: into the
+    scene's vertex buffer.
     """
 
     variant: Variant
-    material: int
+    material_set: CData
     cull_mode: int
     front_face: int
     placement: CData
     first_vertex: int
-    first_index: int
-    starts: tuple[int, ...]
 
 
 class DeviceScene:
     """A scene on a device. Holds no reference to the arrays it was made from.
 
-    blended: bool (n,), per entry of `clusters`: whether its material blends.
+    Per entry of `clusters`, (n,): blended, whether its material blends; continues, whether it
+    belongs to the draw of the entry before; start, end, its run of the index buffer.
     Raises ContentRefused if a texture is larger than the device can hold.
     """
 
@@ -127,7 +127,9 @@ class DeviceScene:
             scene.materials[scene.primitives[draw.primitive].material].alpha_mode is AlphaMode.BLEND
             for draw in scene.draws
         ]
-        self.blended: NDArray[np.bool_] = np.array(blends)[self.clusters.draw]
+        draw = self.clusters.draw
+        self.blended: NDArray[np.bool_] = np.array(blends)[draw]
+        self.continues: NDArray[np.bool_] = np.diff(draw, prepend=-1) == 0
         with ExitStack() as scope, ExitStack() as until_loaded:
             uploader = Uploader(device, until_loaded)
             self._upload_meshes(device, scope, uploader, scene)
@@ -137,6 +139,7 @@ class DeviceScene:
                 device, scope, material_layout, len(scene.materials), kinds
             )
             self._upload_materials(device, scope, uploader, scene)
+            self.draws = self._draw_states(scene)
             for target, material in zip(self.material_sets, scene.materials, strict=True):
                 textures.bind(target, material)
             self._scope = scope.pop_all()
@@ -161,15 +164,30 @@ class DeviceScene:
             uploader.fill_buffer(self.vertices, vertices, VERTEX.itemsize * int(first_vertex[at]))
             indices = self.clusters.meshes[at].indices.view(np.uint8)
             uploader.fill_buffer(self.indices, indices, 4 * int(first_index[at]))
-        self.draws = tuple(
+        first = [int(first_index[draw.primitive]) for draw in scene.draws]
+        starts = [self.clusters.meshes[draw.primitive].starts for draw in scene.draws]
+        self.start: NDArray[np.int64] = np.concatenate(
+            [at + inside[:-1] for at, inside in zip(first, starts, strict=True)]
+        )
+        self.end: NDArray[np.int64] = np.concatenate(
+            [at + inside[1:] for at, inside in zip(first, starts, strict=True)]
+        )
+        self._first_vertex = first_vertex.tolist()
+        self.vertex_buffers = ffi.new("VkBuffer[1]", [self.vertices.handle])
+
+    def _draw_states(self, scene: Scene) -> tuple[DrawState, ...]:
+        """One per draw; draws that share a variant or a material share its object."""
+        sets = [ffi.new("VkDescriptorSet[1]", [made]) for made in self.material_sets]
+        variants: dict[Variant, Variant] = {}
+        return tuple(
             _draw_state(
                 scene,
                 draw,
-                int(first_vertex[scene.draws[draw].primitive]),
-                int(first_index[scene.draws[draw].primitive]),
-                self.clusters,
+                variants,
+                sets[scene.primitives[draw.primitive].material],
+                self._first_vertex[draw.primitive],
             )
-            for draw in range(len(scene.draws))
+            for draw in scene.draws
         )
 
     def _upload_materials(
@@ -237,9 +255,12 @@ def _slots(material: Material) -> tuple[TextureSlot | None, ...]:
 
 
 def _draw_state(
-    scene: Scene, index: int, first_vertex: int, first_index: int, clusters: DrawnClusters
+    scene: Scene,
+    draw: Draw,
+    variants: dict[Variant, Variant],
+    material_set: CData,
+    first_vertex: int,
 ) -> DrawState:
-    draw = scene.draws[index]
     mesh = scene.primitives[draw.primitive]
     material = scene.materials[mesh.material]
     world_from_mesh = draw.world_from_mesh.astype(np.float64)
@@ -251,19 +272,18 @@ def _draw_state(
     rows = np.zeros((6, 4), np.float32)
     rows[:3] = world_from_mesh[:3]
     rows[3:, :3] = -cofactor if mirrored else cofactor
+    variant = Variant(
+        tuple(slot is not None for slot in _slots(material)),
+        mesh.tangents is not None,
+        material.alpha_mode,
+    )
     return DrawState(
-        variant=Variant(
-            tuple(slot is not None for slot in _slots(material)),
-            mesh.tangents is not None,
-            material.alpha_mode,
-        ),
-        material=mesh.material,
+        variant=variants.setdefault(variant, variant),
+        material_set=material_set,
         cull_mode=vk.VK_CULL_MODE_NONE if material.double_sided else vk.VK_CULL_MODE_BACK_BIT,
         front_face=vk.VK_FRONT_FACE_CLOCKWISE if mirrored else vk.VK_FRONT_FACE_COUNTER_CLOCKWISE,
         placement=ffi.new("float[24]", rows.ravel().tolist()),
         first_vertex=first_vertex,
-        first_index=first_index,
-        starts=tuple(clusters.meshes[draw.primitive].starts.tolist()),
     )
 
 
