@@ -65,6 +65,15 @@ export class Controls {
     if (!this.moved) this.pose = this.home;
   }
 
+  /**
+   * Nobody has moved the camera yet, and the session turns it by itself: whoever takes over goes
+   * on from what is shown.
+   * @param {number} byYaw  radians since the session began
+   */
+  turned(byYaw) {
+    if (!this.moved) this.pose = { ...this.home, yaw: this.home.yaw + byYaw };
+  }
+
   /** Back to where the session began. */
   reset() {
     this.#set(this.home);
@@ -104,7 +113,7 @@ export class Controls {
         this.pointers.delete(/** @type {PointerEvent} */ (event).pointerId);
       });
     }
-    surface.addEventListener("wheel", (event) => this.#turned(event), { passive: false });
+    surface.addEventListener("wheel", (event) => this.#scrolled(event), { passive: false });
     surface.addEventListener("contextmenu", (event) => event.preventDefault());
     addEventListener("keydown", (event) => this.#keyDown(event));
     addEventListener("keyup", (event) => this.#keyUp(event));
@@ -152,7 +161,7 @@ export class Controls {
   }
 
   /** @param {WheelEvent} event */
-  #turned(event) {
+  #scrolled(event) {
     event.preventDefault(); // or the page would scroll, or zoom with a trackpad's pinch
     const lines = event.deltaMode === WheelEvent.DOM_DELTA_LINE;
     const pixels = event.deltaY * (lines ? PIXELS_PER_LINE : 1) * (event.ctrlKey ? 4 : 1);

@@ -1,6 +1,6 @@
 /** The page: joins the session, the screen, the controls and the figures. */
 
-import { BarcodeReader } from "./barcode.js";
+import { BarcodeReader, CELL } from "./barcode.js";
 import { Controls } from "./controls.js";
 import { RollingFigures } from "./figures.js";
 import { FrameBook } from "./framebook.js";
@@ -40,6 +40,7 @@ class Viewer {
     this.outbox = new Outbox();
     this.book = this.#newBook();
     this.size = { width: 0, height: 0 };
+    this.firstOpenedUs = 0; // of this session's first known frame
     /** @type {import("./protocol.js").Description | null} */
     this.description = null;
     /** @type {import("./session.js").State} */
@@ -84,12 +85,7 @@ class Viewer {
       opening: () => this.#opening(),
       opened: (description) => this.#opened(description),
       picture: (picture) => this.#picture(picture),
-      facts: (facts) => {
-        const nowMs = performance.now();
-        this.recorder.facts(facts, nowMs);
-        this.figures.frame(facts, nowMs);
-        this.book.addFacts(facts, nowMs);
-      },
+      facts: (facts) => this.#facts(facts),
       oddity: () => this.recorder.oddity(),
     });
   }
@@ -98,6 +94,7 @@ class Viewer {
     this.recorder.connection();
     this.outbox = new Outbox(); // ids start over
     this.book = this.#newBook();
+    this.firstOpenedUs = 0;
   }
 
   /** @param {import("./protocol.js").Description} description */
@@ -123,6 +120,17 @@ class Viewer {
     });
   }
 
+  /** @param {import("./protocol.js").FrameFacts} facts */
+  #facts(facts) {
+    const nowMs = performance.now();
+    this.recorder.facts(facts, nowMs);
+    this.figures.frame(facts, nowMs);
+    this.book.addFacts(facts, nowMs);
+    this.firstOpenedUs ||= facts.openedUs;
+    const turnedS = (facts.openedUs - this.firstOpenedUs) / 1e6;
+    this.controls.turned(turnedS * (this.description?.turntable ?? 0));
+  }
+
   /** @param {import("./picture.js").Picture} picture */
   #picture({ source, width, height, rtp }) {
     const atMs = performance.now();
@@ -130,7 +138,8 @@ class Viewer {
     this.pictureAtMs = atMs;
     if (width !== this.size.width || height !== this.size.height) {
       this.size = { width, height };
-      element("picture").style.setProperty("--aspect", String(width / height));
+      document.body.style.setProperty("--aspect", String(width / height));
+      document.body.style.setProperty("--barcode", String(this.barcode ? CELL / height : 0));
     }
     this.recorder.picture(id, atMs, this.barcode !== null);
     this.figures.picture(atMs);

@@ -41,6 +41,7 @@
  * @property {number} [fps]
  * @property {import("./camera.js").Pose} [camera]  where to begin
  * @property {{low: number[], high: number[]}} [bounds]  of the scene, metres
+ * @property {number} [turntable]  radians per second that the camera turns until the first input
  */
 
 const LOSSY = { negotiated: true, ordered: false, maxRetransmits: 0 };
