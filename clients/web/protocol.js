@@ -35,6 +35,7 @@
 /**
  * What the gateway says of a session. Workloads add to it; what is not known is not used.
  * @typedef {object} Description
+ * @property {string} [workload]
  * @property {string} [title]
  * @property {number} [width]
  * @property {number} [height]
