@@ -65,7 +65,7 @@ class ClientDesk:
         """Its link ended, and with it its sessions."""
         client = self._clients.pop(id(channel), None)
         if client is not None:
-            for session in client.sessions:
+            for session in list(client.sessions):
                 self._gateway.end_session(session, "its client is gone")
 
     def body_buffer(self, channel: Channel, message: Message, size: int) -> memoryview | None:

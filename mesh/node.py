@@ -6,7 +6,7 @@ import asyncio
 import functools
 import logging
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -289,7 +289,7 @@ async def open_node(config: NodeConfig, *, static: Path | None = None) -> AsyncI
     member = read_membership(blob, identity.public_key, int(time.time()))
     _check_roles(config, member)
     node = Node(config, Credentials(identity, member.realm, blob), member)
-    async with AsyncExitStack() as stack, asyncio.TaskGroup() as tasks:
+    async with _said_plainly(), AsyncExitStack() as stack, asyncio.TaskGroup() as tasks:
         loops = [tasks.create_task(node.lag.watch(), name="loop lag")]
         try:
             if "worker" in config.roles:
@@ -311,6 +311,26 @@ async def open_node(config: NodeConfig, *, static: Path | None = None) -> AsyncI
             await node.close_links()
             for loop in loops:
                 loop.cancel()
+
+
+@asynccontextmanager
+async def _said_plainly() -> AsyncIterator[None]:
+    """A single MeshError leaves the task groups as itself: to be handled, or read by a person."""
+    try:
+        yield
+    except BaseExceptionGroup as group:
+        problems = list(_leaves(group))
+        if len(problems) == 1 and isinstance(problems[0], MeshError):
+            raise problems[0] from None
+        raise
+
+
+def _leaves(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]:
+    for problem in group.exceptions:
+        if isinstance(problem, BaseExceptionGroup):
+            yield from _leaves(problem)
+        else:
+            yield problem
 
 
 def _check_roles(config: NodeConfig, member: Membership) -> None:

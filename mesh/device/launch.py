@@ -56,6 +56,7 @@ class Plugins:
     @classmethod
     def from_entry_points(cls, names: Iterable[str]) -> Plugins:
         """The installed workloads of these names. Raises ConfigError if one is not installed."""
+        names = list(names)
         entries = installed(WORKLOADS)
         missing = [name for name in names if name not in entries]
         if missing:
@@ -64,7 +65,10 @@ class Plugins:
                 why=f"installed are: {', '.join(sorted(entries)) or 'none'}",
                 fix="Correct the name under [workloads], or install the package that brings it.",
             )
-        return cls({name: entries[name].value for name in names})
+        # A plug-in may be installed beside the environment (pip --target, PYTHONPATH).
+        homes = {Path(str(d.locate_file(""))) for n in names if (d := entries[n].dist) is not None}
+        homes.discard(Path(mesh.__file__).parent.parent)
+        return cls({name: entries[name].value for name in names}, tuple(sorted(homes)))
 
     def plugin(self, name: str, settings: Settings, infos: Sequence[DeviceInfo] = ()) -> Plugin:
         """One of them as it is told to a child."""
@@ -103,6 +107,7 @@ def sandbox_rules(limits: DeviceLimits, plugins: Plugins, cache: Path) -> Sandbo
     """The rules for a process that loads `plugins` and writes only to `cache`."""
     package = Path(mesh.__file__).parent
     readable = {*_READABLE, sys.prefix, sys.base_prefix, str(package)}
+    readable.update(_package_places("framemesh"))  # the names that plug-ins import
     readable.update(str(path) for path in (*plugins.import_paths, *limits.readable))
     for factory in plugins.factories.values():
         readable.update(_package_places(factory.partition(":")[0].partition(".")[0]))

@@ -81,9 +81,18 @@ class _Round:
     """One call of `place`: when each usable device will be free, and what each kind costs there."""
 
     def __init__(
-        self, devices: Sequence[DeviceAccount], costs: CostModel, deadline_us: int, now_us: int
+        self,
+        devices: Sequence[DeviceAccount],
+        costs: CostModel,
+        wants: Sequence[Want],
+        deadline_us: int,
+        now_us: int,
     ) -> None:
         self._costs = costs
+        # The prior is for a piece, whatever its units: what nobody ran is guessed from the largest.
+        self._most_units: dict[str, float] = {}
+        for want in wants:
+            self._most_units[want.kind] = max(want.units, self._most_units.get(want.kind, 1e-9))
         self.devices = devices
         self.deadline_us = deadline_us
         self.now_us = now_us
@@ -106,7 +115,7 @@ class _Round:
     def _sorted_by_trust(self, kind: str) -> tuple[list[_Option], list[_Option], list[_Option]]:
         runs = [self._costs.run_cost(device.key, kind) for device in self.devices]
         known = [run.level for run in runs if run is not None]
-        guess = min(known) if known else None
+        guess = min(known) if known else self._costs.prior_run_us / self._most_units[kind]
         trusted: list[_Option] = []
         cold: list[_Option] = []
         suspect: list[_Option] = []
@@ -121,13 +130,13 @@ class _Round:
         return trusted, cold, suspect
 
     def _option(
-        self, index: int, device: DeviceAccount, run: RunCost | None, guess: float | None
+        self, index: int, device: DeviceAccount, run: RunCost | None, guess: float
     ) -> _Option:
         link = self._costs.link(device.key.node)
         if run is not None:
             level, high = run.level, run.high
         else:
-            level = high = guess if guess is not None else float(self._costs.prior_run_us)
+            level = high = guess
         return _Option(
             index,
             device,
@@ -216,7 +225,7 @@ class Placer:
             and not device.suspended
             and len(device.attempts) < MAX_OUTSTANDING
         ]
-        state = _Round(devices, self.costs, deadline_us, now_us)
+        state = _Round(devices, self.costs, wants, deadline_us, now_us)
         if len(wants) > 1:
             means = {kind: state.mean_us(kind) for kind in {want.kind for want in wants}}
             wants = sorted(wants, key=lambda want: -want.units * means[want.kind])

@@ -7,7 +7,6 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-import uvloop
 
 from mesh.core.workload import DeviceInfo
 from mesh.device.supervisor import DeviceLimits, Plugins, open_device
@@ -15,11 +14,6 @@ from mesh.device.supervisor import DeviceLimits, Plugins, open_device
 PLUGINS = Path(__file__).parent / "plugins"
 INFO = DeviceInfo(unit="tiny", api="cpu", name="tiny device", driver="tiny 1", index=0)
 FOREIGN = DeviceInfo(unit="tiny", api="vulkan", name="not mine", driver="other 1", index=0)
-
-
-@pytest.fixture(scope="session")
-def event_loop_policy():
-    return uvloop.EventLoopPolicy()
 
 
 class Diary:

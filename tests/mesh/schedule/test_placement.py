@@ -263,3 +263,13 @@ def test_a_nonsense_backlog_harms_only_its_own_device(claim_us: int) -> None:
     placer.answered(place.key, A, 5_000, claim_us, result=True)
     again = placer.place([want(2), want(3)], FAR_US, 5_000, [A, B])
     assert len(makers(again)) == 2
+
+
+def test_a_kind_nobody_ran_is_tried_at_once_however_large_its_units():
+    """The prior is a time per piece; once it was taken for a time per unit, and nothing fitted."""
+    placer = Placer(CostModel("here"))
+    device = DeviceKey("here", "cpu")
+    placer.add(device, 0)
+    wants = [Want(PieceKey("s", 1, 0, i), "rows", 57_600.0, 100, 100) for i in range(4)]
+    placed = placer.place(wants, 100_000, 0, [device])
+    assert {p.key for p in placed if isinstance(p, Place) and not p.probe} == {w.key for w in wants}
