@@ -139,4 +139,5 @@ def visible(
     )
     planes = sides @ clip_from_world[[0, 1, 3]]
     reach = boxes.centre @ planes[:, :3].T + planes[:, 3] + boxes.half @ np.abs(planes[:, :3]).T
-    return np.logical_and.reduce(reach >= 0, axis=1)
+    inside: NDArray[np.bool_] = np.logical_and.reduce(reach >= 0, axis=1)
+    return inside
