@@ -88,11 +88,27 @@ def perspective(fov: float, aspect: float, near: float) -> Matrix:
 
 def frame_bounds(low: Vec3, high: Vec3, aspect: float, fov: float = DEFAULT_FOV) -> Orbit:
     """A pose from a little above that just shows the whole box `low`..`high` (metres, world)."""
-    x, y, z = ((a + b) / 2 for a, b in zip(low, high, strict=True))
+    corners = np.array(np.meshgrid(*zip(low, high, strict=True))).reshape(3, 8).T
+    return frame_points(corners, aspect, fov, yaws=1)
+
+
+def frame_points(
+    points: NDArray[np.float64], aspect: float, fov: float = DEFAULT_FOV, *, yaws: int = 24
+) -> Orbit:
+    """A pose from a little above that shows all points, from `yaws` sides of them alike.
+
+    points: float64 (n, 3), n >= 1, metres, world frame; the target is the centre of their box.
+    """
+    low, high = points.min(axis=0), points.max(axis=0)
+    x, y, z = ((low + high) / 2).tolist()
     pose = Orbit(math.radians(25), math.radians(15), 1.0, (x, y, z), fov)
-    corners = np.array(np.meshgrid(*zip(low, high, strict=True))).reshape(3, 8)
-    across, up, towards = pose.view_from_world()[:3, :3] @ (corners - [[x], [y], [z]])
+    around = (points - [x, y, z]).T
     tan_up = math.tan(fov / 2)
-    # A corner is in view if its offset from the axis is within the frustum at its depth.
-    needed = towards + np.maximum(np.abs(across) / (tan_up * aspect), np.abs(up) / tan_up)
-    return replace(pose, distance=max(MARGIN * float(needed.max()), 1e-3))
+    distance = 1e-3
+    for turn in range(yaws):
+        side = replace(pose, yaw=pose.yaw + math.tau * turn / yaws)
+        across, up, towards = side.view_from_world()[:3, :3] @ around
+        # A point is in view if its offset from the axis is within the frustum at its depth.
+        needed = towards + np.maximum(np.abs(across) / (tan_up * aspect), np.abs(up) / tan_up)
+        distance = max(distance, MARGIN * float(needed.max()))
+    return replace(pose, distance=distance)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from mesh.core.errors import ContentRefused
 from mesh.core.workload import Asset, Contract, CutHint, PictureFormat, Piece, SessionSetup
-from render.camera import DEFAULT_FOV, Orbit, frame_bounds
+from render.camera import DEFAULT_FOV, Orbit, frame_points
 from render.clusters import Boxes
 from render.cost import cost_map, tile_cost
 from render.pieces import SessionSpec, TileSpec, encode
@@ -141,7 +141,7 @@ class RenderSession:
         self.picture = PictureFormat(width, height)
         self.setup = SessionSetup(encode(SessionSpec(width, height)), (asset,))
         self.contract = Contract(period_us, deadline_us or 2 * period_us)
-        self._pose = frame_bounds(facts.low, facts.high, width / height)
+        self._pose = frame_points(facts.boxes.corners(), width / height)
 
     def describe(self) -> Mapping[str, Any]:
         """For the page: size, rate, the camera to start from, the scene's box."""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from render.camera import Orbit, frame_bounds, perspective
+from render.camera import Orbit, frame_bounds, frame_points, perspective
 
 angles = st.floats(-math.pi, math.pi)
 pitches = st.floats(-math.pi / 2, math.pi / 2)
@@ -75,3 +76,14 @@ def test_a_framed_box_is_whole_and_fills_the_frame(box: tuple, aspect: float):
     assert reach < 1
     if max(b - a for a, b in zip(low, high, strict=True)) > 0.1:
         assert reach > 0.75
+
+
+@given(st.lists(places, min_size=1, max_size=20), aspects, st.integers(0, 23))
+def test_framed_points_are_in_view_from_every_side(points: list, aspect: float, turn: int):
+    pose = frame_points(np.array(points, float), aspect)
+    turned = replace(pose, yaw=pose.yaw + math.tau * turn / 24)
+    matrix = turned.clip_from_world(aspect)
+    for point in points:
+        x, y, _, w = matrix @ [*point, 1.0]
+        assert w > 0
+        assert max(abs(x), abs(y)) < w
