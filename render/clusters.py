@@ -82,7 +82,8 @@ class Boxes:
     def corners(self) -> NDArray[np.float64]:
         """All corners: float64 (8 n, 3), metres, world frame."""
         signs = np.array(np.meshgrid(*[(-1.0, 1.0)] * 3)).reshape(3, 8).T
-        return (self.centre[:, None] + self.half[:, None] * signs).reshape(-1, 3)
+        corners: NDArray[np.float64] = self.centre[:, None] + self.half[:, None] * signs
+        return corners.reshape(-1, 3)
 
     @staticmethod
     def joined(parts: list[Boxes]) -> Boxes:

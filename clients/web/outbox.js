@@ -41,9 +41,8 @@ export class Outbox {
   next(nowMs) {
     const sinceMs = nowMs - this.saidAtMs;
     if (this.unsaid !== null && sinceMs >= LEAST_GAP_MS) {
-      const { yaw, pitch, distance, target } = this.unsaid;
       this.id += 1;
-      this.text = JSON.stringify({ id: this.id, camera: { yaw, pitch, distance, target } });
+      this.text = JSON.stringify({ id: this.id, camera: this.unsaid });
       this.unsaid = null;
       this.saidAtMs = nowMs;
       this.saidAgain = 0;

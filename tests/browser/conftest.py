@@ -18,10 +18,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+import pytest_asyncio
 import uvloop
 from aiohttp import web
 
-from clients.chromium import BrowserUnavailable, find_chromium, open_chromium
+from clients.chromium import BrowserUnavailable, Page, find_chromium, open_chromium
 from mesh.core.errors import NotAuthorized, SessionRefused
 from mesh.core.workload import PictureFormat
 from mesh.http import OpenedSession, UnknownSession, create_app
@@ -33,6 +34,8 @@ FPS = 30
 TOKEN = "let-me-in"
 TILES = [(x, y, 320, 184 if y == 0 else 176) for y in (0, 184) for x in (0, 320)]
 HOME = {"yaw": 0.4, "pitch": 0.25, "distance": 6.0, "target": [0.0, 1.0, 0.0]}
+
+shared_loop = pytest_asyncio.fixture(loop_scope="session")  # the browser's
 
 
 def pytest_asyncio_loop_factories(config, item):
@@ -205,18 +208,53 @@ async def served(gateway: SyntheticGateway, port: int = 0) -> AsyncIterator[str]
         await runner.cleanup()
 
 
-@pytest.fixture
+@shared_loop
 async def gateway():
     return SyntheticGateway()
 
 
-@pytest.fixture
+@shared_loop
 async def address(gateway):
     async with served(gateway) as url:
         yield url
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def chromium():
+    """One browser for all: each test has pages of its own."""
     async with open_chromium(width=960, height=600) as browser:
         yield browser
+
+
+@shared_loop
+async def open_page(chromium, address):
+    """Open the viewer page with a query string, `prepared` by a script; closed after the test."""
+    pages: list[Page] = []
+
+    async def open_viewer(query: str = "barcode=1", token: str = TOKEN, prepared: str = "") -> Page:
+        page = await chromium.open_page("about:blank")
+        pages.append(page)
+        if prepared:
+            await page.call("Page.addScriptToEvaluateOnNewDocument", source=prepared)
+        await page.goto(f"{address}/?{query}#token={token}")
+        await page.until("globalThis.framemesh")
+        return page
+
+    yield open_viewer
+    for page in pages:
+        await page.close()
+
+
+@shared_loop
+async def run_js(open_page):
+    """Evaluate JavaScript with some of the page's modules imported, by name, as in the page."""
+    page = await open_page(token="")
+
+    async def evaluate(modules: str, body: str, *arguments: Any) -> Any:
+        names = modules.split()
+        imports = ", ".join(f"import('/{name}.js')" for name in names)
+        taken = f"([{', '.join(names)}]) => ((...given) => {{{body}}})(...{json.dumps(arguments)})"
+        return await page.evaluate(f"Promise.all([{imports}]).then({taken})")
+
+    yield evaluate
+    assert page.errors == []
