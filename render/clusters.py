@@ -79,12 +79,6 @@ class Boxes:
         half = (high.astype(np.float64) - low) / 2
         return Boxes(centre @ matrix[:3, :3].T + matrix[:3, 3], half @ np.abs(matrix[:3, :3]).T)
 
-    def corners(self) -> NDArray[np.float64]:
-        """All corners: float64 (8 n, 3), metres, world frame."""
-        signs = np.array(np.meshgrid(*[(-1.0, 1.0)] * 3)).reshape(3, 8).T
-        corners: NDArray[np.float64] = self.centre[:, None] + self.half[:, None] * signs
-        return corners.reshape(-1, 3)
-
     @staticmethod
     def joined(parts: list[Boxes]) -> Boxes:
         """All boxes of `parts`, in order."""

@@ -50,6 +50,7 @@ class SceneFacts:
     """What the gateway knows of a scene: `low` and `high` bound it, metres, world frame.
 
     boxes, box_triangles: its clusters, see `render.clusters`; int64 (n,) triangles in each box.
+    outline: float64 (n, 3), metres, world frame: points that show where the scene lies.
     """
 
     title: str
@@ -60,6 +61,7 @@ class SceneFacts:
     warnings: tuple[str, ...]
     boxes: Boxes
     box_triangles: NDArray[np.int64]
+    outline: NDArray[np.float64]
 
 
 class RenderFrame:
@@ -141,7 +143,7 @@ class RenderSession:
         self.picture = PictureFormat(width, height)
         self.setup = SessionSetup(encode(SessionSpec(width, height)), (asset,))
         self.contract = Contract(period_us, deadline_us or 2 * period_us)
-        self._pose = frame_points(facts.boxes.corners(), width / height)
+        self._pose = frame_points(facts.outline, width / height)
 
     def describe(self) -> Mapping[str, Any]:
         """For the page: size, rate, the camera to start from, the scene's box."""

@@ -9,7 +9,9 @@ from threading import Lock
 from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import msgspec
+import numpy as np
 from msgspec import Meta
+from numpy.typing import NDArray
 
 from mesh.core.errors import ConfigError, SessionRefused
 from mesh.core.workload import Asset, DeviceInfo, SessionRequest, Settings
@@ -17,13 +19,14 @@ from render.clusters import cluster_scene
 from render.package import DEFAULT_SCENE, PROCEDURAL, load_scene, pack
 from render.pieces import Side
 from render.procedural import SCENES
-from render.scene import Vec3
+from render.scene import Scene, Vec3
 from render.session import RenderSession, SceneFacts
 
 if TYPE_CHECKING:
     from render.executor import RenderExecutor
 
 CPU_UNIT = "cpu"
+OUTLINE_POINTS = 8192
 
 SceneName: TypeAlias = Annotated[str, Meta(pattern="^[a-z0-9-]{1,32}$")]
 
@@ -158,7 +161,20 @@ def _facts(asset: Asset) -> SceneFacts:
         warnings=scene.warnings,
         boxes=clusters.boxes,
         box_triangles=clusters.triangles,
+        outline=_outline(scene),
     )
+
+
+def _outline(scene: Scene) -> NDArray[np.float64]:
+    """Vertices enough to frame the scene by: float64 (n, 3), world frame."""
+    parts = []
+    for draw in scene.draws:
+        positions = scene.primitives[draw.primitive].positions
+        world = draw.world_from_mesh.astype(np.float64)
+        few = positions[:: 1 + len(positions) // OUTLINE_POINTS].astype(np.float64)
+        parts.append(few @ world[:3, :3].T + world[:3, 3])
+    points = np.concatenate(parts)
+    return points[:: 1 + len(points) // OUTLINE_POINTS]
 
 
 def create(settings: Settings) -> RenderWorkload:

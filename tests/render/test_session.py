@@ -28,6 +28,7 @@ FACTS = SceneFacts(
     warnings=(),
     boxes=Boxes(np.array([[0.0, 1.0, 0.0]]), np.array([[1.0, 1.0, 1.0]])),
     box_triangles=np.array([12]),
+    outline=np.array([[-1.0, 0.0, -1.0], [1.0, 2.0, 1.0]]),
 )
 CAMERA = {"yaw": 0.5, "pitch": 0.25, "distance": 3.0, "target": [0.0, 1.0, 0.0]}
 NOTHING = memoryview(b"")
