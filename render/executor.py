@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -61,6 +62,8 @@ class RenderExecutor:
             self._sessions: dict[str, _Session] = {}
             scope.callback(self._forget_all)
             self._scope = scope.pop_all()
+        # Left to the garbage collector, device and instance would go in any order: drivers crash.
+        atexit.register(self.close)
 
     def prepare(self, session: str, spec: bytes, assets: Mapping[AssetId, memoryview]) -> None:
         """Upload the session's scene and draw all of it once, so that no frame meets a cold driver.
@@ -119,7 +122,8 @@ class RenderExecutor:
             self._release_scene(held.asset)
 
     def close(self) -> None:
-        """Free everything and leave the device."""
+        """Free everything and leave the device; done at exit if nobody did before."""
+        atexit.unregister(self.close)
         self._scope.close()
 
     def _use_scene(self, asset: AssetId, data: memoryview) -> Scene | None:

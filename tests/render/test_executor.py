@@ -6,6 +6,8 @@ import gc
 import hashlib
 import math
 import struct
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -299,3 +301,13 @@ def test_fifty_scenes_come_and_go_without_a_trace(plain_executor: RenderExecutor
 def test_only_exactly_the_device_asked_for_is_opened(device_info: DeviceInfo, changes: dict):
     with pytest.raises(DeviceUnavailable):
         RenderExecutor(msgspec.structs.replace(device_info, **changes))
+
+
+def test_an_executor_that_nobody_closes_is_closed_at_exit(repository: Path):
+    forgetful = (
+        "from render.executor import RenderExecutor; from render.workload import create\n"
+        "kept = RenderExecutor(create({}).find_devices()[0])\n"
+        "dropped = RenderExecutor(create({}).find_devices()[0]); del dropped\n"
+    )
+    done = subprocess.run([sys.executable, "-c", forgetful], cwd=repository, check=False)
+    assert done.returncode == 0
