@@ -101,7 +101,7 @@ def frame_points(
     """
     low, high = points.min(axis=0), points.max(axis=0)
     x, y, z = ((low + high) / 2).tolist()
-    pose = Orbit(math.radians(25), math.radians(15), 1.0, (x, y, z), fov)
+    pose = Orbit(math.radians(-20), math.radians(15), 1.0, (x, y, z), fov)
     around = (points - [x, y, z]).T
     tan_up = math.tan(fov / 2)
     distance = 1e-3
