@@ -16,10 +16,12 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from clients.chromium import open_chromium
+from clients.chromium import Page, PageFailed, open_chromium
 
 START_S = 40.0  # for the session to open and the first picture to be shown
 BARCODE_SHARE = 0.06  # of the picture's height, left out where the scene is judged
+_SHOWS_SOMETHING = "globalThis.framemesh?.look().counts.pictures > 0"
+_REFUSED = "globalThis.framemesh?.look().state === 'refused'"
 LEAST_CONTRAST = 8.0  # standard deviation of the luminance, of 127 at most
 
 
@@ -84,7 +86,8 @@ async def watch(url: str, *, screenshot: Path, seconds: float) -> Seen:
     """Open `url` in a browser of its own and look at it; see `check`."""
     async with open_chromium() as browser:
         page = await browser.open_page(url)
-        await page.until("globalThis.framemesh?.look().counts.pictures > 0", START_S)
+        await page.until(f"{_SHOWS_SOMETHING} || {_REFUSED}", START_S)
+        await _raise_if_refused(page)
         await page.evaluate("framemesh.take(); 0")
         await asyncio.sleep(seconds)
         record = await page.evaluate("framemesh.take()")
@@ -94,6 +97,13 @@ async def watch(url: str, *, screenshot: Path, seconds: float) -> Seen:
         await page.evaluate("framemesh.showOverlay(false); 0")
         contrast = contrast_of(await page.screenshot(), look["picture"]["box"])
         return Seen(seconds, record, look["counts"], tuple(page.errors), contrast)
+
+
+async def _raise_if_refused(page: Page) -> None:
+    """What the page tells its viewer, as our own error."""
+    if await page.evaluate(_REFUSED):
+        problem = await page.evaluate("framemesh.look().problem")
+        raise PageFailed(problem["what"], problem["why"], problem["fix"])
 
 
 def judge(seen: Seen, *, min_frames: int, min_share: float) -> CheckReport:

@@ -10,7 +10,7 @@ import asyncio
 import dataclasses
 import json
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from importlib.resources import files
 from pathlib import Path
@@ -72,16 +72,27 @@ class SyntheticSession:
     def __init__(self, gateway: SyntheticGateway, options: StreamOptions) -> None:
         self.gateway = gateway
         self.inputs: list[dict[str, Any]] = []
+        self._input_came = asyncio.Event()
         self.frame_id = 0
         self.closed: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self.stream = Stream(
             FORMAT,
             FPS,
-            on_input=self.inputs.append,
+            on_input=self._on_input,
             on_closed=lambda reason: self.closed.done() or self.closed.set_result(reason),
             options=options,
         )
         self.task = asyncio.create_task(self._run())
+
+    def _on_input(self, event: dict[str, Any]) -> None:
+        self.inputs.append(event)
+        self._input_came.set()
+
+    async def inputs_until(self, wanted: Callable[[list[dict[str, Any]]], bool]) -> None:
+        """Wait until all inputs so far are as wanted."""
+        while not wanted(self.inputs):
+            self._input_came.clear()
+            await self._input_came.wait()
 
     async def _run(self) -> None:
         due = time.monotonic()
@@ -122,6 +133,9 @@ class SyntheticSession:
         self.stream.publish(json.dumps(facts))
 
     def _draw(self, picture: np.ndarray, yaw: float) -> None:
+        if self.gateway.grey:
+            picture[:] = 128
+            return
         shift = int(self.frame_id * 2 + yaw * 400) // 2 * 2 % FORMAT.width
         luma, u, v = self.gateway.panorama
         half = slice(shift // 2, shift // 2 + FORMAT.width // 2)
@@ -141,12 +155,15 @@ class SyntheticGateway:
     """A GatewayApi whose sessions need no workers.
 
     makers: who makes pieces now; with one of the two gone its pieces are filled.
-    silent: send nothing. refusal: refuse the next sessions with this. sessions: all ever opened.
+    silent: send nothing. grey: draw nothing. turntable: what sessions say of theirs, radians per
+    second. refusal: refuse the next sessions with this. sessions: all ever opened.
     """
 
     def __init__(self) -> None:
         self.makers = ["anna@k3j2/vulkan0", "bert@p9x1/vulkan0"]
         self.silent = False
+        self.grey = False
+        self.turntable = 0.0
         self.refusal: Exception | None = None
         self.panorama = panorama()
         self.sessions: list[SyntheticSession] = []
@@ -183,7 +200,8 @@ class SyntheticGateway:
             raise UnknownSession(what="no such session", why="it never was", fix="Open one.")
         size = dataclasses.asdict(FORMAT)
         bounds = {"low": [-4, 0, -4], "high": [4, 3, 4]}
-        return {"title": "Panorama", **size, "fps": FPS, "camera": HOME, "bounds": bounds}
+        view = {"camera": HOME, "bounds": bounds, "turntable": self.turntable}
+        return {"title": "Panorama", **size, "fps": FPS, **view}
 
     async def close_session(self, principal, session_id: str) -> None:
         number = int(session_id.removeprefix("s"))
@@ -245,16 +263,22 @@ async def open_page(chromium, address):
         await page.close()
 
 
-@shared_loop
-async def run_js(open_page):
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def run_js(chromium):
     """Evaluate JavaScript with some of the page's modules imported, by name, as in the page."""
-    page = await open_page(token="")
+    async with served(SyntheticGateway()) as url:
+        page = await chromium.open_page(url)
 
-    async def evaluate(modules: str, body: str, *arguments: Any) -> Any:
-        names = modules.split()
-        imports = ", ".join(f"import('/{name}.js')" for name in names)
-        taken = f"([{', '.join(names)}]) => ((...given) => {{{body}}})(...{json.dumps(arguments)})"
-        return await page.evaluate(f"Promise.all([{imports}]).then({taken})")
+        async def evaluate(modules: str, body: str, *arguments: Any) -> Any:
+            names = modules.split()
+            imports = ", ".join(f"import('/{name}.js')" for name in names)
+            taken = f"([{', '.join(names)}]) => ((...given) => {{{body}}})"
+            given = json.dumps(arguments)
+            return await page.evaluate(
+                f"Promise.all([{imports}]).then((modules) => ({taken})(modules)(...{given}))"
+            )
 
-    yield evaluate
-    assert page.errors == []
+        await page.until("globalThis.framemesh")
+        yield evaluate
+        await page.close()
+        assert page.errors == []
