@@ -8,44 +8,22 @@ executor, measured in the same call.
 
 from __future__ import annotations
 
-import asyncio
-import itertools
 import os
-import socket
 import statistics
-import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from pathlib import Path
 
 import uvloop
 
 from bench.report import Report, arguments
-from clients.cli.demo import DemoMesh
-from mesh.core.errors import LinkLost
-from mesh.core.home import NodeHome
+from bench.workernode import SESSION, worker_node
 from mesh.core.plugins import create_workload
-from mesh.core.wire import (
-    AssetData,
-    AssetRef,
-    AssetWanted,
-    Message,
-    PieceDone,
-    PieceRun,
-    SessionOpen,
-    SessionReady,
-)
 from mesh.core.workload import CutHint, Piece, SessionRequest, SessionWork
 from mesh.device.supervisor import open_device
-from mesh.link.endpoint import dial
-from mesh.link.handshake import Credentials
-from mesh.link.liveness import LinkTiming
-from mesh.link.transport import Link
 
 SIZE = (1280, 720)
 TILES = 4
-SESSION = "bench"
 LONG_US = 60_000_000
 WARM_UP = 5  # rounds
 
@@ -107,93 +85,17 @@ async def device_process(work: SessionWork) -> AsyncIterator[Way]:
         yield run
 
 
-class Gateway:
-    """The gateway's end of a link, reduced to one piece at a time."""
-
-    def __init__(self, work: SessionWork) -> None:
-        self._assets = {a.digest: a.data for a in work.setup.assets}
-        self.answer: asyncio.Future[PieceDone] = asyncio.Future()
-        self.ready = asyncio.Event()
-        self._buffer = memoryview(bytearray(SIZE[0] * SIZE[1] * 3 // 2))
-
-    def opened(self, link: Link) -> None:
-        pass
-
-    def body_buffer(self, link: Link, message: Message, size: int) -> memoryview:
-        return self._buffer[:size]
-
-    def received(self, link: Link, message: Message, body: memoryview) -> None:
-        match message:
-            case AssetWanted():
-                link.send(AssetData(message.digest), self._assets[message.digest])
-            case SessionReady():
-                self.ready.set()
-            case PieceDone():
-                self.answer.set_result(message)
-            case _:
-                self.answer.set_exception(RuntimeError(f"the worker said {message}"))
-
-    def closed(self, link: Link, why: object) -> None:
-        if not self.answer.done():
-            self.answer.set_exception(RuntimeError(f"the link closed: {why}"))
-
-
 @asynccontextmanager
 async def loopback_node(work: SessionWork) -> AsyncIterator[Way]:
     """A worker in a process of its own, over the real link; the result ends in our buffer."""
-    with tempfile.TemporaryDirectory() as folder, socket.create_server(("127.0.0.1", 0)) as held:
-        port = held.getsockname()[1]
-        held.close()
-        extra = f'[link]\nhost = "127.0.0.1"\nport = {port}\nsilent_ms = 5000\n'
-        mesh = DemoMesh.lay_out(Path(folder), workers=1, port=0, extra=extra)
-        async with mesh.running(["worker-1"]):
-            gateway = Gateway(work)
-            link = await dial_until_up(mesh, port, gateway)
-            device = link.peer.hello.devices[0].device
-            refs = tuple(AssetRef(a.digest, len(a.data)) for a in work.setup.assets)
-            link.send(SessionOpen(SESSION, 1, "render", device, work.setup.spec, refs))
-            await gateway.ready.wait()
-            yield over(link, gateway, device)
-            await link.close()
+    async with worker_node(work) as node:
 
+        async def run(piece: Piece) -> tuple[float, float]:
+            began = now_us()
+            done, _ = await node.run(piece)
+            return now_us() - began, done.run_us
 
-def over(link: Link, gateway: Gateway, device: str) -> Way:
-    frames = itertools.count()
-
-    async def run(piece: Piece) -> tuple[float, float]:
-        gateway.answer = asyncio.get_running_loop().create_future()
-        began = now_us()
-        link.send(
-            PieceRun(
-                SESSION,
-                1,
-                next(frames),
-                piece.index,
-                device,
-                piece.kind,
-                piece.units,
-                time.monotonic_ns() // 1000 + LONG_US,
-                piece.output_bytes,
-                piece.spec,
-            )
-        )
-        done = await gateway.answer
-        return now_us() - began, done.run_us
-
-    return run
-
-
-async def dial_until_up(mesh: DemoMesh, port: int, gateway: Gateway) -> Link:
-    home = NodeHome(mesh.folder / "gateway")
-    realm = NodeHome(mesh.folder / "admin").realm_key()
-    credentials = Credentials(home.identity(), realm.public_key, home.membership())
-    timing = LinkTiming(silent_us=5_000_000)
-    async with asyncio.timeout(60):
-        while True:
-            try:
-                return await dial("127.0.0.1", port, credentials, gateway, tuple, timing=timing)
-            except LinkLost:
-                await asyncio.sleep(0.1)
+        yield run
 
 
 async def measure(rounds: int) -> dict[str, list[tuple[float, float]]]:

@@ -1,0 +1,115 @@
+"""A picture's bytes do not depend on how it is cut, nor on which node draws which part.
+
+FlightHelmet ($FRAMEMESH_DATA/gltf) at 640x360, cut into 1, 2 and 6 tiles on one and on two worker
+nodes, and in random tilings whose tiles alternate between the two: every composed picture is held
+against the whole one byte for byte. Exits 1 if any differs.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import uvloop
+
+from bench.report import Report, arguments
+from bench.workernode import WorkerNode, worker_node
+from mesh.core.plugins import create_workload
+from mesh.core.workload import CutHint, Piece, SessionRequest, SessionWork
+from render.pieces import TileSpec, encode
+from render.session import RenderFrame
+from render.tiles import Rect, cut, grid_shape
+
+SIZE = (640, 360)
+DATA = Path(os.environ.get("FRAMEMESH_DATA") or "../shared/data")
+HELMET = DATA / "gltf" / "FlightHelmet" / "FlightHelmet.gltf"
+
+
+def open_work() -> SessionWork:
+    scenes = {"helmet": str(HELMET)} if HELMET.exists() else {}
+    if not scenes:
+        print(f"no FlightHelmet at {HELMET}: the built-in scene is cut instead", file=sys.stderr)
+        if os.environ.get("FRAMEMESH_REQUIRE_DATA") == "1":
+            sys.exit(1)
+    options = {"width": SIZE[0], "height": SIZE[1], "tiles": 1, "turntable": 0}
+    options |= {"scene": "helmet"} if scenes else {}
+    workload = create_workload("render", {"scenes": scenes})
+    return workload.open_session(SessionRequest("render", options))
+
+
+def pieces_of(work: SessionWork, rects: Sequence[Rect]) -> list[Piece]:
+    """The same view of the scene, cut another way."""
+    canvas = memoryview(bytearray(SIZE[0] * SIZE[1] * 3 // 2))
+    [whole] = work.open_frame(0, 0, CutHint(1), canvas, memoryview(b"")).pieces
+    view = msgspec.msgpack.decode(whole.spec, type=TileSpec)
+    return [
+        Piece(
+            index,
+            whole.kind,
+            float(rect.area),
+            encode(msgspec.structs.replace(view, rect=tuple(rect))),
+            rect.i420_bytes,
+            region=tuple(rect),
+        )
+        for index, rect in enumerate(rects)
+    ]
+
+
+def random_tiling(seed: int) -> list[Rect]:
+    """Edges on the 16-pixel grid, anywhere: the cut of a random cost."""
+    draw = np.random.default_rng(seed)
+    columns, rows = grid_shape(*SIZE)
+    return cut(*SIZE, int(draw.integers(2, 17)), draw.random((rows, columns)) ** 8)
+
+
+async def picture(work: SessionWork, rects: Sequence[Rect], nodes: Sequence[WorkerNode]) -> bytes:
+    """Tiles from the nodes in turn, composed as the gateway does it."""
+    pieces = pieces_of(work, rects)
+    canvas = bytearray(SIZE[0] * SIZE[1] * 3 // 2)
+    frame = RenderFrame(SIZE, pieces, memoryview(canvas), memoryview(b""))
+    for piece in pieces:
+        _, tile = await nodes[piece.index % len(nodes)].run(piece)
+        frame.accept(piece.index, tile)
+    return bytes(canvas)
+
+
+async def compare(random_tilings: int) -> dict[str, tuple[int, int]]:
+    """(pictures, of them different from the whole) by case."""
+    work = open_work()
+    async with AsyncExitStack() as stack:
+        nodes = [await stack.enter_async_context(worker_node(work)) for _ in range(2)]
+        whole = await picture(work, cut(*SIZE, 1), nodes[:1])
+        found: dict[str, tuple[int, int]] = {}
+        for tiles in (1, 2, 6):
+            for count in (1, 2):
+                made = await picture(work, cut(*SIZE, tiles), nodes[:count])
+                found[f"{tiles} tiles, {count} node{'s' * (count > 1)}"] = (1, int(made != whole))
+        other = await picture(work, cut(*SIZE, 1), nodes[1:])
+        found["the whole on the other node"] = (1, int(other != whole))
+        differ = [
+            await picture(work, random_tiling(seed), nodes) != whole
+            for seed in range(random_tilings)
+        ]
+        found["random tilings, 2 nodes"] = (len(differ), sum(differ))
+    return found
+
+
+def main() -> None:
+    options = arguments(__doc__)
+    random_tilings = 10 if options.quick else 50
+    found = uvloop.run(compare(random_tilings))
+    report = Report("tilings", config={"size": SIZE}, seeds=range(random_tilings))
+    report.table(["case", "pictures", "different"], [[case, *n] for case, n in found.items()])
+    report.figure("pictures", sum(n for n, _ in found.values()))
+    report.figure("different", sum(n for _, n in found.values()))
+    report.finish(options)
+    sys.exit(any(n for _, n in found.values()))
+
+
+if __name__ == "__main__":
+    main()
