@@ -1,1 +1,1 @@
-"""The inference wing: sensor sweeps in, boxes and occupancy out (next milestone)."""
+"""The inference wing: LiDAR sweeps in, boxes around what stands on the ground out."""
