@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import logging
 import time
@@ -58,7 +59,7 @@ from mesh.worker import Worker
 log = logging.getLogger(__name__)
 
 ADVERT_LIFETIME_S = 3600
-DIAL_CHECK_S = 0.05
+MAX_DIAL_WAIT_S = 1.0
 MISSING_REMEMBERED = 1024
 # A device that is the CPU must not starve the loops that give it work: they need little, but soon.
 SOFTWARE_NICE = 5
@@ -79,6 +80,7 @@ class Node:
         self.gateway: Gateway | None = None
         self.clients: ClientDesk | None = None
         self.lag = LoopLag()
+        self._news = asyncio.Event()  # for whom to dial
         self._missing: set[tuple[str, ...]] = set()  # addresses whose silence was logged
         self._channels: dict[NodeId, LinkChannel] = {}
         self._book = PeerBook(
@@ -131,6 +133,7 @@ class Node:
         log.info("link with %s ended: %s", link.peer.membership.name, why or "closed")
         del self._channels[channel.node]
         self._book.lost(channel.node, monotonic_us())
+        self._news.set()
         self._gone(channel)
 
     def _gone(self, channel: Channel) -> None:
@@ -199,18 +202,27 @@ class Node:
     def sighted(self, source: str, advert: bytes, addresses: Sequence[str]) -> None:
         """A finder saw an advert."""
         self._book.sighted(source, advert, addresses, now_s=int(time.time()), now_us=monotonic_us())
+        self._news.set()
 
     def keep_linked(self, address: str) -> None:
         """Dial a configured "host:port" whenever it is not linked."""
         self._book.add_static(address)
+        self._news.set()
 
     async def keep_links(self) -> None:
         """Dial whom the peer book says is due, until cancelled."""
         async with asyncio.TaskGroup() as dials:
             while True:
-                for attempt in self._book.due(monotonic_us()):
+                now_us = monotonic_us()
+                for attempt in self._book.due(now_us):
                     dials.create_task(self._dial(attempt))
-                await asyncio.sleep(DIAL_CHECK_S)
+                # News (an advert, a lost link, a dial that ended) may make something due earlier.
+                next_us = self._book.next_due_us()
+                wait_s = MAX_DIAL_WAIT_S if next_us is None else (next_us - now_us) / 1e6
+                self._news.clear()
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(min(max(wait_s, 0.001), MAX_DIAL_WAIT_S)):
+                        await self._news.wait()
 
     async def _dial(self, attempt: DialAttempt) -> None:
         problem: MeshError | None = None
@@ -239,6 +251,7 @@ class Node:
             self._missing.clear()
         self._missing.add(attempt.addresses)
         self._book.failed(attempt, monotonic_us())
+        self._news.set()
 
     def advert(self) -> bytes:
         """What finders should say of this node from now on."""

@@ -85,7 +85,6 @@ class Worker:
             forgotten=self._drop_session,
         )
         self._serving: list[asyncio.Task[None]] = []
-        self.pieces_done = 0
 
     # --- the node's side -------------------------------------------------------------------
 
@@ -273,7 +272,6 @@ class Worker:
             return
         slot.queue.finished(monotonic_us())
         self._costs.observe(DeviceKey("", order.device), order.kind, order.units, result.run_us)
-        self.pieces_done += 1
         if job.cancelled:
             result.lease.release()
             return

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from clients.cli.options import add_state, home_of
 from mesh.core.errors import IdentityError
 from mesh.core.home import MEMBERSHIP, REQUEST, NodeHome, armor, unarmor
-from mesh.core.identity import RealmKey, fingerprint
+from mesh.core.identity import RealmKey, fingerprint, parse_node_id
 from mesh.core.membership import Role, Scope, read_membership, sign_membership, sign_token
 
 if TYPE_CHECKING:
@@ -40,6 +40,9 @@ def register(commands: Commands) -> None:
 
     sign = actions.add_parser("sign", help="print a membership for another node")
     sign.add_argument("request", metavar="LINE", help="what `realm request` printed there")
+    sign.add_argument(
+        "--id", metavar="NODE_ID", help="what `framemesh id` prints there: refuse any other"
+    )
     sign.add_argument("--name", default="node", help="a name for people (default: %(default)s)")
     sign.add_argument(
         "--role", action="append", choices=[*Role], type=Role, help="repeatable (default: worker)"
@@ -85,6 +88,12 @@ def run_sign(arguments: argparse.Namespace) -> int:
     """Print the membership line for a request; its node id on standard error, to compare."""
     now_s = int(time.time())
     node_public = unarmor(REQUEST, arguments.request)
+    if arguments.id and parse_node_id(arguments.id) != fingerprint(node_public):
+        raise IdentityError(
+            what="nothing was signed",
+            why=f"the request is of node {fingerprint(node_public)}, not of {arguments.id}",
+            fix="Have the line from `framemesh realm request` sent again, by another way.",
+        )
     blob = sign_membership(
         home_of(arguments).realm_key(),
         node_public=node_public,

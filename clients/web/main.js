@@ -244,6 +244,7 @@ globalThis.framemesh = {
       direct: !viewer.screen.canvas.hidden,
       picture: { ...viewer.size, box: [x, y, width, height] },
       pose: viewer.controls.pose,
+      input: viewer.outbox.id, // of the last camera state that was said, -1 before the first
       counts: viewer.recorder.counts,
     };
   },

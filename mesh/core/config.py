@@ -64,7 +64,6 @@ class GatewayConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """[gateway]: what a gateway admits."""
 
     max_sessions: Annotated[int, Meta(ge=1, le=1024)] = 16
-    start_bitrate_kbps: Annotated[int, Meta(ge=100, le=200_000)] = 6000
 
 
 class NodeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

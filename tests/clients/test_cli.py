@@ -40,6 +40,19 @@ def test_a_node_is_admitted_by_request_sign_and_join(
     assert run(capsys, "id", "--state", desk).strip() == fingerprint(member.node)
 
 
+def test_a_request_of_another_node_than_the_one_named_is_not_signed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    admin, desk, thief = (tmp_path / name for name in ("admin", "desk", "thief"))
+    run(capsys, "realm", "create", "--state", admin)
+    request = run(capsys, "realm", "request", "--state", thief)
+    wanted = run(capsys, "id", "--state", desk).strip()
+    said = fails(capsys, "realm", "sign", request, "--id", wanted, "--state", admin)
+    assert "nothing was signed" in said
+    named = run(capsys, "id", "--state", thief).strip().upper()
+    assert run(capsys, "realm", "sign", request, "--id", named, "--state", admin)
+
+
 def test_the_first_member_may_be_anything(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
