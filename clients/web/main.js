@@ -201,8 +201,9 @@ class Viewer {
     const nowMs = performance.now();
     this.controls.step(Math.min((nowMs - this.steppedAtMs) / 1000, LONGEST_STEP_S));
     this.steppedAtMs = nowMs;
-    const text = this.outbox.next(nowMs);
-    if (text !== null) this.session.stream?.send(text);
+    const { stream } = this.session;
+    const text = stream?.listening ? this.outbox.next(nowMs) : null;
+    if (text !== null) stream?.send(text);
     const more = this.controls.busy || this.outbox.pending;
     this.stepping = more ? requestAnimationFrame(() => this.#step()) : 0;
   }

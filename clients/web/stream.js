@@ -64,12 +64,17 @@ export class Stream {
     return describeSession(url, this.asked.token, signal);
   }
 
+  /** Whether inputs can be sent: the channel opens a moment after the first picture. */
+  get listening() {
+    return this.input.readyState === "open";
+  }
+
   /**
-   * Send on the input channel; what cannot be sent now is dropped, as the channel might.
+   * Send on the input channel, which may lose it.
    * @param {string} text
    */
   send(text) {
-    if (this.input.readyState === "open") this.input.send(text);
+    if (this.listening) this.input.send(text);
   }
 
   /** @returns {Promise<Measured>} */

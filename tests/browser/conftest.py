@@ -244,6 +244,12 @@ async def chromium():
         yield browser
 
 
+@pytest.fixture
+def served_at():
+    """`served`, for a test that ends and starts the gateway itself."""
+    return served
+
+
 @shared_loop
 async def open_page(chromium, address):
     """Open the viewer page with a query string, `prepared` by a script; closed after the test."""

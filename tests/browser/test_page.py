@@ -1,6 +1,8 @@
 """The viewer page in a real Chromium, on a real stream of invented pictures."""
 
+import asyncio
 import itertools
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -106,6 +108,30 @@ async def test_filled_pieces_are_marked_where_they_are(open_page, gateway):
     assert made[0] == {"anna@k3j2/vulkan0": 2, "bert@p9x1/vulkan0": 2}
 
 
+async def test_nothing_inline_may_run_on_the_page(open_page):
+    page = await open_page()
+    await page.until("framemesh.look().counts.matched > 5")
+    assert page.errors == []
+    await page.evaluate("""(() => {
+      const script = document.createElement("script");
+      script.textContent = "globalThis.ran = true";
+      document.body.append(script);
+    })()""")
+    assert await page.evaluate("globalThis.ran === undefined")
+    assert any("Content Security Policy" in error for error in page.errors)
+
+
+@pytest.mark.parametrize("codec", ["h264", "vp8"])
+async def test_either_codec_is_shown_in_order_and_named(open_page, codec):
+    page = await open_page(f"barcode=1&codec={codec}")
+    await page.until("framemesh.look().counts.matched >= 30")
+    ids = [number for _, number in (await page.evaluate("framemesh.take()"))["pictures"]]
+    assert None not in ids
+    assert ids == sorted(set(ids))
+    await page.until(f"document.getElementById('codec').innerText.toLowerCase() === '{codec}'")
+    assert page.errors == []
+
+
 # --- input ----------------------------------------------------------------------------------
 
 
@@ -129,6 +155,31 @@ async def test_dragging_orbits_and_the_picture_answers(open_page, gateway):
     assert cameras[-1]["pitch"] > 0.25
     assert cameras[-1]["target"] == [0.0, 1.0, 0.0]
     await page.until("framemesh.take().roundTrips.length > 0")
+
+
+LATE_CHANNEL = """
+    const open = RTCPeerConnection.prototype.createDataChannel;
+    RTCPeerConnection.prototype.createDataChannel = function (label, options) {
+      const channel = open.call(this, label, options);
+      if (label === "input") {
+        const get = () => globalThis.late ?? "connecting";
+        Object.defineProperty(channel, "readyState", { get });
+      }
+      return channel;
+    };"""
+
+
+async def test_what_is_done_before_the_input_channel_opens_is_said_when_it_does(open_page, gateway):
+    page = await open_page(prepared=LATE_CHANNEL)
+    await page.until(shown(5))
+    await page.wheel((400, 300), -200)
+    await page.until("framemesh.look().pose.distance < 6")
+    await page.until(shown(60))  # longer than anything is said again
+    [session] = gateway.sessions
+    assert session.inputs == []
+    await inputs_after(gateway, page.evaluate("globalThis.late = 'open'"))
+    pose = await page.evaluate("framemesh.look().pose")
+    assert session.inputs[-1] == {"id": 0, "camera": pose}
 
 
 async def test_the_wheel_goes_nearer_and_farther(open_page, gateway):
@@ -169,6 +220,41 @@ async def test_two_fingers_pinch(open_page, gateway):
     await touch("touchMove", (300, 300), (600, 300))
     await touch("touchEnd")
     await page.until("framemesh.look().pose.distance < 3")
+
+
+async def test_a_drag_on_a_turning_view_goes_on_from_what_is_shown(open_page, gateway):
+    gateway.turntable = 0.5  # radians per second
+    page = await open_page()
+    await page.until("framemesh.look().pose.yaw > framemesh.look().description?.camera.yaw + 0.2")
+    turned = (await page.evaluate("framemesh.look()"))["pose"]
+    await page.drag([(400, 300), (400, 330)])
+    taken = (await page.evaluate("framemesh.look()"))["pose"]
+    assert taken["yaw"] >= turned["yaw"]
+    assert taken["pitch"] > turned["pitch"]
+    shown = (await page.evaluate("framemesh.look()"))["counts"]["pictures"]
+    await page.until(f"framemesh.look().counts.pictures > {shown + 5}")
+    assert (await page.evaluate("framemesh.look()"))["pose"] == taken
+
+
+async def test_the_last_state_is_said_again_while_nothing_answers_it(open_page, gateway):
+    page = await open_page(
+        prepared="""
+          globalThis.said = [];
+          const { send } = RTCDataChannel.prototype;
+          RTCDataChannel.prototype.send = function (text) {
+            said.push(text);
+            return send.call(this, text);
+          };"""
+    )
+    await page.until("framemesh.look().counts.matched > 5")
+    gateway.silent = True
+    await page.drag([(400, 300), (300, 300)])
+    await page.until("said.filter((text) => text === said.at(-1)).length === 5")
+    [last] = [await page.evaluate("JSON.parse(said.at(-1))")]
+    assert last["camera"]["yaw"] == (await page.evaluate("framemesh.look()"))["pose"]["yaw"]
+    gateway.silent = False
+    await page.until(f"framemesh.take().facts.some(([, , input]) => input === {last['id']})")
+    assert gateway.sessions[0].inputs[-1] == last
 
 
 # --- when things go wrong -------------------------------------------------------------------
@@ -256,4 +342,28 @@ async def test_whoever_leaves_the_page_ends_the_session(open_page, gateway):
     await page.goto("about:blank")
     [session] = gateway.sessions
     await session.closed
-    assert gateway.deleted == [0]
+    while gateway.deleted != [0]:  # on a way of its own: the connection's end may come before
+        await asyncio.sleep(0.01)
+
+
+async def test_a_gateway_that_is_gone_is_named_and_found_again_where_it_was(
+    chromium, gateway, served_at
+):
+    async with served_at(gateway) as address:
+        page = await chromium.open_page(f"{address}/?barcode=1#token=let-me-in")
+        await page.until("globalThis.framemesh?.look().counts.matched > 5")
+        await page.drag([(400, 300), (500, 300)])
+        left_at = (await page.evaluate("framemesh.look()"))["pose"]
+    problem = "framemesh.look().problem"
+    await page.until(f"{problem}?.code === 'unreachable'")
+    for part in ("what", "why", "fix"):
+        shown = await page.evaluate(f"document.getElementById('problem-{part}').innerText")
+        assert shown.lower() == (await page.evaluate(problem))[part].lower()
+    async with served_at(gateway, urlsplit(address).port):
+        await page.evaluate("document.getElementById('again').click()")
+        await page.until("framemesh.look().state === 'live'")
+        await page.until("framemesh.take().facts.some(([, , input]) => input >= 0)")
+        assert gateway.sessions[-1].inputs[-1]["camera"]["yaw"] == left_at["yaw"]
+        counts = await page.evaluate("framemesh.look().counts")
+        assert counts["repeated"] == counts["backwards"] == 0
+        await page.close()
