@@ -68,14 +68,20 @@ def makes(facts: tuple[Any, ...], worker: str) -> bool:
     return any(maker.startswith(f"{worker}@") for maker in facts[4])
 
 
-async def run(how: str) -> Outcome:
-    """One failure of the victim, in a mesh of its own."""
+async def run(how: str, deadline_ms: int = 0) -> Outcome:
+    """One failure of the victim, in a mesh of its own; deadline_ms: 0 for two periods."""
     with tempfile.TemporaryDirectory() as folder:
         mesh = DemoMesh.lay_out(Path(folder), workers=2, port=free_port())
         async with mesh.running(), open_chromium() as browser:
             await mesh.ready()
             url = mesh.page_url(
-                scene="courtyard", width=640, height=360, fps=15, barcode=1, tiles=4
+                scene="courtyard",
+                width=640,
+                height=360,
+                fps=15,
+                barcode=1,
+                tiles=4,
+                deadline_ms=deadline_ms,
             )
             page = await browser.open_page(url)
             await page.until("globalThis.framemesh")

@@ -167,7 +167,7 @@ class SyntheticGateway:
         self.refusal: Exception | None = None
         self.panorama = panorama()
         self.sessions: list[SyntheticSession] = []
-        self.deleted: list[int] = []
+        self.deleted: asyncio.Queue[int] = asyncio.Queue()  # sessions that a client ended
 
     def authorize(self, token: str, scope: str) -> str:
         if token != TOKEN:
@@ -205,7 +205,7 @@ class SyntheticGateway:
 
     async def close_session(self, principal, session_id: str) -> None:
         number = int(session_id.removeprefix("s"))
-        self.deleted.append(number)
+        self.deleted.put_nowait(number)
         await self.sessions[number].close()
 
     def status(self) -> dict[str, Any]:

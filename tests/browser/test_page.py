@@ -1,6 +1,5 @@
 """The viewer page in a real Chromium, on a real stream of invented pictures."""
 
-import asyncio
 import itertools
 from urllib.parse import urlsplit
 
@@ -340,10 +339,8 @@ async def test_whoever_leaves_the_page_ends_the_session(open_page, gateway):
     page = await open_page()
     await page.until(shown(5))
     await page.goto("about:blank")
-    [session] = gateway.sessions
-    await session.closed
-    while gateway.deleted != [0]:  # on a way of its own: the connection's end may come before
-        await asyncio.sleep(0.01)
+    assert await gateway.deleted.get() == 0
+    await gateway.sessions[0].closed
 
 
 async def test_a_gateway_that_is_gone_is_named_and_found_again_where_it_was(
