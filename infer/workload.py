@@ -1,0 +1,148 @@
+"""The infer workload: what the entry point names, and what a client may ask for."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Sequence
+from importlib.metadata import version
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from infer import cuda_devices
+from infer.executor import InferExecutor
+from infer.grid import UNITS_PER_M
+from infer.pieces import Api, SessionSpec
+from infer.sectors import MAX_SECTORS
+from infer.session import InferSession
+from mesh.core.errors import ConfigError, DeviceUnavailable, SessionRefused
+from mesh.core.workload import DeviceInfo, SessionRequest, Settings
+
+CELL_SHIFTS = {0.125: 7, 0.25: 8, 0.5: 9}  # metres: cells are a power of two of units wide
+
+
+class InferSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """[workloads.infer]."""
+
+    # Which devices this node offers: "cuda" never means the CPU; "auto" is all there are.
+    api: Api = "auto"
+
+
+class InferOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a client may choose; lengths in metres.
+
+    api: which devices may serve the session. sectors: 0 for one per device. deadline_ms: from a
+    sweep's opening, 0 for one period. reach_m: half the side of the square looked at.
+    sensor_height_m: above the ground. near_m: nothing nearer counts (the vehicle itself).
+    """
+
+    api: Api = "auto"
+    sectors: Annotated[int, Meta(ge=0, le=MAX_SECTORS)] = 0
+    rate_hz: Annotated[float, Meta(ge=0.1, le=100)] = 10.0
+    deadline_ms: Annotated[float, Meta(ge=0, le=10_000)] = 0.0
+    cell_m: Annotated[float, Meta(ge=0.125, le=0.5)] = 0.25
+    reach_m: Annotated[int, Meta(ge=16, le=128)] = 64
+    sensor_height_m: Annotated[float, Meta(ge=0, le=8)] = 1.73
+    near_m: Annotated[float, Meta(ge=0, le=10)] = 3.0
+    step_m: Annotated[float, Meta(ge=0.05, le=1)] = 0.3
+    ceiling_m: Annotated[float, Meta(ge=1, le=8)] = 3.0
+    min_points: Annotated[int, Meta(ge=1, le=1000)] = 5
+    turned_box_m: Annotated[float, Meta(ge=1, le=32)] = 16.0
+
+    def spec(self) -> SessionSpec:
+        """The same in units. Raises SessionRefused."""
+        side = round(2 * self.reach_m / self.cell_m)
+        if self.cell_m not in CELL_SHIFTS or side > 1024:
+            raise SessionRefused(
+                what="the infer session is not opened",
+                why=f"a reach of {self.reach_m} m in cells of {self.cell_m} m cannot be had",
+                fix="Cells are 0.125, 0.25 or 0.5 m, and at most 1024 span the square.",
+            )
+        return SessionSpec(
+            shift=CELL_SHIFTS[self.cell_m],
+            side=side,
+            height=_units(self.sensor_height_m),
+            step=_units(self.step_m),
+            ceiling=_units(self.ceiling_m),
+            min_points=self.min_points,
+            fit_limit=_units(self.turned_box_m),
+            near=_units(self.near_m),
+            api=self.api,
+        )
+
+
+class InferWorkload:
+    """Boxes around what stands on the ground in LiDAR sweeps; see mesh.core.workload.Workload."""
+
+    name = "infer"
+
+    def __init__(self, settings: InferSettings) -> None:
+        self._settings = settings
+
+    def find_devices(self) -> Sequence[DeviceInfo]:
+        """CUDA GPUs and the CPU, as the settings allow. Raises DeviceUnavailable."""
+        if self._settings.api == "cuda":
+            return cuda_devices.find()
+        here = _this_cpu()
+        if self._settings.api == "cpu":
+            return [here]
+        try:
+            found = cuda_devices.find()
+        except DeviceUnavailable:
+            return [here]
+        return [here, *found]
+
+    def open_executor(self, device: DeviceInfo) -> InferExecutor:
+        """Exactly that device. Raises DeviceUnavailable."""
+        if self._settings.api not in ("auto", device.api):
+            raise DeviceUnavailable(
+                what=f"infer does not run on {device.name}",
+                why=f"[workloads.infer] asks for {self._settings.api}, and it is {device.api}",
+                fix="Change `api` there, or offer another device.",
+            )
+        return InferExecutor(device)
+
+    def open_session(self, request: SessionRequest) -> InferSession:
+        """Check the options and compile the gateway's kernels. Raises SessionRefused."""
+        try:
+            options = msgspec.convert(dict(request.options), InferOptions)
+        except msgspec.ValidationError as problem:
+            raise SessionRefused(
+                what="the infer session is not opened",
+                why=str(problem),
+                fix=f"Options are {', '.join(InferOptions.__struct_fields__)}.",
+            ) from problem
+        return InferSession(
+            options.spec(),
+            sectors=options.sectors,
+            rate_hz=options.rate_hz,
+            deadline_us=round(options.deadline_ms * 1000),
+        )
+
+
+def create(settings: Settings) -> InferWorkload:
+    """The workload for a [workloads.infer] table. Raises ConfigError."""
+    try:
+        return InferWorkload(msgspec.convert(dict(settings), InferSettings))
+    except msgspec.ValidationError as problem:
+        raise ConfigError(
+            what="[workloads.infer] cannot be used",
+            why=str(problem),
+            fix="docs/configuration.md lists its keys.",
+        ) from problem
+
+
+def _this_cpu() -> DeviceInfo:
+    return DeviceInfo(
+        unit=cuda_devices.CPU_UNIT,
+        api="cpu",
+        name=platform.processor() or platform.machine() or "CPU",
+        driver=f"numba {version('numba')}",
+        index=0,
+        software=True,
+    )
+
+
+def _units(metres: float) -> int:
+    return round(metres * UNITS_PER_M)
