@@ -35,6 +35,7 @@ from infer.layout import (
 from mesh.core.errors import ContentRefused, PieceFailed
 
 STAGES = 3  # columns, clusters, boxes
+_HUGE = 1 << 40  # more than any sum over a sweep, far from overflow
 _MAGIC = 0x31504D46  # "FMP1"
 _HEADER = 16  # magic, clusters, border cells, cells, cells of the sector, stages, counters
 _COUNTED = COUNTERS - GROUND_POINTS
@@ -151,9 +152,15 @@ def _check(answer: Partial, grid: Grid) -> None:
     if (answer.clusters[answer.border[:, 1], OPEN] != 1).any():
         raise _refused("a closed cluster is at the border")
     reach = grid.side << grid.shift
-    limits = answer.clusters[:, : FIRST + 1]
-    if np.abs(limits[:, WEST : NORTH + 1]).max() > reach or np.abs(limits).max() > 1 << 40:
-        raise _refused("a cluster lies outside of the grid")
+    low, high = (end(answer.clusters[:, : FIRST + 1], axis=0) for end in (np.min, np.max))
+    sides = slice(WEST, NORTH + 1)
+    if (
+        low[sides].min() < -reach
+        or high[sides].max() > reach
+        or low.min() < -_HUGE
+        or high.max() > _HUGE
+    ):
+        raise _refused("a cluster lies outside of the grid, or counts beyond reason")
     if len(answer.columns) and answer.columns[:, COUNT].min() < 1:
         raise _refused("a cell has no points")
     brought = np.bincount(answer.columns[:, LABEL], minlength=count)

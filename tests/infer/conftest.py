@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +28,7 @@ from infer.executor import InferExecutor  # noqa: E402
 from infer.readers.kitti import list_sweeps, read_points  # noqa: E402
 from infer.session import InferSession, SweepFrame  # noqa: E402
 from infer.sweep import encode_sweep  # noqa: E402
+from infer.synthetic import Thing, scan  # noqa: E402
 from infer.workload import create  # noqa: E402
 from mesh.core.workload import CutHint, SessionRequest  # noqa: E402
 
@@ -104,56 +104,8 @@ def same() -> Callable[[Result, Result], None]:
     return compare
 
 
-@dataclass(frozen=True)
-class Thing:
-    """A box on the ground: centre x, y; length, width, height, metres; yaw in degrees."""
-
-    x: float
-    y: float
-    size: tuple[float, float, float]
-    yaw: float = 0.0
-
-
 # The car is as high as the sensor: of a flat roof just below, beams meet only far strips.
-CAR, TRUCK, WALKER = (4.2, 1.8, 1.75), (10.0, 2.5, 2.9), (0.6, 0.5, 1.75)
-SENSOR_HEIGHT = 1.73
-
-
-def scan(things: Sequence[Thing], *, noise: float = 0.01, seed: int = 0) -> NDArray[np.float32]:
-    """What a 64-beam sensor sees of things on flat ground: one ray per beam and 0.2 degrees."""
-    azimuth = np.radians(np.arange(0, 360, 0.2))
-    elevation = np.radians(np.linspace(-24.8, 2.0, 64))
-    azimuth, elevation = (grid.ravel() for grid in np.meshgrid(azimuth, elevation))
-    ray = np.stack(
-        (
-            np.cos(elevation) * np.cos(azimuth),
-            np.cos(elevation) * np.sin(azimuth),
-            np.sin(elevation),
-        )
-    )
-    with np.errstate(divide="ignore", invalid="ignore"):
-        far = np.where(ray[2] < 0, -SENSOR_HEIGHT / ray[2], np.inf)
-        for thing in things:
-            far = np.minimum(far, _hit(thing, ray))
-    far += np.random.default_rng(seed).normal(0, noise, far.shape)
-    seen = far < 80
-    points = np.zeros((int(seen.sum()), 4), np.float32)
-    points[:, :3] = (ray[:, seen] * far[seen]).T
-    return points
-
-
-def _hit(thing: Thing, ray: NDArray[np.float64]) -> NDArray[np.float64]:
-    """How far each ray goes to the box (the slab test); inf where it misses."""
-    c, s = np.cos(np.radians(thing.yaw)), np.sin(np.radians(thing.yaw))
-    turned = np.stack((c * ray[0] + s * ray[1], c * ray[1] - s * ray[0], ray[2]))
-    eye = np.array((-c * thing.x - s * thing.y, s * thing.x - c * thing.y, 0.0))
-    length, width, height = thing.size
-    low = np.array((-length / 2, -width / 2, -SENSOR_HEIGHT))
-    high = np.array((length / 2, width / 2, height - SENSOR_HEIGHT))
-    one = (low - eye)[:, None] / turned
-    two = (high - eye)[:, None] / turned
-    enter, leave = np.minimum(one, two).max(axis=0), np.maximum(one, two).min(axis=0)
-    return np.where((enter < leave) & (enter > 0), enter, np.inf)
+SIZES = {"car": (4.2, 1.8, 1.75), "truck": (10.0, 2.5, 2.9), "walker": (0.6, 0.5, 1.75)}
 
 
 @pytest.fixture(scope="session")
@@ -165,9 +117,8 @@ def scene() -> Callable[..., NDArray[np.float32]]:
 @pytest.fixture(scope="session")
 def thing() -> Callable[..., Thing]:
     """thing("car", x, y, yaw)."""
-    sizes = {"car": CAR, "truck": TRUCK, "walker": WALKER}
 
     def make(kind: str, x: float, y: float, yaw: float = 0.0) -> Thing:
-        return Thing(x, y, sizes[kind], yaw)
+        return Thing(x, y, SIZES[kind], yaw)
 
     return make

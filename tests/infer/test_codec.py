@@ -1,4 +1,4 @@
-"""The result message, and devices' answers, as bytes: read back, bounded, refused when malformed."""
+"""The result message and devices' answers as bytes: read back, bounded, refused when malformed."""
 
 from __future__ import annotations
 

@@ -15,25 +15,9 @@ from numba import types
 
 SCRIPT = Path(__file__).parent / "on_simulator.py"
 KERNELS = 14
-WHOLE_NUMBERS = tuple(
-    [
-        "p",
-        "lowest",
-        "ground",
-        "occupied",
-        "cell_of",
-        "n",
-        "parents",
-        "number",
-        "start",
-        "filled",
-        "member",
-        "xs",
-        "ys",
-        "cosines",
-        "sines",
-    ]
-)
+WHOLE_NUMBERS = """
+    p lowest ground occupied cell_of n parents number start filled member xs ys cosines sines
+"""
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +30,7 @@ def ptx():
     patch = pytest.MonkeyPatch()
     device = SimpleNamespace(compute_capability=(9, 0))
     patch.setattr(dispatcher, "get_current_device", lambda: device)
-    arrays = dict.fromkeys(WHOLE_NUMBERS, types.Array(types.int32, 1, "C"))
+    arrays = dict.fromkeys(WHOLE_NUMBERS.split(), types.Array(types.int32, 1, "C"))
     arrays |= {
         "points": types.Array(types.float32, 2, "C"),
         "bins": types.Array(types.uint16, 1, "C"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -91,7 +93,7 @@ def test_pieces_say_where_they_are_and_what_they_cost(session, clip):
     assert [piece.index for piece in pieces] == [0, 1, 2, 3]
     assert pieces[0].region[0] == -180
     assert pieces[-1].region[1] == 180
-    assert all(one.region[1] == two.region[0] for one, two in zip(pieces, pieces[1:], strict=False))
+    assert all(one.region[1] == two.region[0] for one, two in pairwise(pieces))
     assert sum(piece.units for piece in pieces) == pytest.approx(78_000, rel=0.05)
     assert all(len(piece.spec) < 100 for piece in pieces)
 
@@ -151,9 +153,9 @@ def test_other_grids_merge_exactly_too(make_bench, clip, same, options):
 
 
 def test_settings_are_checked():
-    with pytest.raises(ConfigError, match="workloads.infer"):
+    with pytest.raises(ConfigError, match="cannot be used"):
         create({"api": "vulkan"})
-    with pytest.raises(ConfigError, match="workloads.infer"):
+    with pytest.raises(ConfigError, match="cannot be used"):
         create({"speed": 1})
 
 
