@@ -50,13 +50,15 @@ class InferExecutor:
         """
         wanted = decode_session(spec)
         grid = wanted.grid()
-        self.forget(session)
         if wanted.api not in ("auto", self._api):
             raise ContentRefused(
                 what="the session cannot be prepared on this device",
                 why=f"it asks for {wanted.api}, and this is {self._api}",
                 fix="Run it on another device, or open the session with api 'auto'.",
             )
+        if not assets and self._sessions.get(session) == grid:
+            return
+        self.forget(session)
         full = len(self._sessions) >= MAX_SESSIONS
         if assets or full or (grid not in self._pipelines and len(self._pipelines) >= MAX_GRIDS):
             raise ContentRefused(

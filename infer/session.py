@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,13 +16,18 @@ from infer.layout import COUNTERS, GROUND_CELLS, GROUND_POINTS, OBSTACLE_POINTS,
 from infer.merge import Merger
 from infer.partial import STAGES, Partial, bound_bytes, unpack
 from infer.pieces import SessionSpec, encode
-from infer.sectors import Cut, Cutter
+from infer.sectors import MAX_SECTORS, Cut, Cutter
 from infer.sweep import Sweep, decode_sweep, encode_sweep
 from infer.warmup import small_scene
 from mesh.core.errors import ContentRefused, Misuse
 from mesh.core.workload import Buffer, Contract, CutHint, Piece, SessionSetup
 
-KIND = "sweep"
+PIECE_OVERHEAD = 4_000  # what a sector costs beside its points, in points: about 0.1 ms
+
+
+def kind_of(spec: SessionSpec) -> str:
+    """The kind of a session's pieces: what a point costs depends on the grid."""
+    return f"sweep-{spec.shift}-{spec.side}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +47,12 @@ class SweepFrame:
         self._sweep, self._merger, self._grid = sweep, tools.merger, spec.grid()
         self._cut: Cut = tools.cutter.cut(sweep.points, sweep.masked, sectors)
         self._answers: dict[int, Partial] = {}
+        kind = kind_of(spec)
         self.pieces: Sequence[Piece] = [
             Piece(
                 index,
-                KIND,
-                float(max(sector.spec.points, 1)),
+                kind,
+                float(PIECE_OVERHEAD + sector.spec.points),
                 encode(sector.spec),
                 bound_bytes(sector.spec.points, self._grid),
                 inputs=sector.inputs,
@@ -193,4 +200,12 @@ class InferSession:
                 why="no sweep has come since the last one",
                 fix="Ask has_input first.",
             )
-        return SweepFrame(sweep, self._spec, self._tools, self._sectors or hint.devices)
+        sectors = self._sectors or sectors_wanted(len(sweep.points), kind_of(self._spec), hint)
+        return SweepFrame(sweep, self._spec, self._tools, sectors)
+
+
+def sectors_wanted(points: int, kind: str, hint: CutHint) -> int:
+    """One sector per device, more if one would take longer than the quantum."""
+    cost_us = (points + PIECE_OVERHEAD) * hint.us_per_unit.get(kind, 0.0)
+    quanta = math.ceil(cost_us / hint.quantum_us) if hint.quantum_us else 1
+    return min(max(hint.devices, quanta, 1), MAX_SECTORS)

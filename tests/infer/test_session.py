@@ -94,7 +94,9 @@ def test_pieces_say_where_they_are_and_what_they_cost(session, clip):
     assert pieces[0].region[0] == -180
     assert pieces[-1].region[1] == 180
     assert all(one.region[1] == two.region[0] for one, two in pairwise(pieces))
-    assert sum(piece.units for piece in pieces) == pytest.approx(78_000, rel=0.05)
+    # The points within the grid, and a fixed cost per piece.
+    assert sum(piece.units for piece in pieces) == pytest.approx(78_000 + 4 * 4_000, rel=0.05)
+    assert {piece.kind for piece in pieces} == {"sweep-8-512"}
     assert all(len(piece.spec) < 100 for piece in pieces)
 
 
@@ -104,6 +106,13 @@ def test_as_many_sectors_as_devices_unless_said_otherwise(clip):
         session = create({}).open_session(SessionRequest("infer", options))
         session.offer_input(1, data)
         assert len(open_frame(session, devices).pieces) == wanted
+
+
+def test_no_sector_is_longer_than_a_quantum(session, clip):
+    """114,000 points at 0.1 us each, quanta of 2 ms: six sectors for two devices."""
+    session.offer_input(1, encode_sweep(clip[0]))
+    hint = CutHint(2, quantum_us=2_000, us_per_unit={"sweep-8-512": 0.1})
+    assert len(session.open_frame(0, 0, hint, NOTHING, NOTHING).pieces) == 6
 
 
 def test_a_session_takes_no_other_input(session):
