@@ -21,7 +21,7 @@ from typing import Final, TypeAlias
 
 from mesh.core.errors import Misuse
 from mesh.core.workload import Contract, CutHint, Piece
-from mesh.schedule.frameclock import DemandClock, FrameClock
+from mesh.schedule.frameclock import Crowding, DemandClock, FrameClock
 from mesh.schedule.ids import DeviceKey, PieceKey
 from mesh.schedule.ledger import ClosedFrame, FrameLedger, Verdict
 from mesh.schedule.placement import Place, Placer
@@ -114,6 +114,8 @@ class SessionDriver:
         self._budget_us = max(1, contract.deadline_us - reserve_us)
         self._quantum_us = quantum_us
         self._placer = placer
+        self._max_in_flight = max_in_flight
+        self._crowding = Crowding()
         self._clock: FrameClock | DemandClock
         if contract.trigger == "input":
             self._clock = DemandClock(contract.period_us, max_in_flight=max_in_flight)
@@ -396,6 +398,8 @@ class SessionDriver:
                 self._unplaced.pop(key, None)
                 self._retry_us.pop(key, None)
             self._clock.closed(frame)
+            self._crowding.closed(whole=not closed.missing)
+            self._clock.limit(1 if self._crowding.one_at_a_time else self._max_in_flight)
             self.counts.composed += 1
             self.counts.filled_frames += bool(closed.missing)
             self.counts.filled_pieces += len(closed.missing)

@@ -2,6 +2,16 @@
 
 from __future__ import annotations
 
+from collections import deque
+from typing import Final
+
+# So many of the last so many frames with holes are more than bad luck.
+CROWDED_AT: Final = 3
+CROWDED_OF: Final = 8
+# Whole frames in a row before the bound is tried again: twice as many after each relapse.
+CALM_AFTER: Final = 30
+CALM_AT_MOST: Final = 480
+
 
 class FrameClock:
     """A drift-free grid of opening instants, with a bound on frames in flight.
@@ -49,6 +59,39 @@ class FrameClock:
         """A frame left: composed or abandoned."""
         self._in_flight.discard(frame)
 
+    def limit(self, max_in_flight: int) -> None:
+        """Change the bound on frames in flight, >= 1."""
+        self._max_in_flight = max_in_flight
+
+
+class Crowding:
+    """Whether frames should go one at a time, because too many together leave holes in all.
+
+    Past what the devices can carry, two frames in flight finish two halves late where one would
+    have finished whole: the rate gives way instead (additive increase, multiplicative decrease
+    between one and the configured bound, after Chiu and Jain, 1989).
+    """
+
+    def __init__(self) -> None:
+        self.one_at_a_time = False
+        self._holes: deque[bool] = deque(maxlen=CROWDED_OF)
+        self._whole_in_a_row = 0
+        self._calm_after = CALM_AFTER
+
+    def closed(self, *, whole: bool) -> None:
+        """A frame was composed, with nothing missing or with holes."""
+        self._holes.append(not whole)
+        self._whole_in_a_row = self._whole_in_a_row + 1 if whole else 0
+        if sum(self._holes) >= CROWDED_AT:
+            if not self.one_at_a_time:
+                self._calm_after = min(2 * self._calm_after, CALM_AT_MOST)
+            self.one_at_a_time = True
+            self._holes.clear()
+        elif self.one_at_a_time and self._whole_in_a_row >= self._calm_after // 2:
+            self.one_at_a_time = False
+        elif self._whole_in_a_row >= CALM_AT_MOST:
+            self._calm_after = CALM_AFTER
+
 
 class DemandClock:
     """Opens one frame per input, at most at the contracted rate and within the bound in flight.
@@ -95,3 +138,7 @@ class DemandClock:
     def closed(self, frame: int) -> None:
         """A frame left: composed or abandoned."""
         self._in_flight.discard(frame)
+
+    def limit(self, max_in_flight: int) -> None:
+        """Change the bound on frames in flight, >= 1."""
+        self._max_in_flight = max_in_flight
