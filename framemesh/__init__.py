@@ -12,6 +12,11 @@ from typing import TYPE_CHECKING, Any
 from framemesh._shadow import refuse_foreign_packages
 
 if TYPE_CHECKING:
+    from clients.sdk.connect import connect as connect
+    from clients.sdk.session import Refusal as Refusal
+    from clients.sdk.session import Result as Result
+    from clients.sdk.session import Session as Session
+    from clients.sdk.session import SessionEnded as SessionEnded
     from mesh.core.config import NodeConfig as NodeConfig
     from mesh.core.config import read_config as read_config
     from mesh.core.errors import ConfigError as ConfigError
@@ -27,6 +32,7 @@ if TYPE_CHECKING:
     from mesh.core.errors import PieceFailed as PieceFailed
     from mesh.core.errors import ProtocolViolation as ProtocolViolation
     from mesh.core.errors import SessionRefused as SessionRefused
+    from mesh.core.errors import WrongRoad as WrongRoad
     from mesh.core.workload import Asset as Asset
     from mesh.core.workload import Contract as Contract
     from mesh.core.workload import CutHint as CutHint
@@ -47,6 +53,8 @@ if TYPE_CHECKING:
     __version__: str
 
 _EXPORTS = {
+    "clients.sdk.connect": ("connect",),
+    "clients.sdk.session": ("Refusal", "Result", "Session", "SessionEnded"),
     "mesh.core.config": ("NodeConfig", "read_config"),
     "mesh.core.errors": (
         "ConfigError",
@@ -62,6 +70,7 @@ _EXPORTS = {
         "PieceFailed",
         "ProtocolViolation",
         "SessionRefused",
+        "WrongRoad",
     ),
     "mesh.core.workload": (
         "Asset",

@@ -14,6 +14,7 @@ from mesh.core.errors import ContentRefused, MeshError, ProtocolViolation
 from mesh.core.membership import ClientToken
 from mesh.core.wire import (
     MALFORMED,
+    MAX_INPUT_BYTES,
     ClientClose,
     ClientClosed,
     ClientFailed,
@@ -34,7 +35,6 @@ log = logging.getLogger(__name__)
 # A result of a fed session is due at once, but behind control messages and urgent pieces.
 RESULT_DUE_US = 1
 MAX_OPENING = 4  # per client, at a time
-MAX_INPUT_BYTES = 16 << 20
 _NOT_JSON = (*MALFORMED, TypeError)
 
 

@@ -14,10 +14,12 @@ from typing import Any, Self
 from mesh.channel import Channel
 from mesh.core.config import GatewayConfig
 from mesh.core.errors import (
+    DeviceUnavailable,
     MeshError,
     NotAuthorized,
     ProtocolViolation,
     SessionRefused,
+    WrongRoad,
     from_problem,
 )
 from mesh.core.loop import LoopLag, monotonic_us
@@ -141,10 +143,11 @@ class Gateway:
 
         offer_sdp: "" for a client that takes its results by `deliver` alone.
         ended: told the reason when the session ends.
-        Raises NotAuthorized, SessionRefused, or what the workers said of the content.
+        Raises NotAuthorized, SessionRefused, DeviceUnavailable (nothing can serve it now), or
+        what the workers said of the content.
         """
         if len(self._hosted) + self._opening >= self._config.max_sessions:
-            raise SessionRefused(
+            raise DeviceUnavailable(
                 what="the session is not opened",
                 why=f"this gateway serves {self._config.max_sessions} already",
                 fix="Close one, try again later, or raise [gateway] max_sessions.",
@@ -256,7 +259,7 @@ class Gateway:
             )
         if not any(request.workload in o.workloads for w in self._workers.values()
                    for o in w.offers.values()):  # fmt: skip
-            raise SessionRefused(
+            raise DeviceUnavailable(
                 what="the session is not opened",
                 why=f"no worker that serves '{request.workload}' is linked now",
                 fix="Start a worker of this realm (`framemesh node`) and try again.",
@@ -536,4 +539,4 @@ def _check_roads(work: SessionWork, offer_sdp: str, deliver: Deliver | None) -> 
         why, fix = "its inputs come over a mesh link", "Open it with the SDK (`framemesh.connect`)."
     else:
         return
-    raise SessionRefused(what="the session is not opened", why=why, fix=fix)
+    raise WrongRoad(what="the session is not opened", why=why, fix=fix)

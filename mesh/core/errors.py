@@ -84,6 +84,12 @@ class SessionRefused(MeshError):
     code = "session_refused"
 
 
+class WrongRoad(SessionRefused):
+    """A session's inputs or results cannot travel the way it was asked for; another way can."""
+
+    code = "wrong_road"
+
+
 class ContentRefused(MeshError):
     """Content from outside (scene, texture, sweep, model) is malformed or over a stated limit."""
 
@@ -119,6 +125,7 @@ _BY_CODE: dict[str, type[MeshError]] = {
         LinkLost,
         NotAuthorized,
         SessionRefused,
+        WrongRoad,
         ContentRefused,
         DeviceUnavailable,
         DeviceLost,

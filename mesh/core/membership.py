@@ -256,6 +256,18 @@ def verify_token(token: str, realm_public: bytes, now_s: int) -> ClientToken:
     return opened
 
 
+def read_token(token: str, now_s: int) -> ClientToken:
+    """The client token in `token`, whichever realm's it is: for the client that holds it.
+
+    Proves that the realm it names stands behind it, not that this realm deserves any trust.
+    Raises NotAuthorized like `verify_token`.
+    """
+    what = "the token cannot be used"
+    envelope = _unpack(_token_bytes(token, what), what, "token")
+    claimed = _parse(envelope.payload, ClientToken, what, "token")
+    return verify_token(token, claimed.realm, now_s)
+
+
 def _check_signer(
     token: ClientToken, membership: bytes, realm_public: bytes, now_s: int, what: str
 ) -> None:

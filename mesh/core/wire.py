@@ -21,6 +21,7 @@ OLDEST_VERSION = 1
 
 MAX_HEADER = 64 * 1024
 MAX_BODY = 64 * 1024 * 1024
+MAX_INPUT_BYTES = 16 * 1024 * 1024  # of one bulk input of a client
 
 Id: TypeAlias = Annotated[str, Meta(max_length=64, min_length=1)]
 Name: TypeAlias = Annotated[str, Meta(max_length=64)]

@@ -1,0 +1,1 @@
+"""The Python client: sessions of a gateway as async iterators. Start at `connect`."""

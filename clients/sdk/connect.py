@@ -1,0 +1,49 @@
+"""`framemesh.connect`: from a gateway's address to an open session."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Literal, TypeAlias
+
+from clients.sdk.address import Option, read_address
+from clients.sdk.fed import open_fed
+from clients.sdk.http import open_http
+from clients.sdk.session import Session
+from mesh.core.membership import read_token
+
+Road: TypeAlias = Literal["link", "webrtc"]
+
+
+@asynccontextmanager
+async def connect(
+    url: str,
+    workload: str | None = None,
+    *,
+    results: Road | None = None,
+    token: str = "",
+    **options: Option | bool,
+) -> AsyncIterator[Session]:
+    """An open session at the gateway whose page is at `url`; it ends with the block.
+
+    url: as `framemesh demo` prints it, http://HOST:PORT/?option=value#token=TOKEN.
+    workload: what to ask for; the address's own, else "render".
+    results: how results of inputs come back: over the "link" that carries the inputs (each one,
+        in order, of any size), or over an unordered "webrtc" data channel (the newest soonest;
+        lost ones stay lost, and so do those over 64 KiB).
+    token: if the address holds none. options: the session's, over those in the address.
+
+    Raises ConfigError (the address), NotAuthorized (the token), SessionRefused or ContentRefused
+    (the gateway's answer), LinkLost (no gateway there).
+    """
+    address = read_address(url, token)
+    opened_by = read_token(address.token, int(time.time()))
+    name = workload or address.workload or "render"
+    asked = {**address.options, **{n: _option(v) for n, v in options.items()}}
+    async with open_http(address) as gateway, open_fed(gateway, opened_by, name, asked) as session:
+        yield session
+
+
+def _option(value: Option | bool) -> Option:
+    return int(value) if isinstance(value, bool) else value

@@ -1,0 +1,233 @@
+"""Sessions that the client feeds: inputs go up over a mesh link, results come back over it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+import msgspec
+
+from clients.sdk.address import Option
+from clients.sdk.http import GatewayHttp
+from clients.sdk.session import Refusal, Result, Session, ended_by_gateway, now_or
+from mesh.core.errors import LinkLost, MeshError, Misuse, ProtocolViolation, from_problem
+from mesh.core.identity import NodeIdentity
+from mesh.core.membership import ClientToken
+from mesh.core.wire import (
+    MALFORMED,
+    MAX_INPUT_BYTES,
+    ClientClosed,
+    ClientFailed,
+    ClientInput,
+    ClientOpen,
+    ClientOpened,
+    ClientResult,
+    ClientSteer,
+    InputRefused,
+    Message,
+)
+from mesh.core.workload import Buffer
+from mesh.link.endpoint import dial
+from mesh.link.handshake import Credentials
+from mesh.link.transport import Link
+
+_INPUT_DUE_US = 1  # equal for all inputs, which keeps their order; behind control messages
+_REQUEST = 1  # one session per link
+
+
+@asynccontextmanager
+async def open_fed(
+    gateway: GatewayHttp, token: ClientToken, workload: str, options: Mapping[str, Option]
+) -> AsyncIterator[Session]:
+    """A session over a link to the gateway's node. Raises what `dial` or the gateway says."""
+    node, port = _where(await gateway.status())
+    credentials = Credentials(
+        NodeIdentity.generate(), token.realm, membership=b"", token=gateway.address.token
+    )
+    session = FedSession()
+    link = await dial(
+        gateway.address.host, port, credentials, _Listener(session), tuple, expect=node
+    )
+    try:
+        await session.open(link, workload, options)
+        yield session
+    finally:
+        session._end(None)
+        await link.close()
+
+
+class FedSession(Session):
+    """See `Session`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._link: Link | None = None
+        self._opened: asyncio.Future[ClientOpened] = asyncio.get_running_loop().create_future()
+        self._asked: dict[int, asyncio.Future[Result]] = {}
+
+    async def open(self, link: Link, workload: str, options: Mapping[str, Option]) -> None:
+        """Ask for the session and wait for it. Raises what the gateway says."""
+        self._link = link
+        link.send(ClientOpen(_REQUEST, workload, msgspec.json.encode(dict(options))))
+        opened = await self._opened
+        self.id = opened.session
+        self.description = _json_object(opened.description)
+
+    async def send(self, data: Buffer, *, stamp_us: int | None = None) -> int:
+        """See Session."""
+        self._raise_if_ended()
+        number = self._next_number()
+        await self._send(number, data, stamp_us)
+        return number
+
+    async def ask(self, data: Buffer, *, stamp_us: int | None = None) -> Result:
+        """See Session."""
+        self._raise_if_ended()
+        number = self._next_number()
+        answer: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
+        self._asked[number] = answer
+        try:
+            await self._send(number, data, stamp_us)
+            return await answer
+        finally:
+            del self._asked[number]
+            answer.cancel()
+
+    async def _send(self, number: int, data: Buffer, stamp_us: int | None) -> None:
+        assert self._link is not None
+        body = _bytes_of(data)
+        handed_over = asyncio.Event()
+        sending = self._link.send(
+            ClientInput(self.id, number, now_or(stamp_us)),
+            body,
+            due_us=_INPUT_DUE_US,
+            sent=handed_over.set,
+        )
+        try:
+            await handed_over.wait()
+        except asyncio.CancelledError:
+            sending.cancel()
+            raise
+        self._raise_if_ended()
+
+    def _steer(self, event: bytes) -> None:
+        assert self._link is not None
+        self._link.send(ClientSteer(self.id, event))
+
+    def _end(self, why: MeshError | None) -> None:
+        super()._end(why)
+        waited_for: list[asyncio.Future[Any]] = [self._opened, *self._asked.values()]
+        for waiting in waited_for:
+            if not waiting.done():
+                waiting.set_exception(why or ended_by_gateway("this end left"))
+                waiting.exception()  # retrieved: whoever waits is told, and nobody has to wait
+
+    # --- what the gateway says ------------------------------------------------------------
+
+    def _take(self, message: Message, body: memoryview) -> None:
+        match message:
+            case ClientOpened() if not self._opened.done():
+                self._opened.set_result(message)
+            case ClientFailed() if not self._opened.done():
+                self._opened.set_exception(from_problem(message.problem))
+            case ClientResult():
+                self._take_result(message, body)
+            case InputRefused():
+                self._take_refusal(message.number, from_problem(message.problem))
+            case ClientClosed():
+                self._end(ended_by_gateway(message.reason))
+            case _:
+                raise _unexpected(message)
+
+    def _take_result(self, message: ClientResult, body: memoryview) -> None:
+        facts = _json_object(message.facts)
+        self.facts.put(facts)
+        result = Result(message.frame, message.number, facts, body)
+        asked = self._asked.get(message.number)
+        if asked is None:
+            self.results.put(result)
+        elif not asked.done():
+            asked.set_result(result)
+
+    def _take_refusal(self, number: int, problem: MeshError) -> None:
+        asked = self._asked.get(number)
+        if asked is None:
+            self.refusals.put(Refusal(number, problem))
+        elif not asked.done():
+            asked.set_exception(problem)
+
+
+class _Listener:
+    """The session's side of its link (mesh.link.transport.LinkHandler)."""
+
+    def __init__(self, session: FedSession) -> None:
+        self._session = session
+
+    def opened(self, link: Link) -> None:
+        """The session asks when it is ready to."""
+
+    def body_buffer(self, link: Link, message: Message, size: int) -> memoryview:
+        """Results have a body, nothing else has."""
+        if not isinstance(message, ClientResult):
+            raise _unexpected(message)
+        return memoryview(bytearray(size))
+
+    def received(self, link: Link, message: Message, body: memoryview) -> None:
+        """One message of the gateway."""
+        self._session._take(message, body)
+
+    def closed(self, link: Link, why: MeshError | None) -> None:
+        """With the link the session is gone."""
+        self._session._end(why)
+
+
+def _where(status: Mapping[str, Any]) -> tuple[str, int]:
+    """(node id, link port) from a gateway's status."""
+    node, port = status.get("node"), status.get("link_port")
+    if not isinstance(node, str) or type(port) is not int or not 0 < port < 65536:
+        raise LinkLost(
+            what="no link to the gateway",
+            why="its status does not say which node it is and where it takes links",
+            fix="Update framemesh on the gateway.",
+        )
+    return node, port
+
+
+def _bytes_of(data: Buffer) -> memoryview:
+    """The input as it travels. Raises Misuse if it cannot."""
+    try:
+        body = memoryview(data).cast("B")
+    except TypeError as problem:
+        raise Misuse(
+            what="the input was not sent",
+            why=str(problem),
+            fix="Pass bytes, or a C-contiguous array.",
+        ) from problem
+    if len(body) > MAX_INPUT_BYTES:
+        raise Misuse(
+            what="the input was not sent",
+            why=f"it has {len(body)} bytes, and {MAX_INPUT_BYTES} are taken",
+            fix="Send smaller inputs.",
+        )
+    return body
+
+
+def _json_object(text: bytes) -> dict[str, Any]:
+    try:
+        return msgspec.json.decode(text, type=dict[str, Any])
+    except MALFORMED as problem:
+        raise ProtocolViolation(
+            what="the gateway's message is refused",
+            why=f"it holds no JSON object ({problem})",
+            fix="Update framemesh on the gateway; this link is closed.",
+        ) from problem
+
+
+def _unexpected(message: Message) -> ProtocolViolation:
+    return ProtocolViolation(
+        what=f"unexpected {type(message).__name__}",
+        why="gateways do not send it to clients, or not now",
+        fix="Update framemesh on the gateway; this link is closed.",
+    )

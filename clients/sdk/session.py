@@ -1,0 +1,162 @@
+"""What a client holds while its session is open, whichever way the session's data travels."""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from clients.sdk.feed import Feed
+from mesh.core.errors import MeshError, Misuse
+from mesh.core.loop import monotonic_us
+from mesh.core.workload import Buffer
+
+if TYPE_CHECKING:
+    from clients.sdk.frame import Frame
+
+# What may wait for a slow consumer. Pictures: the newest, and the one before it.
+MAX_FRAMES, MAX_RESULTS, MAX_FACTS, MAX_REFUSALS = 2, 16, 256, 256
+MAX_STEER = 4096  # bytes; the gateway takes no more
+
+
+class SessionEnded(MeshError):
+    """The gateway ended the session (its reason is in `why`)."""
+
+    code = "session_ended"
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """A workload's result for one frame.
+
+    frame, number: the frame's id and the input it answers. Over a data channel both are -1 and
+        `facts` is empty: there a result is what its workload wrote, and nothing else.
+    facts: of the frame (docs/protocol-browser.md).
+    data: in the workload's own encoding.
+    """
+
+    frame: int
+    number: int
+    facts: Mapping[str, Any]
+    data: memoryview
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """An input that was not taken. number: the input's; 0 for what `steer` sent."""
+
+    number: int
+    problem: MeshError
+
+
+class Session(abc.ABC):
+    """One open session; `connect` makes it. For one event loop.
+
+    id: the gateway's name for it. description: what the gateway says of it.
+    frames, facts, results, refusals: async iterators, each with a `dropped` count of what its
+        reader was too slow for. They end when this end leaves, and raise the reason when the
+        session ended otherwise: SessionEnded or LinkLost.
+    """
+
+    def __init__(self) -> None:
+        self.id = ""
+        self.description: Mapping[str, Any] = {}
+        self.frames: Feed[Frame] = Feed(MAX_FRAMES)
+        self.facts: Feed[Mapping[str, Any]] = Feed(MAX_FACTS)
+        self.results: Feed[Result] = Feed(MAX_RESULTS)
+        self.refusals: Feed[Refusal] = Feed(MAX_REFUSALS)
+        self._numbers = 0  # of inputs, bulk and small: both count up together
+        self._ended = False
+        self._why: MeshError | None = None
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.id}{' ended' if self._ended else ''}>"
+
+    async def send(self, data: Buffer, *, stamp_us: int | None = None) -> int:
+        """Send a bulk input; returns its number when the bytes may be changed again.
+
+        stamp_us: when it was sensed, on any clock that all inputs of this session share; now,
+            on this machine's monotonic clock, if not given.
+        Whether it is taken is told later, by its result or in `refusals`.
+        Raises Misuse if the session takes none, or why the session has ended.
+        """
+        self._raise_if_ended()
+        raise _no_inputs()
+
+    async def ask(self, data: Buffer, *, stamp_us: int | None = None) -> Result:
+        """Send a bulk input and wait for its own result, which `results` then does not get.
+
+        Raises what the input was refused for, Misuse, or why the session has ended.
+        """
+        self._raise_if_ended()
+        raise _no_inputs()
+
+    def steer(self, **state: object) -> int:
+        """Send a small input: absolute state, in the workload's own words; returns its number.
+
+        For a render session: `steer(camera={"yaw": 0.5, ...})`, with the fields that
+        `description["camera"]` has. Raises Misuse if it is too long or cannot be JSON.
+        """
+        self._raise_if_ended()
+        number = self._next_number()
+        try:
+            event = msgspec.json.encode({**state, "id": number})
+        except (TypeError, msgspec.EncodeError) as problem:
+            raise Misuse("nothing was steered", str(problem), "Pass what JSON can say.") from None
+        if len(event) > MAX_STEER:
+            raise Misuse(
+                what="nothing was steered",
+                why=f"the state is {len(event)} bytes, and {MAX_STEER} are taken",
+                fix="Send bulk data with `send`.",
+            )
+        self._steer(event)
+        return number
+
+    @abc.abstractmethod
+    def _steer(self, event: bytes) -> None:
+        """Send a JSON object."""
+
+    def _next_number(self) -> int:
+        self._numbers += 1
+        return self._numbers
+
+    def _end(self, why: MeshError | None) -> None:
+        """Nothing more comes; None: this end left. Only the first call counts."""
+        if self._ended:
+            return
+        self._ended, self._why = True, why
+        for feed in (self.frames, self.facts, self.results, self.refusals):
+            feed.end(why)
+
+    def _raise_if_ended(self) -> None:
+        if self._ended:
+            raise self._why or Misuse(
+                what="the session is over",
+                why="its `async with` block was left",
+                fix="Open another with `framemesh.connect`.",
+            )
+
+
+def ended_by_gateway(reason: str) -> SessionEnded:
+    """The error for a session that the gateway ended."""
+    return SessionEnded(
+        what="the session has ended",
+        why=reason or "the gateway gave no reason",
+        fix="Open another if it is still wanted.",
+    )
+
+
+def now_or(stamp_us: int | None) -> int:
+    """An input's stamp."""
+    return monotonic_us() if stamp_us is None else stamp_us
+
+
+def _no_inputs() -> Misuse:
+    return Misuse(
+        what="the input was not sent",
+        why="this session makes pictures, and takes no bulk inputs",
+        fix="Steer it with `steer`, or open a session of a workload that is fed.",
+    )
