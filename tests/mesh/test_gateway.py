@@ -15,7 +15,7 @@ import pytest
 
 from mesh.channel import LocalChannel
 from mesh.core.config import GatewayConfig
-from mesh.core.errors import ContentRefused, NotAuthorized, SessionRefused
+from mesh.core.errors import ContentRefused, DeviceUnavailable, NotAuthorized, SessionRefused
 from mesh.core.identity import NodeIdentity, RealmKey
 from mesh.core.membership import ClientToken, Scope, sign_token
 from mesh.core.wire import DevicesChanged
@@ -222,7 +222,7 @@ async def test_without_a_worker_nothing_is_promised(
     realm: Realm, stripes: Any, viewers: Any
 ) -> None:
     async with node(realm, stripes, with_worker=False) as gateway:
-        with pytest.raises(SessionRefused, match="no worker"):
+        with pytest.raises(DeviceUnavailable, match="no worker"):
             await watch(gateway, realm.client(gateway), viewers)
 
 
@@ -232,7 +232,7 @@ async def test_one_session_more_than_configured_is_refused(
     async with node(realm, stripes, max_sessions=1) as gateway:
         client = realm.client(gateway)
         first = await watch(gateway, client, viewers)
-        with pytest.raises(SessionRefused, match="max_sessions"):
+        with pytest.raises(DeviceUnavailable, match="max_sessions"):
             await watch(gateway, client, viewers)
         await gateway.close_session(client, first.session_id)
         await watch(gateway, client, viewers)
