@@ -16,7 +16,6 @@ Numba's cache on disk notices changes file by file.
 
 from __future__ import annotations
 
-import math
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -147,8 +146,13 @@ def usable(points: Array, i: int) -> bool:
 
 
 def units(metres: float) -> int:
-    """Metres (float32) as whole units, rounded down."""
-    return int(math.floor(metres * FLOAT_UNITS))  # noqa: RUF046  CUDA's floor returns a float
+    """Metres (float32, under FLOAT_LIMIT) as whole units, rounded down.
+
+    Cut off and corrected: twice as fast as `math.floor`, and both float32 steps are exact.
+    """
+    scaled = metres * FLOAT_UNITS
+    whole = int(scaled)
+    return whole - 1 if np.float32(whole) > scaled else whole
 
 
 def ground_cell(x: int, y: int, p: Array) -> int:
