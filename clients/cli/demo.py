@@ -49,7 +49,7 @@ def register(commands: Commands) -> None:
     parser.add_argument("--fps", type=int, default=30)
     parser.add_argument("--check", action="store_true", help="drive Chromium, then exit 0 or 1")
     parser.add_argument(
-        "--screenshot", type=Path, default=Path("demo.png"), help="where --check puts its picture"
+        "--screenshot", type=Path, default=Path("out/demo.png"), help="where --check puts it"
     )
     parser.set_defaults(run=run)
 
@@ -86,6 +86,7 @@ async def _demo(arguments: argparse.Namespace) -> int:
 async def _check(url: str, screenshot: Path) -> int:
     from clients.check import check  # noqa: PLC0415  Chromium is needed for this alone
 
+    screenshot.parent.mkdir(parents=True, exist_ok=True)
     report = await check(url, screenshot=screenshot)
     print(report)
     return 0 if report.passed else 1
