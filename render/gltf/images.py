@@ -14,6 +14,8 @@ from render.gltf.refusal import refused
 from render.scene import Image
 
 _SIGNATURES = {b"\x89PNG\r\n\x1a\n": ("PNG", "image/png"), b"\xff\xd8\xff": ("JPEG", "image/jpeg")}
+_LIMITS = f"the limits are {MAX_IMAGE_SIDE} a side and {MAX_PIXELS} in all"
+_SMALLER = "Use smaller textures."
 _CONVERT = "Store the texture as an 8-bit PNG or JPEG."
 
 
@@ -47,6 +49,8 @@ class Images:
                 rgba8 = _to_rgba8(picture)
         except ContentRefused:
             raise
+        except (Pillow.DecompressionBombError, Pillow.DecompressionBombWarning) as bomb:
+            raise refused(place, f"{bomb}; {_LIMITS}", _SMALLER) from None
         except Exception as damage:  # on damage Pillow's parsers raise whatever comes up
             raise refused(place, f"it is damaged: {damage}", _CONVERT) from damage
         rgba8.flags.writeable = False
@@ -57,9 +61,8 @@ class Images:
         if max(width, height) > MAX_IMAGE_SIDE or self._pixels > MAX_PIXELS:
             raise refused(
                 place,
-                f"{width}x{height} pixels make {self._pixels} in the scene; the limits are "
-                f"{MAX_IMAGE_SIDE} a side and {MAX_PIXELS} in all",
-                "Use smaller textures.",
+                f"{width}x{height} pixels make {self._pixels} in the scene; {_LIMITS}",
+                _SMALLER,
             )
 
 

@@ -1,9 +1,10 @@
-"""A small courtyard at noon: the scene a newcomer sees first.
+"""A small courtyard in the morning sun: the scene a newcomer sees first.
 
 A paved circle with a knot of half-corroded copper on a plinth, two rows of balls (rough to smooth;
 dielectric before metal), fluted columns under lamps, a brick wall and two shrubs. About 70,000
 triangles; every texture slot, both texture coordinate sets, vertex colours, alpha masking and
-shared meshes are in use. Contact shadows are painted into the paving's base colour.
+shared meshes are in use. The sun's shadows are painted into the base colour of the paving and of
+the balls' bench.
 """
 
 from __future__ import annotations
@@ -13,11 +14,14 @@ from functools import cache
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from render.gltf.writer import GlbWriter
 from render.procedural import shapes, textures
 from render.procedural.shapes import Shape
-from render.procedural.textures import Color
+from render.procedural.sunlight import sunlight
+from render.procedural.textures import Color, Field
+from render.scene import Uint8Array
 
 _FLOOR_RADIUS = 3.75
 _COLUMN_RING = 2.95
@@ -32,7 +36,10 @@ _GLAZES: tuple[Color, ...] = (
 )
 _GOLD: Color = (1.00, 0.78, 0.36)
 _BALL_RADIUS = 0.19
-_LIGHT_ROTATION = (-0.43, 0.24, 0.12, 0.86)  # the node's -Z is where the light goes
+_TILE = 0.5  # of the paving, metres; its relief has tiles as large, from the same corner
+_BENCH = (1.75, 2.55, 0.22)  # inner and outer radius, height; metres
+_SUN_AZIMUTH, _SUN_ELEVATION = np.radians(70.0), np.radians(46.0)  # azimuth 0 is +Z, towards +X
+_SHADOW: Color = (0.46, 0.49, 0.57)  # what a shadow leaves of a colour, sRGB-encoded: sky light
 
 
 @cache
@@ -46,6 +53,8 @@ class _Courtyard:
 
     def __init__(self) -> None:
         self._glb = GlbWriter()
+        self._solid: dict[int, Shape] = {}  # what casts shadows, by mesh
+        self._casters: list[NDArray[np.float64]] = []  # triangles (n, 3, 3), world frame
         self._glb.document["extensionsUsed"] = ["KHR_lights_punctual"]
         self._glb.document["extensions"] = {
             "KHR_lights_punctual": {
@@ -56,16 +65,26 @@ class _Courtyard:
     def build(self) -> bytes:
         self._light()
         stone = self._stone()
-        self._floor()
         self._plinth_and_knot(stone)
         self._balls(stone)
         self._columns(stone)
         self._wall()
         self._shrubs()
+        self._bench_top()  # these two show the shadows of all that stands by now
+        self._floor()
         return self._glb.glb()
 
     def _light(self) -> None:
-        rotation = np.array(_LIGHT_ROTATION) / np.linalg.norm(_LIGHT_ROTATION)
+        # Up by the elevation, then round by the azimuth; the light goes along the node's -Z.
+        half_up, half_round = -_SUN_ELEVATION / 2, _SUN_AZIMUTH / 2
+        rotation = np.array(
+            (
+                np.cos(half_round) * np.sin(half_up),
+                np.sin(half_round) * np.cos(half_up),
+                -np.sin(half_round) * np.sin(half_up),
+                np.cos(half_round) * np.cos(half_up),
+            )
+        )
         self._glb.add(
             "nodes",
             {
@@ -76,7 +95,7 @@ class _Courtyard:
         )
 
     def _floor(self) -> None:
-        """Paving: tiles repeat on TEXCOORD_0, the painted contact shadows span TEXCOORD_1."""
+        """Paving: tiles repeat on TEXCOORD_0, the painted shadows span TEXCOORD_1."""
         rng = np.random.default_rng(11)
         paving = textures.tiles(512, 4, 4, joint=0.03, shift=0.0, seed=3)
         grain = textures.noise(512, 1.1, rng)
@@ -93,7 +112,7 @@ class _Courtyard:
                 "name": "paving",
                 "pbrMetallicRoughness": {
                     "baseColorTexture": {
-                        "index": self._glb.texture(_painted_paving(rng), "paving color"),
+                        "index": self._glb.texture(self._painted_paving(rng), "paving color"),
                         "texCoord": 1,
                     },
                     "metallicRoughnessTexture": {"index": surface_texture},
@@ -176,8 +195,9 @@ class _Courtyard:
 
     def _balls(self, stone: int) -> None:
         """Roughness falls from left to right; the front row is dielectric, the back one metal."""
+        inner, outer, height = _BENCH
         bench = shapes.arc_wall(
-            inner=1.75, outer=2.55, height=0.22, start=-0.78, end=0.78, uv_per_metre=1.0
+            inner=inner, outer=outer, height=height, start=-0.78, end=0.78, uv_per_metre=1.0
         )
         self._node(self._mesh(bench, stone, "bench"))
         ball = shapes.sphere(_BALL_RADIUS, 48)
@@ -191,10 +211,41 @@ class _Courtyard:
                     self._mesh(ball, material, "ball"),
                     translation=[
                         distance * float(np.sin(angle)),
-                        0.22 + _BALL_RADIUS,
+                        height + _BALL_RADIUS,
                         distance * float(np.cos(angle)),
                     ],
                 )
+
+    def _bench_top(self) -> None:
+        """A slab on the bench that carries its shadows; it overhangs, so that no rim shows."""
+        inner, outer, height = _BENCH
+        inner, outer, height = inner - 0.008, outer + 0.008, height + 0.004
+        angles = np.linspace(-0.784, 0.784, 65)
+        ring = np.stack((np.sin(angles), np.zeros_like(angles), np.cos(angles)), axis=-1)
+        slab = shapes.surface(
+            np.stack((ring * outer, ring * inner)) + np.array((0.0, height, 0.0)), (1.0, 1.0)
+        )
+        corner, side = (-2.0, 0.9), 4.0
+        lit = self._sunlight(height, corner, side, 1024)
+        weather = textures.noise(1024, 1.2, np.random.default_rng(29))
+        color = textures.color_map((0.72, 0.67, 0.59), (0.88, 0.84, 0.77), weather)
+        material = self._glb.add(
+            "materials",
+            {
+                "name": "bench top",
+                "pbrMetallicRoughness": {
+                    "baseColorTexture": {
+                        "index": self._glb.texture(_shaded(color, lit)[:512], "bench color")
+                    },
+                    "metallicFactor": 0.0,
+                    "roughnessFactor": 0.8,
+                },
+            },
+        )
+        primitive = self._primitive(slab, material, with_tangents=False)
+        across = (slab.positions[:, (0, 2)] - np.array(corner)) / (side, side / 2)
+        primitive["attributes"]["TEXCOORD_0"] = self._glb.accessor(across.astype(np.float32))
+        self._node(self._glb.mesh([primitive], "bench top"))
 
     def _columns(self, stone: int) -> None:
         foot = shapes.lathe(
@@ -303,6 +354,7 @@ class _Courtyard:
         shrub = self._glb.mesh(
             [self._primitive(pot, terracotta), self._primitive(soil, earth), primitive], "shrub"
         )
+        self._solid[shrub] = shapes.joined([pot, bush])
         for x, z in _SHRUBS:
             self._node(shrub, translation=[x, 0.0, z])
 
@@ -324,7 +376,10 @@ class _Courtyard:
         )
 
     def _mesh(self, shape: Shape, material: int, name: str, with_tangents: bool = True) -> int:
-        return self._glb.mesh([self._primitive(shape, material, with_tangents=with_tangents)], name)
+        primitive = self._primitive(shape, material, with_tangents=with_tangents)
+        mesh = self._glb.mesh([primitive], name)
+        self._solid[mesh] = shape
+        return mesh
 
     def _primitive(
         self, shape: Shape, material: int, uv_scale: float = 1.0, with_tangents: bool = True
@@ -347,33 +402,39 @@ class _Courtyard:
     def _node(self, mesh: int, **placement: Any) -> None:
         node: Mapping[str, Any] = {"mesh": mesh, **placement}
         self._glb.add("nodes", node)
+        if mesh in self._solid:
+            shape = self._solid[mesh]
+            points = shape.positions.astype(np.float64) * placement.get("scale", (1.0, 1.0, 1.0))
+            points += placement.get("translation", (0.0, 0.0, 0.0))
+            self._casters.append(points[shape.indices.reshape(-1, 3)])
+
+    def _sunlight(
+        self, height: float, corner: tuple[float, float], side: float, size: int
+    ) -> Field:
+        """Where the sun reaches a square at that height; see `sunlight`."""
+        level = np.cos(_SUN_ELEVATION)
+        towards = (
+            float(level * np.sin(_SUN_AZIMUTH)),
+            float(np.sin(_SUN_ELEVATION)),
+            float(level * np.cos(_SUN_AZIMUTH)),
+        )
+        casters = np.concatenate(self._casters)
+        return sunlight(casters, towards, height=height, corner=corner, side=side, size=size)
+
+    def _painted_paving(self, rng: np.random.Generator) -> Uint8Array:
+        """The whole floor's base colour: two stones in a checker, dirt, shadows."""
+        size, side = 1024, 2 * _FLOOR_RADIUS
+        row, column = np.indices((size, size)) * side / size // _TILE
+        row, column = row.astype(int), column.astype(int)
+        per_tile = rng.random((row.max() + 1, column.max() + 1))[row, column]
+        checker = (row + column) % 2
+        dirt = textures.noise(size, 1.4, rng)
+        mix = 0.12 + 0.62 * checker + 0.22 * (per_tile - 0.5) + 0.18 * (dirt - 0.5)
+        color = textures.color_map((0.36, 0.34, 0.34), (0.86, 0.80, 0.70), mix)
+        return _shaded(color, self._sunlight(0.0, (-_FLOOR_RADIUS, -_FLOOR_RADIUS), side, size))
 
 
-def _painted_paving(rng: np.random.Generator) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
-    """The whole floor's base colour: two stones in a checker, dirt, contact shadows."""
-    size = 1024
-    z, x = np.meshgrid(
-        *(2 * [((np.arange(size) + 0.5) / size * 2 - 1) * _FLOOR_RADIUS]), indexing="ij"
-    )
-    tile = 0.5  # metres; the relief's tiles are as large, from the same corner
-    column = np.floor((x + _FLOOR_RADIUS) / tile).astype(int)
-    row = np.floor((z + _FLOOR_RADIUS) / tile).astype(int)
-    per_tile = rng.random((row.max() + 1, column.max() + 1))[row, column]
-    checker = ((row + column) % 2).astype(float)
-    dirt = textures.noise(size, 1.4, rng)
-    mix = np.clip(0.12 + 0.62 * checker + 0.22 * (per_tile - 0.5) + 0.18 * (dirt - 0.5), 0.0, 1.0)
-    light_left = np.ones_like(x)
-    for cx, cz, radius in _things_on_the_floor():
-        gap = np.maximum(np.hypot(x - cx, z - cz) - radius, 0.0)
-        light_left *= 1.0 - 0.62 * np.exp(-gap / (0.35 * radius + 0.06))
-    color = textures.color_map((0.36, 0.34, 0.34), (0.86, 0.80, 0.70), mix)
-    return np.round(color * light_left[..., None]).astype(np.uint8)
-
-
-def _things_on_the_floor() -> list[tuple[float, float, float]]:
-    """x, z and radius of what casts a contact shadow."""
-    columns = [
-        (_COLUMN_RING * float(np.sin(a)), _COLUMN_RING * float(np.cos(a)), 0.34)
-        for a in _COLUMN_ANGLES
-    ]
-    return [(0.0, 0.0, 0.95), *columns, *((x, z, 0.21) for x, z in _SHRUBS)]
+def _shaded(color: Uint8Array, lit: Field) -> Uint8Array:
+    """A picture (h, w, 3) where the sun reaches it as `lit` (h, w) says."""
+    left = np.array(_SHADOW) * (1.0 - lit[..., None]) + lit[..., None]
+    return np.round(color * left).astype(np.uint8)

@@ -16,7 +16,7 @@ import pytest
 from PIL import Image as Pillow
 
 from mesh.core.errors import ContentRefused
-from render.gltf.container import join_glb
+from render.gltf.container import join_glb, split_glb
 from render.gltf.writer import GlbWriter
 from render.package import DEFAULT_SCENE, load_scene, pack
 
@@ -105,6 +105,37 @@ def test_a_glb_with_files_beside_it_is_gathered(write_scene: WriteScene) -> None
     glb = path.with_suffix(".glb")
     glb.write_bytes(join_glb(json.dumps(document).encode(), TRIANGLE))
     assert len(load_scene(pack(glb).data).images) == 1
+
+
+def test_packing_changes_nothing_of_what_is_drawn(tmp_path: Path) -> None:
+    """The same document as one file, and with its bytes and its picture in files beside it."""
+    writer = GlbWriter()
+    corners = np.frombuffer(TRIANGLE, np.float32).reshape(3, 3)
+    uv = np.array([[0, 0], [1, 0], [0, 1]], np.float32)
+    slot = {"index": writer.texture(np.arange(48, dtype=np.uint8).reshape(4, 4, 3))}
+    material = writer.add("materials", {"pbrMetallicRoughness": {"baseColorTexture": slot}})
+    attributes = {"POSITION": writer.accessor(corners), "TEXCOORD_0": writer.accessor(uv)}
+    writer.mesh([{"attributes": attributes, "material": material}])
+    writer.add("nodes", {"mesh": 0, "translation": [1, 2, 3]})
+    whole = load_scene(writer.glb())
+
+    json_chunk, binary = split_glb(writer.glb())
+    document = json.loads(bytes(json_chunk))
+    view = document["bufferViews"][document["images"][0].pop("bufferView")]
+    start = view["byteOffset"]
+    (tmp_path / "a.png").write_bytes(binary[start : start + view["byteLength"]])
+    (tmp_path / "a.bin").write_bytes(binary)
+    document["images"][0]["uri"], document["buffers"][0]["uri"] = "a.png", "a.bin"
+    (tmp_path / "a.gltf").write_text(json.dumps(document))
+    packed = load_scene(pack(tmp_path / "a.gltf").data)
+
+    assert packed.materials == whole.materials
+    assert packed.textures == whole.textures
+    np.testing.assert_array_equal(packed.images[0].rgba8, whole.images[0].rgba8)
+    np.testing.assert_array_equal(packed.draws[0].world_from_mesh, whole.draws[0].world_from_mesh)
+    for name in ("positions", "normals", "uv0", "indices"):
+        ours, theirs = (getattr(scene.primitives[0], name) for scene in (packed, whole))
+        np.testing.assert_array_equal(ours, theirs)
 
 
 def test_several_buffers_become_one(write_scene: WriteScene) -> None:

@@ -10,6 +10,7 @@ from render.package import DEFAULT_SCENE, load_scene, pack
 from render.procedural import shapes, textures
 from render.procedural.courtyard import courtyard
 from render.procedural.shapes import Shape
+from render.procedural.sunlight import sunlight
 from render.scene import AlphaMode, DirectionalLight, Primitive, Scene
 
 
@@ -112,3 +113,25 @@ def test_a_normal_map_leans_away_from_what_rises() -> None:
     upwards = textures.normal_map(ramp.T[::-1], 10.0)[32, 32]
     assert to_the_right[0] < 128 - 5 and abs(int(to_the_right[1]) - 128) <= 1
     assert upwards[1] < 128 - 5 and abs(int(upwards[0]) - 128) <= 1
+
+
+@pytest.mark.parametrize(
+    ("towards_sun", "columns"), [((0.0, 1.0, 0.0), (40, 60)), ((0.6, 0.8, 0.0), (10, 30))]
+)
+def test_a_shadow_falls_where_the_suns_rays_put_it(
+    towards_sun: tuple[float, float, float], columns: tuple[int, int]
+) -> None:
+    """A square of 2 m at 4 m above a surface of 10 m; the slanted sun moves it by 3 m to -x."""
+    corners = np.array([(-1, 5, -1), (1, 5, -1), (1, 5, 1), (-1, 5, 1)], float)
+    square = corners[[[0, 1, 2], [0, 2, 3]]]
+    lit = sunlight(square, towards_sun, height=1.0, corner=(-5.0, -5.0), side=10.0, size=100)
+    left, right = columns
+    assert lit[43:57, left + 3 : right - 3].max() < 0.01
+    lit[37:63, left - 3 : right + 3] = 1.0  # the edge is soft
+    assert lit.min() > 0.99
+
+
+def test_what_lies_below_a_surface_casts_no_shadow_on_it() -> None:
+    below = np.array([[(-1, 0, -1), (1, 0, -1), (0, 0.9, 1)]], float)
+    lit = sunlight(below, (0.0, 1.0, 0.0), height=1.0, corner=(-2.0, -2.0), side=4.0, size=32)
+    assert (lit == 1.0).all()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import io
 import struct
 import zlib
 from collections.abc import Callable
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from PIL import Image as Pillow
 
 from mesh.core.errors import ContentRefused
 from render.gltf import limits, load_gltf
@@ -130,6 +132,29 @@ def test_noise_is_refused(noise: bytes) -> None:
         load_gltf(noise)
     with pytest.raises(ContentRefused):
         load_gltf(b"glTF" + struct.pack("<II", 2, 12 + len(noise)) + noise)
+
+
+@pytest.mark.parametrize(
+    ("offset", "layout", "value", "place", "why"),
+    [
+        (0, "<4s", b"GLTF", "the GLB header", "starts with"),
+        (4, "<I", 1, "the GLB header", "version 1"),
+        (8, "<I", 11, "the GLB header", "announces 11 bytes"),
+        (8, "<I", 2**32 - 1, "the GLB header", "announces 4294967295 bytes"),
+        (12, "<I", 2**32 - 1, "the JSON chunk", "announces 4294967295 bytes"),
+        (12, "<I", 0, "the BIN chunk", "stands in its place"),
+        (16, "<4s", b"BIN\0", "the JSON chunk", "stands in its place"),
+    ],
+)
+def test_a_header_that_lies_is_refused(
+    square_glb: bytes, offset: int, layout: str, value: Any, place: str, why: str
+) -> None:
+    lying = bytearray(square_glb)
+    struct.pack_into(layout, lying, offset, value)
+    with pytest.raises(ContentRefused) as refusal:
+        load_gltf(lying)
+    assert refusal.value.what == f"the scene was refused at {place}"
+    assert why in refusal.value.why
 
 
 def put(*path: Any, value: Any) -> Callable[[dict[str, Any]], None]:
@@ -279,6 +304,67 @@ def test_a_damaged_picture_is_refused(square: GlbWriter) -> None:
     square.document["images"][0]["bufferView"] = square.buffer_view(bytes(picture))
     with pytest.raises(ContentRefused, match=r"images\[0\]: it is damaged"):
         load_gltf(square.glb())
+
+
+def test_a_truncated_jpeg_is_refused(square: GlbWriter) -> None:
+    packed = io.BytesIO()
+    noise = np.random.default_rng(1).integers(0, 256, (64, 64, 3), np.uint8)
+    Pillow.fromarray(noise).save(packed, "JPEG")
+    cut_off = packed.getvalue()[: len(packed.getvalue()) // 2]
+    square.document["images"][0]["bufferView"] = square.buffer_view(cut_off)
+    with pytest.raises(ContentRefused, match=r"images\[0\]: it is damaged"):
+        load_gltf(square.glb())
+
+
+@pytest.mark.parametrize("side", [8193, 10_000, 65_500])  # Pillow warns at 9460, fails at 13378
+def test_a_small_jpeg_that_says_it_is_vast_is_refused_before_it_is_decoded(
+    square: GlbWriter, side: int
+) -> None:
+    packed = io.BytesIO()
+    Pillow.new("RGB", (8, 8)).save(packed, "JPEG")
+    lying = bytearray(packed.getvalue())
+    frame = lying.index(b"\xff\xc0")  # SOF0: length, precision, height, width
+    struct.pack_into(">HH", lying, frame + 5, side, side)
+    square.document["images"][0]["bufferView"] = square.buffer_view(bytes(lying))
+    with pytest.raises(ContentRefused, match="the limits are 8192 a side"):
+        load_gltf(square.glb())
+
+
+@pytest.mark.parametrize(
+    ("changed", "why"),
+    [
+        ({"count": 5}, "bufferViews"),
+        (
+            {"indices": {"bufferView": 0, "componentType": 5121, "byteOffset": 3}},
+            "replaces element",
+        ),
+        ({"values": {"bufferView": 99}}, "bufferViews[99]"),
+    ],
+)
+def test_sparse_values_stay_inside_their_accessor(
+    square: GlbWriter, changed: dict[str, Any], why: str
+) -> None:
+    which = square.buffer_view(np.array([0, 1, 2, 200], np.uint8).tobytes())
+    values = square.buffer_view(np.zeros((4, 3), np.float32).tobytes())
+    sparse: dict[str, Any] = {
+        "count": 1,
+        "indices": {"bufferView": which, "componentType": 5121},
+        "values": {"bufferView": values},
+    }
+    if "indices" in changed:
+        changed = {"indices": {**changed["indices"], "bufferView": which}}
+    accessor = {"componentType": 5126, "count": 4, "type": "VEC3", "sparse": sparse | changed}
+    attributes = square.document["meshes"][0]["primitives"][0]["attributes"]
+    attributes["POSITION"] = index = square.add("accessors", accessor)
+    with pytest.raises(ContentRefused) as refusal:
+        load_gltf(square.glb())
+    assert refusal.value.what == f"the scene was refused at accessors[{index}].sparse"
+    assert why in refusal.value.why
+
+
+def test_elements_that_overlap_their_stride_are_refused(spoilt: Spoilt) -> None:
+    with pytest.raises(ContentRefused, match=r"accessors\[0\].*overlap at a stride of 4"):
+        load_gltf(spoilt(put("bufferViews", 1, "byteStride", value=4)))
 
 
 def test_accessors_without_bytes_cannot_ask_for_endless_memory(square: GlbWriter) -> None:
