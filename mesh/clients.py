@@ -115,8 +115,9 @@ class ClientDesk:
         session_id = ""
 
         def deliver(frame: int, number: int, facts: bytes, result: bytes) -> None:
+            body = b"" if message.offer_sdp else result  # then it goes over WebRTC instead
             client.channel.send(
-                ClientResult(session_id, frame, number, facts), result, due_us=RESULT_DUE_US
+                ClientResult(session_id, frame, number, facts), body, due_us=RESULT_DUE_US
             )
 
         def ended(reason: str) -> None:

@@ -7,23 +7,23 @@ import sys
 from collections.abc import Sequence
 from importlib.metadata import version
 
-from clients.cli import demo, devices, identity, node, realm
+from clients.cli import demo, devices, identity, node, peers, realm, status, view
 from mesh.core.errors import MeshError
 
-COMMANDS = (demo, node, devices, identity, realm)
+COMMANDS = (demo, view, status, peers, node, devices, identity, realm)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry point of the command; returns the exit status (2: a problem the user can mend)."""
     arguments = _parser().parse_args(argv)
     try:
-        status: int = arguments.run(arguments)
+        code: int = arguments.run(arguments)
     except MeshError as problem:
         print(f"framemesh: {problem.what}: {problem.why}.\n  {problem.fix}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         return 130
-    return status
+    return code
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import urllib.parse
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -25,6 +26,14 @@ class Address:
     token: str = field(repr=False)
     workload: str | None
     options: Mapping[str, Option]
+
+    @property
+    def on_this_machine(self) -> bool:
+        """Whether the host is a loopback address, or its name."""
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return self.host == "localhost"
 
 
 def read_address(url: str, token: str = "") -> Address:

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from typing import Literal, TypeAlias
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 
 from clients.sdk.address import Option, read_address
 from clients.sdk.fed import open_fed
-from clients.sdk.http import open_http
-from clients.sdk.session import Session
-from mesh.core.membership import read_token
-
-Road: TypeAlias = Literal["link", "webrtc"]
+from clients.sdk.http import GatewayHttp, open_http
+from clients.sdk.session import Road, Session
+from mesh.core.errors import WrongRoad
+from mesh.core.membership import Scope, read_token
 
 
 @asynccontextmanager
@@ -41,8 +39,24 @@ async def connect(
     opened_by = read_token(address.token, int(time.time()))
     name = workload or address.workload or "render"
     asked = {**address.options, **{n: _option(v) for n, v in options.items()}}
-    async with open_http(address) as gateway, open_fed(gateway, opened_by, name, asked) as session:
+    async with open_http(address) as gateway, AsyncExitStack() as stack:
+        if results is None and Scope.INFER not in opened_by.scopes:
+            session = await stack.enter_async_context(_watched(gateway, name, asked))
+        else:
+            opening = open_fed(gateway, opened_by, name, asked, results or "link")
+            try:
+                session = await stack.enter_async_context(opening)
+            except WrongRoad:
+                session = await stack.enter_async_context(_watched(gateway, name, asked))
         yield session
+
+
+def _watched(
+    gateway: GatewayHttp, workload: str, options: Mapping[str, Option]
+) -> AbstractAsyncContextManager[Session]:
+    from clients.sdk.watched import open_watched  # noqa: PLC0415  aiortc and codecs: if needed
+
+    return open_watched(gateway, workload, options)
 
 
 def _option(value: Option | bool) -> Option:

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
-from typing import Any
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from clients.sdk.address import Option
 from clients.sdk.http import GatewayHttp
-from clients.sdk.session import Refusal, Result, Session, ended_by_gateway, now_or
+from clients.sdk.messages import json_object
+from clients.sdk.session import Refusal, Result, Road, Session, ended_by_gateway, now_or
 from mesh.core.errors import LinkLost, MeshError, Misuse, ProtocolViolation, from_problem
 from mesh.core.identity import NodeIdentity
 from mesh.core.membership import ClientToken
 from mesh.core.wire import (
-    MALFORMED,
     MAX_INPUT_BYTES,
     ClientClosed,
     ClientFailed,
@@ -33,47 +33,70 @@ from mesh.link.endpoint import dial
 from mesh.link.handshake import Credentials
 from mesh.link.transport import Link
 
+if TYPE_CHECKING:
+    import av
+
+    from clients.sdk.receiver import Receiver
+
 _INPUT_DUE_US = 1  # equal for all inputs, which keeps their order; behind control messages
 _REQUEST = 1  # one session per link
 
 
 @asynccontextmanager
 async def open_fed(
-    gateway: GatewayHttp, token: ClientToken, workload: str, options: Mapping[str, Option]
+    gateway: GatewayHttp,
+    token: ClientToken,
+    workload: str,
+    options: Mapping[str, Option],
+    results: Road,
 ) -> AsyncIterator[Session]:
     """A session over a link to the gateway's node. Raises what `dial` or the gateway says."""
     node, port = _where(await gateway.status())
     credentials = Credentials(
         NodeIdentity.generate(), token.realm, membership=b"", token=gateway.address.token
     )
-    session = FedSession()
-    link = await dial(
-        gateway.address.host, port, credentials, _Listener(session), tuple, expect=node
-    )
-    try:
-        await session.open(link, workload, options)
+    session = FedSession(results)
+    async with AsyncExitStack() as stack:
+        receiver = None
+        if results == "webrtc":
+            from clients.sdk.receiver import open_receiver  # noqa: PLC0415  aiortc: if asked for
+
+            loopback = gateway.address.on_this_machine
+            opening = open_receiver(session, pictures=False, loopback=loopback)
+            receiver = await stack.enter_async_context(opening)
+        link = await dial(
+            gateway.address.host, port, credentials, _Listener(session), tuple, expect=node
+        )
+        stack.push_async_callback(link.close)
+        stack.callback(session._end, None)  # first: what follows is our own doing
+        await session.open(link, workload, options, receiver)
         yield session
-    finally:
-        session._end(None)
-        await link.close()
 
 
 class FedSession(Session):
     """See `Session`."""
 
-    def __init__(self) -> None:
+    fed = True
+
+    def __init__(self, results: Road) -> None:
         super().__init__()
+        self._road = results
         self._link: Link | None = None
         self._opened: asyncio.Future[ClientOpened] = asyncio.get_running_loop().create_future()
         self._asked: dict[int, asyncio.Future[Result]] = {}
 
-    async def open(self, link: Link, workload: str, options: Mapping[str, Option]) -> None:
+    async def open(
+        self, link: Link, workload: str, options: Mapping[str, Option], receiver: Receiver | None
+    ) -> None:
         """Ask for the session and wait for it. Raises what the gateway says."""
         self._link = link
-        link.send(ClientOpen(_REQUEST, workload, msgspec.json.encode(dict(options))))
+        offer = await receiver.offer() if receiver is not None else ""
+        link.send(ClientOpen(_REQUEST, workload, msgspec.json.encode(dict(options)), offer))
         opened = await self._opened
         self.id = opened.session
-        self.description = _json_object(opened.description)
+        self.description = json_object(opened.description)
+        if receiver is not None:
+            await receiver.accept(opened.answer_sdp)
 
     async def send(self, data: Buffer, *, stamp_us: int | None = None) -> int:
         """See Session."""
@@ -85,6 +108,13 @@ class FedSession(Session):
     async def ask(self, data: Buffer, *, stamp_us: int | None = None) -> Result:
         """See Session."""
         self._raise_if_ended()
+        if self._road != "link":
+            raise Misuse(
+                what="nothing was asked",
+                why="results come over a data channel, which may lose them and does not say what"
+                " they answer",
+                fix='Open the session with results="link".',
+            )
         number = self._next_number()
         answer: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
         self._asked[number] = answer
@@ -142,8 +172,10 @@ class FedSession(Session):
                 raise _unexpected(message)
 
     def _take_result(self, message: ClientResult, body: memoryview) -> None:
-        facts = _json_object(message.facts)
+        facts = json_object(message.facts)
         self.facts.put(facts)
+        if self._road != "link":
+            return  # it comes, if it does, as a message
         result = Result(message.frame, message.number, facts, body)
         asked = self._asked.get(message.number)
         if asked is None:
@@ -157,6 +189,20 @@ class FedSession(Session):
             self.refusals.put(Refusal(number, problem))
         elif not asked.done():
             asked.set_exception(problem)
+
+    # --- ReceiverEvents -------------------------------------------------------------------
+
+    def picture_came(self, picture: av.VideoFrame, rtp: int, received_us: int) -> None:
+        """None was asked for."""
+
+    def message_came(self, message: str | bytes) -> None:
+        """For the receiver. Facts and the end are told over the link, surely and in order."""
+        if isinstance(message, bytes):
+            self.results.put(Result(-1, -1, {}, memoryview(message)))
+
+    def receiver_ended(self, why: LinkLost) -> None:
+        """For the receiver."""
+        self._end(why)
 
 
 class _Listener:
@@ -212,17 +258,6 @@ def _bytes_of(data: Buffer) -> memoryview:
             fix="Send smaller inputs.",
         )
     return body
-
-
-def _json_object(text: bytes) -> dict[str, Any]:
-    try:
-        return msgspec.json.decode(text, type=dict[str, Any])
-    except MALFORMED as problem:
-        raise ProtocolViolation(
-            what="the gateway's message is refused",
-            why=f"it holds no JSON object ({problem})",
-            fix="Update framemesh on the gateway; this link is closed.",
-        ) from problem
 
 
 def _unexpected(message: Message) -> ProtocolViolation:

@@ -10,6 +10,7 @@ import aiohttp
 import msgspec
 
 from clients.sdk.address import Address, Option
+from clients.sdk.messages import json_object
 from mesh.core.errors import LinkLost, MeshError, Problem, ProtocolViolation, from_problem
 from mesh.core.wire import MALFORMED
 
@@ -28,7 +29,7 @@ class GatewayHttp:
 
     async def status(self) -> dict[str, Any]:
         """The gateway's state. Needs the scope `view`."""
-        return _json_object(await self._ask("GET", "/status"))
+        return json_object((await self._ask("GET", "/status")).body)
 
     async def open(
         self, workload: str, options: Mapping[str, Option], offer_sdp: str
@@ -42,7 +43,7 @@ class GatewayHttp:
 
     async def describe(self, path: str) -> dict[str, Any]:
         """What the gateway says of a session. Needs the scope `view`."""
-        return _json_object(await self._ask("GET", path))
+        return json_object((await self._ask("GET", path)).body)
 
     async def close(self, path: str) -> None:
         """End a session. Needs the scope `control`."""
@@ -67,7 +68,7 @@ class GatewayHttp:
                 body = await _read(answer, self.address.base)
                 if answer.ok:
                     return _Answer(body, dict(answer.headers))
-                raise _refusal(body, f"{self.address.base} answers {answer.status}")
+                raise _refusal(body, self.address.base, answer.status)
         except (aiohttp.ClientError, TimeoutError, OSError) as problem:
             raise LinkLost(
                 what=f"no answer from {self.address.base}",
@@ -103,23 +104,16 @@ async def _read(answer: aiohttp.ClientResponse, base: str) -> bytes:
     return bytes(body)
 
 
-def _refusal(body: bytes, otherwise: str) -> MeshError:
+def _refusal(body: bytes, base: str, status: int) -> MeshError:
     try:
         return from_problem(msgspec.json.decode(body, type=Problem))
     except MALFORMED:
-        return _no_gateway("the address", otherwise)
-
-
-def _json_object(answer: _Answer) -> dict[str, Any]:
-    try:
-        return msgspec.json.decode(answer.body, type=dict[str, Any])
-    except MALFORMED as problem:
-        raise _no_gateway("the address", f"its answer is no JSON object ({problem})") from problem
+        return _no_gateway(base, f"it answers {status}, and gives no reason as they do")
 
 
 def _no_gateway(where: str, why: str) -> ProtocolViolation:
     return ProtocolViolation(
-        what=f"{where} is not a framemesh gateway's",
+        what=f"{where} is no framemesh gateway",
         why=why,
         fix="Check the host and the port, and that no proxy answers in between.",
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import abc
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import msgspec
 
@@ -16,6 +16,8 @@ from mesh.core.workload import Buffer
 
 if TYPE_CHECKING:
     from clients.sdk.frame import Frame
+
+Road: TypeAlias = Literal["link", "webrtc"]  # for the results of inputs
 
 # What may wait for a slow consumer. Pictures: the newest, and the one before it.
 MAX_FRAMES, MAX_RESULTS, MAX_FACTS, MAX_REFUSALS = 2, 16, 256, 256
@@ -56,10 +58,13 @@ class Session(abc.ABC):
     """One open session; `connect` makes it. For one event loop.
 
     id: the gateway's name for it. description: what the gateway says of it.
+    fed: whether it makes a frame of each input, rather than pictures at a rate of its own.
     frames, facts, results, refusals: async iterators, each with a `dropped` count of what its
         reader was too slow for. They end when this end leaves, and raise the reason when the
         session ended otherwise: SessionEnded or LinkLost.
     """
+
+    fed = False
 
     def __init__(self) -> None:
         self.id = ""
@@ -89,7 +94,8 @@ class Session(abc.ABC):
     async def ask(self, data: Buffer, *, stamp_us: int | None = None) -> Result:
         """Send a bulk input and wait for its own result, which `results` then does not get.
 
-        Raises what the input was refused for, Misuse, or why the session has ended.
+        Raises what the input was refused for, Misuse if the session takes none or its results
+        do not come over the link, or why the session has ended.
         """
         self._raise_if_ended()
         raise _no_inputs()

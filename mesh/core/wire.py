@@ -240,7 +240,8 @@ class InputRefused(msgspec.Struct, frozen=True, tag="input_refused"):
 
 
 class ClientResult(msgspec.Struct, frozen=True, tag="client_result"):
-    """A frame's outcome: facts as JSON, the workload's result in the body."""
+    """A frame's outcome: facts as JSON, and in the body the workload's result unless the session
+    was opened with an offer: then the result goes over WebRTC."""
 
     session: Id
     frame: Count

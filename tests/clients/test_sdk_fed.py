@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -10,6 +12,16 @@ import pytest
 import framemesh
 from mesh.core.errors import ConfigError, ContentRefused, LinkLost, Misuse, NotAuthorized
 from mesh.core.membership import Scope
+
+
+def test_connecting_loads_webrtc_and_codecs_only_where_they_are_needed(tmp_path):
+    heavy = ("vulkan", "numba", "aiortc", "av", "render", "infer")
+    code = f"""import framemesh, sys; framemesh.connect, framemesh.SessionEnded
+print(*[m for m in {heavy} if m in sys.modules])"""
+    told = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert told.stdout.strip() == ""
 
 
 async def test_what_is_sent_comes_back_in_order_with_its_number_and_facts(host):
@@ -155,3 +167,16 @@ async def test_an_expired_token_is_noticed_here(host):
     with pytest.raises(NotAuthorized, match="expired"):
         async with framemesh.connect(host.url(lifetime_s=-60), "mirror"):
             pass
+
+
+async def test_results_may_come_over_a_data_channel_and_facts_still_over_the_link(host):
+    async with framemesh.connect(host.url(), "mirror", results="webrtc") as session:
+        number = await session.send(b"abc")
+        result = await anext(session.results)
+        assert (result.frame, result.number, bytes(result.data)) == (-1, -1, b"cba")
+        assert (await anext(session.facts))["input"] == number
+        with pytest.raises(Misuse, match="data channel"):
+            await session.ask(b"abc")
+        await session.send(b"bug")
+        with pytest.raises(framemesh.SessionEnded, match="the gateway failed at it"):
+            await anext(session.results)

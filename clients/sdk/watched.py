@@ -1,0 +1,86 @@
+"""Sessions that make pictures: opened over HTTP (WHEP), watched over WebRTC."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+from clients.sdk.address import Option
+from clients.sdk.frame import Frame
+from clients.sdk.framebook import FrameBook
+from clients.sdk.http import GatewayHttp
+from clients.sdk.messages import Closed, parse_message
+from clients.sdk.receiver import Receiver, open_receiver
+from clients.sdk.session import Result, Session, ended_by_gateway
+from mesh.core.errors import LinkLost, MeshError, ProtocolViolation
+from mesh.core.loop import monotonic_us
+
+if TYPE_CHECKING:
+    import av
+
+
+@asynccontextmanager
+async def open_watched(
+    gateway: GatewayHttp, workload: str, options: Mapping[str, Option]
+) -> AsyncIterator[Session]:
+    """A session over WHEP. Raises what the gateway says, or LinkLost."""
+    session = WatchedSession()
+    loopback = gateway.address.on_this_machine
+    async with open_receiver(session, pictures=True, loopback=loopback) as receiver:
+        path, answer = await gateway.open(workload, options, await receiver.offer())
+        try:
+            session.begin(path, await gateway.describe(path), receiver)
+            await receiver.accept(answer)
+            yield session
+        finally:
+            session._end(None)
+            with contextlib.suppress(MeshError):  # it may have ended, and the gateway too
+                await gateway.close(path)
+
+
+class WatchedSession(Session):
+    """See `Session`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._book = FrameBook()
+        self._receiver: Receiver | None = None
+
+    def begin(self, path: str, description: Mapping[str, object], receiver: Receiver) -> None:
+        """The gateway has admitted us."""
+        self.id = path.rpartition("/")[2]
+        self.description = description
+        self._receiver = receiver
+
+    def _steer(self, event: bytes) -> None:
+        assert self._receiver is not None
+        self._receiver.steer(event)
+
+    # --- ReceiverEvents -------------------------------------------------------------------
+
+    def picture_came(self, picture: av.VideoFrame, rtp: int, received_us: int) -> None:
+        """For the receiver."""
+        self._book.add_picture(rtp, received_us)
+        self.frames.put(Frame(picture, rtp, received_us, self._book))
+
+    def message_came(self, message: str | bytes) -> None:
+        """For the receiver."""
+        if isinstance(message, bytes):
+            self.results.put(Result(-1, -1, {}, memoryview(message)))
+            return
+        try:
+            said = parse_message(message)
+        except ProtocolViolation as problem:
+            self._end(problem)
+            return
+        if isinstance(said, Closed):
+            self._end(ended_by_gateway(said.reason))
+        else:
+            self._book.add_facts(said, monotonic_us())
+            self.facts.put(said)
+
+    def receiver_ended(self, why: LinkLost) -> None:
+        """For the receiver."""
+        self._end(why)
