@@ -20,6 +20,7 @@ from render.scene import Vec3
 Matrix: TypeAlias = NDArray[np.float64]
 
 DEFAULT_FOV = math.radians(40)
+TARGET_HEIGHTS = 7  # tried between the floor and the middle
 MARGIN = 1.04  # of the distance, around a box that is shown whole
 NEAR_FRACTION = 1e-3  # of the distance to the target: reversed float depth has precision to spare
 
@@ -97,13 +98,24 @@ def frame_points(
 ) -> Orbit:
     """A pose from a little above that shows all points, from `yaws` sides of them alike.
 
-    points: float64 (n, 3), n >= 1, metres, world frame; the target is the centre of their box.
+    points: float64 (n, 3), n >= 1, metres, world frame. The target is on the vertical axis of
+    their box, at or below its centre, where the camera may come nearest.
     """
     low, high = points.min(axis=0), points.max(axis=0)
-    x, y, z = ((low + high) / 2).tolist()
-    pose = Orbit(math.radians(-20), math.radians(15), 1.0, (x, y, z), fov)
-    around = (points - [x, y, z]).T
-    tan_up = math.tan(fov / 2)
+    x, middle, z = ((low + high) / 2).tolist()
+    poses = [
+        _framed(
+            points, Orbit(math.radians(-20), math.radians(15), 1.0, (x, y, z), fov), aspect, yaws
+        )
+        for y in np.linspace(low[1], middle, TARGET_HEIGHTS).tolist()
+    ]
+    return min(poses, key=lambda pose: pose.distance)
+
+
+def _framed(points: NDArray[np.float64], pose: Orbit, aspect: float, yaws: int) -> Orbit:
+    """The pose at the least distance from its target that shows all points from all sides."""
+    around = (points - pose.target).T
+    tan_up = math.tan(pose.fov / 2)
     distance = 1e-3
     for turn in range(yaws):
         side = replace(pose, yaw=pose.yaw + math.tau * turn / yaws)

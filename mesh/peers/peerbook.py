@@ -387,7 +387,9 @@ class PeerBook:
         self._set_addresses(peer, None, ())
         del self._peers[peer.key]
 
-    def _complain(self, key: tuple[str, ...], now_us: int, text: str) -> None:
+    def _complain(
+        self, key: tuple[str, ...], now_us: int, text: str, level: int = logging.WARNING
+    ) -> None:
         """Log a refusal unless it was logged lately; a flood of kinds silences itself."""
         if self._complained.get(key, now_us) > now_us:
             return
@@ -396,7 +398,7 @@ class PeerBook:
             if len(self._complained) >= _COMPLAINTS:
                 return
         self._complained[key] = now_us + self._limits.complaint_us
-        log.warning("%s", text)
+        log.log(level, "%s", text)
 
     # --- timing dials ----------------------------------------------------------------------
 

@@ -264,6 +264,8 @@ class Stream:
     async def _open_encoder(self, codec: str | None) -> None:
         if self._encoder is not None or codec is None or self._format is None:
             return
+        if self._ended:  # while the answer was being made
+            raise _unanswered("the session has ended")
         self._encoder = await asyncio.get_running_loop().run_in_executor(
             self._thread, open_encoder, codec, self._format, self._fps, self._most_bps
         )
