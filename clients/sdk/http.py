@@ -66,7 +66,7 @@ class GatewayHttp:
                 allow_redirects=False,  # the token is for this gateway alone
             ) as answer:
                 body = await _read(answer, self.address.base)
-                if answer.ok:
+                if 200 <= answer.status < 300:
                     return _Answer(body, dict(answer.headers))
                 raise _refusal(body, self.address.base, answer.status)
         except (aiohttp.ClientError, TimeoutError, OSError) as problem:
