@@ -7,6 +7,8 @@ import asyncio
 import statistics
 from collections import Counter
 from collections.abc import Mapping
+from contextlib import AsyncExitStack
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from clients.sdk.connect import connect
@@ -27,17 +29,21 @@ def register(commands: Commands) -> None:
     parser.add_argument("url", metavar="URL", help="as `framemesh demo` prints it, with the token")
     parser.add_argument("--workload", metavar="NAME", help="default: the address's, else render")
     parser.add_argument("--frames", type=int, metavar="N", help="end after N pictures")
+    parser.add_argument(
+        "--out", type=Path, metavar="FILE", help="record to FILE (.mp4, .mkv or .mov) as it comes"
+    )
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Print a line each second until interrupted, or until enough pictures came."""
-    asyncio.run(_view(arguments.url, arguments.workload, arguments.frames))
+    asyncio.run(_view(arguments.url, arguments.workload, arguments.frames, arguments.out))
     return 0
 
 
-async def _view(url: str, workload: str | None, frames: int | None) -> None:
-    async with connect(url, workload) as session:
+async def _view(url: str, workload: str | None, frames: int | None, out: Path | None) -> None:
+    options: dict[str, Any] = {"codec": "h264"} if out is not None else {}
+    async with connect(url, workload, **options) as session, AsyncExitStack() as stack:
         if session.fed:
             raise Misuse(
                 what="there is nothing to view",
@@ -45,6 +51,9 @@ async def _view(url: str, workload: str | None, frames: int | None) -> None:
                 fix="Feed it from a program with `framemesh.connect`.",
             )
         print(f"session {session.id}", flush=True)
+        if out is not None:
+            recorder = await stack.enter_async_context(session.recording(out))
+            stack.callback(lambda: print(f"{recorder.pictures} pictures recorded to {out}"))
         tally = Tally(monotonic_us())
         reading = asyncio.create_task(_read_facts(session, tally))
         try:

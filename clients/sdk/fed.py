@@ -195,6 +195,9 @@ class FedSession(Session):
     def picture_came(self, picture: av.VideoFrame, rtp: int, received_us: int) -> None:
         """None was asked for."""
 
+    def encoded_came(self, data: bytes, rtp: int) -> None:
+        """None was asked for."""
+
     def message_came(self, message: str | bytes) -> None:
         """For the receiver. Facts and the end are told over the link, surely and in order."""
         if isinstance(message, bytes):

@@ -10,6 +10,7 @@ What is extended, and why:
 * a picture goes to the decoder with its last packet (the RTP marker, RFC 6184 5.1, RFC 7741 4.2),
   not with the next picture's first: stock aiortc shows each a whole frame period late;
 * when a gap closes, all pictures behind it go to the decoder, not one for each further packet;
+* a whole picture can be asked for at any time, for a recording to begin with;
 * loopback is a host candidate if the gateway is on this machine, which then needs no network.
 """
 
@@ -54,6 +55,10 @@ class ReceiverEvents(Protocol):
         """A decoded picture, its RTP timestamp (from any start), when its last packet came."""
         ...
 
+    def encoded_came(self, data: bytes, rtp: int) -> None:
+        """The same before it is decoded; `rtp` counts from another start."""
+        ...
+
     def message_came(self, message: str | bytes) -> None:
         """A message on the frames channel, unchecked."""
         ...
@@ -87,11 +92,12 @@ class Receiver:
         self._events = events
         self._ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._watching: asyncio.Task[None] | None = None
-        self._arrivals: _Arrivals | None = None
+        self._arrivals = _Arrivals()
+        self._video: RTCRtpReceiver | None = None
         self._closing = False
         if pictures:
-            receiver = self._connection.addTransceiver("video", direction="recvonly").receiver
-            self._arrivals = _extend_buffer(receiver)
+            self._video = self._connection.addTransceiver("video", direction="recvonly").receiver
+            _extend_buffer(self._video, self._picture_complete)
         options: dict[str, Any] = {"ordered": False, "maxRetransmits": 0, "negotiated": True}
         create = self._connection.createDataChannel
         self._frames = create("frames", id=FRAMES_CHANNEL, **options)
@@ -134,6 +140,11 @@ class Receiver:
         if self._input.readyState == "open":
             self._input.send(event.decode())
 
+    async def want_keyframe(self) -> None:
+        """Ask for a picture that decoding can begin with."""
+        if self._video is not None:
+            await _extend_feedback(self._video)
+
     async def close(self) -> None:
         """End the connection; the gateway is told."""
         self._closing = True
@@ -158,11 +169,14 @@ class Receiver:
         if not self._ready.done() and all(channel.readyState == "open" for channel in both):
             self._ready.set_result(None)
 
+    def _picture_complete(self, picture: JitterFrame) -> None:
+        self._arrivals.note(picture.timestamp)
+        self._events.encoded_came(picture.data, picture.timestamp)
+
     def _track_came(self, track: MediaStreamTrack) -> None:
         self._watching = asyncio.create_task(self._watch(track), name="sdk-pictures")
 
     async def _watch(self, track: MediaStreamTrack) -> None:
-        assert self._arrivals is not None
         try:
             while True:
                 picture = await track.recv()
@@ -209,13 +223,13 @@ class PromptBuffer(JitterBuffer):
     """Hands out a picture as soon as its last packet, and all before it, are here.
 
     early: given all but the newest picture when one packet completes several, with that packet.
-    complete: told the RTP timestamp of every picture handed out.
+    complete: told of every picture handed out, first of all.
     """
 
     def __init__(
         self,
         early: Callable[[RtpPacket, JitterFrame], None],
-        complete: Callable[[int], None],
+        complete: Callable[[JitterFrame], None],
     ) -> None:
         super().__init__(capacity=_PACKETS, is_video=True)
         self._early, self._complete = early, complete
@@ -250,14 +264,14 @@ class PromptBuffer(JitterBuffer):
 
     def _take(self, packets: int, data: list[bytes], timestamp: int) -> JitterFrame:
         self.remove(packets)
-        self._complete(timestamp)
-        return JitterFrame(data=b"".join(data), timestamp=timestamp)
+        picture = JitterFrame(data=b"".join(data), timestamp=timestamp)
+        self._complete(picture)
+        return picture
 
 
-def _extend_buffer(receiver: RTCRtpReceiver) -> _Arrivals:
+def _extend_buffer(receiver: RTCRtpReceiver, complete: Callable[[JitterFrame], None]) -> None:
     """Give a receiver that has not started yet a PromptBuffer."""
     inside: Any = receiver
-    arrivals = _Arrivals()
 
     def early(packet: RtpPacket, picture: JitterFrame) -> None:
         if inside._RTCRtpReceiver__decoder_thread is not None:
@@ -265,8 +279,14 @@ def _extend_buffer(receiver: RTCRtpReceiver) -> _Arrivals:
             picture.timestamp = inside._RTCRtpReceiver__timestamp_mapper.map(picture.timestamp)
             inside._RTCRtpReceiver__decoder_queue.put((codec, picture))
 
-    inside._RTCRtpReceiver__jitter_buffer = PromptBuffer(early, arrivals.note)
-    return arrivals
+    inside._RTCRtpReceiver__jitter_buffer = PromptBuffer(early, complete)
+
+
+async def _extend_feedback(receiver: RTCRtpReceiver) -> None:
+    """Ask for a whole picture (PLI, RFC 4585 6.3.1)."""
+    inside: Any = receiver
+    for ssrc in inside._RTCRtpReceiver__remote_streams:
+        await inside._send_rtcp_pli(ssrc)
 
 
 def _extend_ice(connection: RTCPeerConnection) -> None:

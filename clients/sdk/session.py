@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import msgspec
@@ -16,6 +18,7 @@ from mesh.core.workload import Buffer
 
 if TYPE_CHECKING:
     from clients.sdk.frame import Frame
+    from clients.sdk.recorder import Recorder
 
 Road: TypeAlias = Literal["link", "webrtc"]  # for the results of inputs
 
@@ -120,6 +123,20 @@ class Session(abc.ABC):
             )
         self._steer(event)
         return number
+
+    def recording(self, path: Path) -> AbstractAsyncContextManager[Recorder]:
+        """While the block runs, pictures go to `path` (.mp4, .mkv or .mov) as they come.
+
+        Nothing is encoded again. For sessions opened with the option codec="h264"; begins with
+        the next keyframe, which is asked for. Raises Misuse if the session makes no pictures,
+        ConfigError for another suffix, NotRecorded if the file cannot be written.
+        """
+        self._raise_if_ended()
+        raise Misuse(
+            what="nothing is recorded",
+            why="this session makes no pictures",
+            fix="Keep its results instead.",
+        )
 
     @abc.abstractmethod
     def _steer(self, event: bytes) -> None:

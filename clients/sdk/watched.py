@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from clients.sdk.address import Option
@@ -13,6 +14,7 @@ from clients.sdk.framebook import FrameBook
 from clients.sdk.http import GatewayHttp
 from clients.sdk.messages import Closed, parse_message
 from clients.sdk.receiver import Receiver, open_receiver
+from clients.sdk.recorder import Recorder
 from clients.sdk.session import Result, Session, ended_by_gateway
 from mesh.core.errors import LinkLost, MeshError, ProtocolViolation
 from mesh.core.loop import monotonic_us
@@ -47,12 +49,27 @@ class WatchedSession(Session):
         super().__init__()
         self._book = FrameBook()
         self._receiver: Receiver | None = None
+        self._recorders: list[Recorder] = []
 
     def begin(self, path: str, description: Mapping[str, object], receiver: Receiver) -> None:
         """The gateway has admitted us."""
         self.id = path.rpartition("/")[2]
         self.description = description
         self._receiver = receiver
+
+    @asynccontextmanager
+    async def recording(self, path: Path) -> AsyncIterator[Recorder]:
+        """See Session."""
+        self._raise_if_ended()
+        assert self._receiver is not None
+        recorder = Recorder(path)
+        self._recorders.append(recorder)
+        try:
+            await self._receiver.want_keyframe()
+            yield recorder
+        finally:
+            self._recorders.remove(recorder)
+            recorder.close()
 
     def _steer(self, event: bytes) -> None:
         assert self._receiver is not None
@@ -64,6 +81,11 @@ class WatchedSession(Session):
         """For the receiver."""
         self._book.add_picture(rtp, received_us)
         self.frames.put(Frame(picture, rtp, received_us, self._book))
+
+    def encoded_came(self, data: bytes, rtp: int) -> None:
+        """For the receiver."""
+        for recorder in self._recorders:
+            recorder.add(data, rtp)
 
     def message_came(self, message: str | bytes) -> None:
         """For the receiver."""

@@ -6,6 +6,7 @@ import asyncio
 import json
 import socket
 
+import av
 import pytest
 
 import framemesh
@@ -34,7 +35,7 @@ async def mesh(tmp_path):
         yield mesh
 
 
-async def test_the_demo_is_watched_steered_and_looked_at(mesh, capsys):
+async def test_the_demo_is_watched_steered_and_looked_at(mesh, capsys, tmp_path):
     async with framemesh.connect(mesh.page_url(**OPTIONS), barcode=True) as session:
         assert session.description["workload"] == "render"
         assert (session.description["width"], session.fed) == (400, False)
@@ -62,7 +63,14 @@ async def test_the_demo_is_watched_steered_and_looked_at(mesh, capsys):
         while (await anext(session.facts))["input"] != number:
             pass
 
-        said = await command(capsys, "view", mesh.page_url(**OPTIONS), "--frames", "12")
+        film = tmp_path / "film.mp4"
+        words = ["view", mesh.page_url(**OPTIONS), "--frames", "12", "--out", str(film)]
+        said = await command(capsys, *words)
+        with av.open(str(film)) as recorded:
+            pictures = [picture.to_ndarray(format="gray") for picture in recorded.decode(video=0)]
+        assert f"{len(pictures)} pictures recorded" in said
+        assert pictures[0].shape == (224, 400)
+        assert pictures[0].std() > 20
         assert "fps  400x224" in said
         assert "worker-1" in said or "worker-2" in said
         said = await command(capsys, "status", mesh.page_url())

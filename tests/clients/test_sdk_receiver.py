@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import itertools
 
 import aiortc
 import numpy as np
@@ -17,6 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clients.sdk.receiver import PromptBuffer, open_receiver
+from clients.sdk.recorder import is_keyframe
 from mesh.core.loop import monotonic_us
 from mesh.core.workload import PictureFormat
 from mesh.stream import barcode
@@ -53,7 +55,9 @@ async def test_an_attribute_we_use_is_where_it_was():
         (receiver, "_RTCRtpReceiver__codecs"),
         (receiver, "_RTCRtpReceiver__decoder_queue"),
         (receiver, "_RTCRtpReceiver__decoder_thread"),
+        (receiver, "_RTCRtpReceiver__remote_streams"),
         (receiver, "_RTCRtpReceiver__timestamp_mapper"),
+        (receiver, "_send_rtcp_pli"),
         (buffer, "_origin"),
         (buffer, "_packets"),
     ]:
@@ -87,7 +91,7 @@ class Taken:
 
     def __init__(self) -> None:
         self.pictures: list[JitterFrame] = []
-        self.complete: list[int] = []
+        self.complete: list[JitterFrame] = []
         self.buffer = PromptBuffer(
             lambda _, picture: self.pictures.append(picture), self.complete.append
         )
@@ -123,7 +127,10 @@ def test_each_picture_comes_out_with_the_packet_that_completes_it(sizes, first, 
         while whole < len(sizes) and all((bytes((whole, i))) in here for i in range(sizes[whole])):
             whole += 1
         assert taken.data == expected(sizes)[:whole]
-    assert taken.complete == [n * 3000 for n in range(len(sizes))]
+    assert taken.complete == taken.pictures
+    assert [picture.timestamp for picture in taken.pictures] == [
+        n * 3000 for n in range(len(sizes))
+    ]
 
 
 def test_a_sender_that_sets_no_marker_is_understood_one_picture_late():
@@ -139,11 +146,15 @@ def test_a_sender_that_sets_no_marker_is_understood_one_picture_late():
 class Events:
     def __init__(self) -> None:
         self.pictures: asyncio.Queue = asyncio.Queue()
+        self.encoded: asyncio.Queue = asyncio.Queue()
         self.messages: asyncio.Queue = asyncio.Queue()
         self.ended: asyncio.Future = asyncio.get_running_loop().create_future()
 
     def picture_came(self, picture, rtp, received_us):
         self.pictures.put_nowait((picture, rtp, received_us))
+
+    def encoded_came(self, data, rtp):
+        self.encoded.put_nowait(data)
 
     def message_came(self, message):
         self.messages.put_nowait(message)
@@ -197,6 +208,22 @@ async def test_a_picture_is_here_without_any_packet_of_the_next(stream):
         await stream.close("enough")
         assert await events.messages.get() == '{"closed":"enough"}'
         await events.ended
+
+
+async def test_a_whole_picture_comes_when_asked_for(stream):
+    events = Events()
+    async with open_receiver(events, pictures=True, loopback=True) as receiver:
+        await receiver.accept(await stream.answer(await receiver.offer()))
+        frame_id = itertools.count()
+        await show(stream, next(frame_id))
+        assert is_keyframe(await events.encoded.get())
+        await show(stream, next(frame_id))
+        assert not is_keyframe(await events.encoded.get())
+        await receiver.want_keyframe()
+        while True:
+            await show(stream, next(frame_id))
+            if is_keyframe(await events.encoded.get()):
+                break
 
 
 async def test_without_pictures_messages_come_all_the_same():
