@@ -25,6 +25,8 @@ from clients.cli.demo import DemoMesh
 
 SIGNALS = {"killed": signal.SIGKILL, "stopped": signal.SIGSTOP}
 VICTIM = "worker-1"
+# Three periods: a tile that was with the victim has time to be made again by a software renderer.
+DEADLINE_MS = 200
 STEADY_FRAMES = 60
 STOPPED_FOR_S = 3.0  # well past the link's silence limit
 PATIENCE_S = 60.0
@@ -73,7 +75,7 @@ def makes(facts: tuple[Any, ...], worker: str) -> bool:
     return any(maker.startswith(f"{worker}@") for maker in facts[4])
 
 
-async def run(how: str, deadline_ms: int = 0) -> Outcome:
+async def run(how: str, deadline_ms: int = DEADLINE_MS) -> Outcome:
     """One failure of the victim, in a mesh of its own; deadline_ms: 0 for two periods."""
     with tempfile.TemporaryDirectory() as folder:
         mesh = DemoMesh.lay_out(Path(folder), workers=2, port=free_port())
@@ -154,7 +156,10 @@ def free_port() -> int:
 def main() -> None:
     options = arguments(__doc__)
     rounds = 1 if options.quick else 5
-    report = Report("failover", config={"rounds": rounds, "fps": 15, "size": [640, 360]})
+    report = Report(
+        "failover",
+        config={"rounds": rounds, "fps": 15, "size": [640, 360], "deadline_ms": DEADLINE_MS},
+    )
     rows: list[list[str | float]] = []
     for how in SIGNALS:
         outcomes = [asyncio.run(run(how)) for _ in range(rounds)]
