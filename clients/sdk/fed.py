@@ -123,7 +123,8 @@ class FedSession(Session):
             return await answer
         finally:
             del self._asked[number]
-            answer.cancel()
+            if answer.done() and not answer.cancelled():
+                answer.exception()  # retrieved, should the sending itself have failed
 
     async def _send(self, number: int, data: Buffer, stamp_us: int | None) -> None:
         assert self._link is not None
@@ -204,8 +205,7 @@ class FedSession(Session):
             self.results.put(Result(-1, -1, {}, memoryview(message)))
 
     def receiver_ended(self, why: LinkLost) -> None:
-        """For the receiver."""
-        self._end(why)
+        """The gateway notices as soon, ends the session, and says why over the link."""
 
 
 class _Listener:

@@ -180,3 +180,19 @@ async def test_results_may_come_over_a_data_channel_and_facts_still_over_the_lin
         await session.send(b"bug")
         with pytest.raises(framemesh.SessionEnded, match="the gateway failed at it"):
             await anext(session.results)
+
+
+async def test_a_lost_link_is_raised_wherever_the_session_is_waited_for(host):
+    async with framemesh.connect(host.url(), "mirror") as session:
+        await session.ask(b"x")
+        waiting = [asyncio.create_task(_all(session.results)), asyncio.create_task(_steps(session))]
+        await host.node.close_links()
+        for told in await asyncio.gather(*waiting, return_exceptions=True):
+            assert isinstance(told, LinkLost)
+        with pytest.raises(LinkLost):
+            session.steer(x=1)
+
+
+async def _steps(session):
+    while True:
+        await session.ask(b"x")
