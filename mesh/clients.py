@@ -137,6 +137,11 @@ class ClientDesk:
         except MeshError as problem:
             client.channel.send(ClientFailed(message.request, problem.to_problem()))
             return
+        except Exception:
+            # A workload's or our own bug: it costs this client its session, never the node.
+            log.exception("opening a session of '%s' failed", message.workload)
+            client.channel.send(ClientFailed(message.request, _our_fault().to_problem()))
+            return
         finally:
             client.opening -= 1
         session_id = opened.session_id
@@ -185,6 +190,14 @@ def _json_object(text: bytes) -> dict[str, object]:
         raise ContentRefused(
             what="the message is refused", why=f"it is no JSON object: {problem}", fix="Send one."
         ) from problem
+
+
+def _our_fault() -> MeshError:
+    return MeshError(
+        what="the session is not opened",
+        why="the gateway failed at it",
+        fix="Its log says how; report it to the workload's authors.",
+    )
 
 
 def _unexpected(message: Message) -> ProtocolViolation:

@@ -112,10 +112,14 @@ class Session:
         try:
             self._carry_out(decide(monotonic_us()))
         except Exception as problem:
-            self._stopped = True
-            self._composed.put_nowait(problem)
+            self._fail(problem)
             return
         self._arm()
+
+    def _fail(self, problem: Exception) -> None:
+        """What a plug-in raised is for `serve` to raise: the gateway ends this session alone."""
+        self._stopped = True
+        self._composed.put_nowait(problem)
 
     def _arm(self) -> None:
         """Wake when the driver next wants to know the time (uvloop counts milliseconds)."""
@@ -149,6 +153,9 @@ class Session:
         except ContentRefused:
             self.driver.abandon(opening.frame)
             raise
+        except Exception as problem:
+            self._fail(problem)
+            return
         self._input_id = number
         self._advance(lambda _: [opening])
 

@@ -233,3 +233,29 @@ async def test_leaving_ends_the_session_whether_said_or_not(
     async with asyncio.timeout(10):
         while node.gateway.status()["sessions"]:  # noqa: ASYNC110  the far end's news to hear
             await asyncio.sleep(0.01)
+
+
+async def test_a_bug_in_a_plugin_costs_its_session_and_never_the_node(
+    client: tuple[Link, Client], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    link, told = client
+    plugin = sys.modules["rows"]
+
+    def bug(*_: object) -> None:
+        raise ZeroDivisionError("a bug of the plug-in")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(plugin.Rows, "open_session", bug)
+        link.send(ClientOpen(1, "rows", b"{}"))
+        failed, _ = await told.said.get()
+        assert isinstance(failed, ClientFailed)
+        assert "gateway failed" in failed.problem.why
+    session = await open_rows(link, told)
+    with monkeypatch.context() as broken:
+        broken.setattr(plugin.RowsSession, "offer_input", bug)
+        link.send(ClientInput(session, 1, 0), bytes(4 * WIDTH))
+        closed, _ = await told.said.get()
+        assert isinstance(closed, ClientClosed)
+    session = await open_rows(link, told)
+    link.send(ClientInput(session, 1, 0), bytes(4 * WIDTH))
+    assert isinstance((await told.said.get())[0], ClientResult)
