@@ -117,7 +117,7 @@ class SweepFrame:
 class InferSession:
     """One client's stream of sweeps; see mesh.core.workload.SessionWork.
 
-    Sweeps come by `offer_input`; only the newest waits. A frame may be opened when `has_input`.
+    Each sweep that `offer_input` takes is cut by the `open_frame` that follows it.
     """
 
     picture = None
@@ -134,26 +134,19 @@ class InferSession:
         self._rate_hz = rate_hz
         self._newest: Sweep | None = None
         self._last_stamp_us: int | None = None
-        self.superseded = 0  # sweeps that a newer one replaced before their turn
         period_us = round(1e6 / rate_hz)
-        self.contract = Contract(period_us, deadline_us or period_us)
+        self.contract = Contract(period_us, deadline_us or period_us, trigger="input")
         self.setup = SessionSetup(encode(spec))
         self._tools = Tools(Cutter(spec.grid()), Merger(spec.grid()))
         scene = decode_sweep(0, encode_sweep(small_scene()))
         self._tools.cutter.cut(scene.points, scene.masked, 2)
         self._tools.merger.warm_up()
 
-    @property
-    def has_input(self) -> bool:
-        """Whether a sweep waits that no frame has taken."""
-        return self._newest is not None
-
     def offer_input(self, stamp_us: int, data: Buffer) -> None:
         """Take a sweep (infer.sweep), taken at stamp_us of the sensor's clock.
 
-        It replaces one that still waits; one that is not newer than the last is ignored. The
-        buffer is kept, not copied: it must not change until its frame is finished.
-        Raises ContentRefused.
+        The buffer is kept, not copied: it must not change until its frame is finished.
+        Raises ContentRefused, also for a sweep that is not newer than the last.
         """
         if not -(1 << 63) <= stamp_us < 1 << 63:
             raise ContentRefused(
@@ -162,11 +155,13 @@ class InferSession:
                 fix="Stamp it in microseconds of the sensor's clock.",
             )
         if self._last_stamp_us is not None and stamp_us <= self._last_stamp_us:
-            return
-        sweep = decode_sweep(stamp_us, data)
+            raise ContentRefused(
+                what="the sweep is refused",
+                why=f"its stamp {stamp_us} is not above the last one's, {self._last_stamp_us}",
+                fix="Send sweeps in the order they were taken, each once.",
+            )
+        self._newest = decode_sweep(stamp_us, data)
         self._last_stamp_us = stamp_us
-        self.superseded += self._newest is not None
-        self._newest = sweep
 
     def describe(self) -> Mapping[str, Any]:
         """For the page: rate, the grid's reach, the names of classes."""
@@ -198,7 +193,7 @@ class InferSession:
             raise Misuse(
                 what="no frame can be opened",
                 why="no sweep has come since the last one",
-                fix="Ask has_input first.",
+                fix="Offer one first.",
             )
         sectors = self._sectors or sectors_wanted(len(sweep.points), kind_of(self._spec), hint)
         return SweepFrame(sweep, self._spec, self._tools, sectors)

@@ -19,7 +19,7 @@ from mesh.core.errors import (
     PieceFailed,
     SessionRefused,
 )
-from mesh.core.workload import CutHint, DeviceInfo, SessionRequest
+from mesh.core.workload import Contract, CutHint, DeviceInfo, SessionRequest
 
 NOTHING = memoryview(b"")
 CPU = DeviceInfo(unit="cpu", api="cpu", name="any", driver="any", index=0, software=True)
@@ -39,15 +39,9 @@ def open_frame(session, devices=2):
     return session.open_frame(0, 0, CutHint(devices), NOTHING, NOTHING)
 
 
-def test_the_newest_sweep_wins_and_is_used_once(session, data):
-    assert not session.has_input
-    session.offer_input(1, data)
+def test_a_sweep_opens_one_frame(session, data):
     session.offer_input(2, data)
-    assert session.has_input
-    assert session.superseded == 1
-    frame = open_frame(session)
-    assert not session.has_input
-    assert decode_result(frame.finish()).stamp_us == 2
+    assert decode_result(open_frame(session).finish()).stamp_us == 2
     with pytest.raises(Misuse, match="no sweep has come"):
         open_frame(session)
 
@@ -55,18 +49,18 @@ def test_the_newest_sweep_wins_and_is_used_once(session, data):
 def test_an_older_sweep_never_comes_after_a_newer(session, data):
     session.offer_input(5, data)
     open_frame(session)
-    session.offer_input(5, data)
-    session.offer_input(4, data)
-    assert not session.has_input
+    for stamp_us in (5, 4):
+        with pytest.raises(ContentRefused, match="not above the last one's"):
+            session.offer_input(stamp_us, data)
 
 
-def test_a_refused_sweep_leaves_the_one_that_waits(session, data):
+def test_a_refused_sweep_changes_nothing(session, data):
     session.offer_input(1, data)
     with pytest.raises(ContentRefused):
         session.offer_input(2, data[:-1])
     assert decode_result(open_frame(session).finish()).stamp_us == 1
     session.offer_input(2, data)
-    assert session.has_input
+    assert decode_result(open_frame(session).finish()).stamp_us == 2
 
 
 @pytest.mark.parametrize("stamp", [1 << 63, -(1 << 63) - 1])
@@ -121,7 +115,7 @@ def test_a_session_takes_no_other_input(session):
 
 
 def test_the_contract_is_the_clients(session):
-    assert (session.contract.period_us, session.contract.deadline_us) == (100_000, 100_000)
+    assert session.contract == Contract(100_000, 100_000, trigger="input")
     assert session.picture is None
     assert session.describe()["result"] == "FMBX/1"
     asked = create({}).open_session(SessionRequest("infer", {"rate_hz": 20, "deadline_ms": 30}))
