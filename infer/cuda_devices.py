@@ -7,8 +7,6 @@ import uuid
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from numba import config
-
 from mesh.core.errors import DeviceUnavailable
 from mesh.core.workload import DeviceInfo
 
@@ -22,7 +20,7 @@ _FIX = (
 def find() -> list[DeviceInfo]:
     """Every CUDA GPU, or the simulator where it is switched on. Raises DeviceUnavailable."""
     cuda = _numba_cuda()
-    if getattr(config, "ENABLE_CUDASIM", False):
+    if getattr(importlib.import_module("numba").config, "ENABLE_CUDASIM", False):
         return [
             DeviceInfo(
                 unit=CPU_UNIT,

@@ -15,6 +15,7 @@ from mesh.core.errors import ContentRefused
 
 Api: TypeAlias = Literal["auto", "cpu", "cuda"]
 
+MAX_SECTORS = 16
 HALO_BYTES = 8  # int32 ground cell, int32 lowest height
 
 

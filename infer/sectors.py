@@ -17,10 +17,8 @@ from numpy.typing import NDArray
 from infer.grid import BINS, Grid, azimuth_bins
 from infer.kernels.cpu import kernels
 from infer.layout import NONE
-from infer.pieces import HALO_BYTES, SectorSpec
+from infer.pieces import HALO_BYTES, MAX_SECTORS, SectorSpec
 from infer.sweep import POINT_BYTES
-
-MAX_SECTORS = 16
 
 
 @dataclass(frozen=True, slots=True)

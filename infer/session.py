@@ -15,8 +15,8 @@ from infer.grid import UNITS_PER_M, bin_degrees
 from infer.layout import COUNTERS, GROUND_CELLS, GROUND_POINTS, OBSTACLE_POINTS, OUTSIDE_POINTS
 from infer.merge import Merger
 from infer.partial import STAGES, Partial, bound_bytes, unpack
-from infer.pieces import SessionSpec, encode
-from infer.sectors import MAX_SECTORS, Cut, Cutter
+from infer.pieces import MAX_SECTORS, SessionSpec, encode
+from infer.sectors import Cut, Cutter
 from infer.sweep import Sweep, decode_sweep, encode_sweep
 from infer.warmup import small_scene
 from mesh.core.errors import ContentRefused, Misuse

@@ -5,19 +5,21 @@ from __future__ import annotations
 import platform
 from collections.abc import Sequence
 from importlib.metadata import version
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 from msgspec import Meta
 
 from infer import cuda_devices
-from infer.executor import InferExecutor
 from infer.grid import UNITS_PER_M
-from infer.pieces import Api, SessionSpec
-from infer.sectors import MAX_SECTORS
-from infer.session import InferSession
+from infer.pieces import MAX_SECTORS, Api, SessionSpec
 from mesh.core.errors import ConfigError, DeviceUnavailable, SessionRefused
 from mesh.core.workload import DeviceInfo, SessionRequest, Settings
+
+# What compiles kernels is imported where it is used: clients load this file, and no compiler.
+if TYPE_CHECKING:
+    from infer.executor import InferExecutor
+    from infer.session import InferSession
 
 CELL_SHIFTS = {0.125: 7, 0.25: 8, 0.5: 9}  # metres: cells are a power of two of units wide
 
@@ -101,6 +103,8 @@ class InferWorkload:
                 why=f"[workloads.infer] asks for {self._settings.api}, and it is {device.api}",
                 fix="Change `api` there, or offer another device.",
             )
+        from infer.executor import InferExecutor  # noqa: PLC0415
+
         return InferExecutor(device)
 
     def open_session(self, request: SessionRequest) -> InferSession:
@@ -113,6 +117,8 @@ class InferWorkload:
                 why=str(problem),
                 fix=f"Options are {', '.join(InferOptions.__struct_fields__)}.",
             ) from problem
+        from infer.session import InferSession  # noqa: PLC0415
+
         return InferSession(
             options.spec(),
             sectors=options.sectors,
