@@ -7,6 +7,8 @@ needs no threading layer. Compiled code is cached on disk (NUMBA_CACHE_DIR, or b
 
 from __future__ import annotations
 
+import hashlib
+import inspect
 import time
 from types import FunctionType
 from typing import Any
@@ -15,9 +17,12 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from infer import grid as grid_module
+from infer import layout
 from infer.grid import Grid, azimuth_bins
+from infer.kernels import cutting, each, joining
 from infer.kernels.bind import bind
-from infer.kernels.bodies import LOOPS
+from infer.kernels.bodies import MODULES as BODIES
 from infer.kernels.turns import COSINES, SINES
 from infer.layout import (
     ANGLES,
@@ -32,17 +37,30 @@ from infer.layout import (
 )
 from infer.partial import Tables
 
+LOOPS = (each, cutting, joining)
+
 _njit: Any = numba.njit  # _nrt is not in its types
+
+
+def _digest() -> str:
+    """Of all that compiled loops are made from: the code and the constants that it names."""
+    sources = [inspect.getsource(module) for module in (*LOOPS, *BODIES, grid_module, layout)]
+    return hashlib.sha256("".join(sources).encode()).hexdigest()[:12]
+
+
+_DIGEST = _digest()
 
 
 def _compiled(function: FunctionType) -> Any:
     # Bodies are compiled into their loops, and no loop allocates: without Numba's runtime (_nrt)
     # no array's references are counted per item, which would cost ten times what the bodies do.
-    inline = "never" if function.__name__ in LOOPS else "always"
-    return _njit(function, cache=True, nogil=True, inline=inline, _nrt=False)
+    loop = any(function.__module__ == module.__name__ for module in LOOPS)
+    # Of changes, Numba's cache notices those of a loop's own file. It goes by name: that says all.
+    function.__qualname__ = f"{function.__qualname__}.{_DIGEST}"
+    return _njit(function, cache=True, nogil=True, inline="never" if loop else "always", _nrt=False)
 
 
-kernels = bind(_compiled, {})
+kernels = bind((*BODIES, *LOOPS), _compiled, {})
 
 
 class Boxes:

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from infer.grid import Grid, azimuth_bins
 from infer.kernels.bind import bind
+from infer.kernels.bodies import MODULES as BODIES
 from infer.kernels.turns import COSINES, SINES
 from infer.layout import (
     ANGLES,
@@ -75,7 +76,7 @@ _ATOMIC: Mapping[str, Any] = {
     "lower_in": _on_device(_lower_in),
     "raise_in": _on_device(_raise_in),
 }
-bodies = bind(_on_device, _ATOMIC)
+bodies = bind(BODIES, _on_device, _ATOMIC)
 
 _note_lowest = bodies.note_lowest
 _settle_ground = bodies.settle_ground

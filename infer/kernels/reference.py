@@ -12,7 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from infer.grid import GROUND_SHIFT, UNITS_PER_M, Grid
-from infer.kernels.bodies import GROUND_BAND, GROUND_SLOPE_SHIFT, GROUND_STEP, LINK
+from infer.kernels.bodies.clusters import LINK
+from infer.kernels.bodies.ground import GROUND_STEP
+from infer.kernels.bodies.points import GROUND_BAND, GROUND_SLOPE_SHIFT
 
 EDGE_M = 0.25
 ANGLE_STEP = np.radians(1.0)

@@ -1,0 +1,15 @@
+"""One scalar body per kernel: what is done to item `i`, in plain Python over integers.
+
+A body is bound twice: `infer.kernels.cpu` compiles loops that call it for one item after another
+(`infer.kernels.each`), `infer.kernels.cuda` calls it from one GPU thread per item. What differs
+is only how a shared number is changed (`shared`).
+
+`p` is `Grid.parameters`, `n` the counters; lengths are units of 1/1024 m; see `infer.grid` and
+`infer.layout`.
+"""
+
+from __future__ import annotations
+
+from infer.kernels.bodies import boxes, cells, clusters, ground, points, shared
+
+MODULES = (shared, points, ground, cells, clusters, boxes)
