@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,7 @@ SENSOR_HEIGHT_M = 1.73
 BEAMS = 64
 STEP_DEG = 0.2
 REACH_M = 80.0
+STREET_M = 98.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,32 +34,60 @@ def scan(things: Sequence[Thing], *, noise_m: float = 0.01, seed: int = 0) -> ND
     standard deviation of the range. Returns float32 (n, 4): x y z in metres, sensor frame, and an
     intensity of 0.
     """
-    azimuth = np.radians(np.arange(0, 360, STEP_DEG))
-    elevation = np.radians(np.linspace(-24.8, 2.0, BEAMS))
-    azimuth, elevation = (grid.ravel() for grid in np.meshgrid(azimuth, elevation))
-    level = np.cos(elevation)
-    ray = np.stack((level * np.cos(azimuth), level * np.sin(azimuth), np.sin(elevation)))
+    ray = _rays()
     with np.errstate(divide="ignore", invalid="ignore"):
         far = np.where(ray[2] < 0, -SENSOR_HEIGHT_M / ray[2], np.inf)
         for thing in things:
-            far = np.minimum(far, _hit(thing, ray))
-    far += np.random.default_rng(seed).normal(0, noise_m, far.shape)
+            turns = _turns_towards(thing)
+            far[:, turns] = np.minimum(far[:, turns], _hit(thing, ray[:, :, turns]))
+    far += np.random.default_rng(seed).normal(0, noise_m, far.size).reshape(far.shape)
     seen = far < REACH_M
     points = np.zeros((int(seen.sum()), 4), np.float32)
     points[:, :3] = (ray[:, seen] * far[seen]).T
     return points
 
 
+@cache
+def _rays() -> NDArray[np.float64]:
+    """Directions of the rays, (3, BEAMS, turns), read-only."""
+    elevation = np.radians(np.linspace(-24.8, 2.0, BEAMS))
+    azimuth, elevation = np.meshgrid(_azimuths(), elevation)
+    level = np.cos(elevation)
+    ray: NDArray[np.float64] = np.stack(
+        (level * np.cos(azimuth), level * np.sin(azimuth), np.sin(elevation))
+    )
+    ray.flags.writeable = False
+    return ray
+
+
+def _azimuths() -> NDArray[np.float64]:
+    """Of each turn of the sensor, radians from 0."""
+    azimuths: NDArray[np.float64] = np.radians(np.arange(0, 360, STEP_DEG))
+    return azimuths
+
+
+def _turns_towards(thing: Thing) -> NDArray[np.intp]:
+    """Which turns of the sensor may hit a thing: those towards the circle around it."""
+    away = math.hypot(thing.x, thing.y)
+    radius = math.hypot(*thing.size[:2]) / 2
+    azimuths = _azimuths()
+    if away <= radius:
+        return np.arange(len(azimuths))
+    off = np.abs(azimuths - math.atan2(thing.y, thing.x) % math.tau)
+    reach = math.asin(radius / away) + math.radians(STEP_DEG)
+    return np.flatnonzero(np.minimum(off, math.tau - off) <= reach)
+
+
 def _hit(thing: Thing, ray: NDArray[np.float64]) -> NDArray[np.float64]:
-    """How far each ray (3, n) goes to the box (the slab test); inf where it misses."""
+    """How far each ray (3, ...) goes to the box (the slab test); inf where it misses."""
     c, s = math.cos(math.radians(thing.yaw)), math.sin(math.radians(thing.yaw))
     turned = np.stack((c * ray[0] + s * ray[1], c * ray[1] - s * ray[0], ray[2]))
     eye = np.array((-c * thing.x - s * thing.y, s * thing.x - c * thing.y, 0.0))
     length, width, height = thing.size
     low = np.array((-length / 2, -width / 2, -SENSOR_HEIGHT_M))
     high = np.array((length / 2, width / 2, height - SENSOR_HEIGHT_M))
-    one = (low - eye)[:, None] / turned
-    two = (high - eye)[:, None] / turned
+    one = (low - eye)[:, None, None] / turned
+    two = (high - eye)[:, None, None] / turned
     enter, leave = np.minimum(one, two).max(axis=0), np.maximum(one, two).min(axis=0)
     return np.where((enter < leave) & (enter > 0), enter, np.inf)
 
@@ -66,7 +96,7 @@ def street(seed: int = 0) -> list[Thing]:
     """Two rows of parked cars, a truck, walkers on both sides: about fifty things."""
     rng = np.random.default_rng(seed)
     things = [Thing(-17.0, 1.0, (10.0, 2.5, 2.9), 8.0)]
-    for x in np.arange(-48, 50, 7.0):
+    for x in np.arange(1 - STREET_M / 2, STREET_M / 2, 7.0):
         for y in (4.6, -4.6):
             yaw = float(rng.normal(0, 4))
             things.append(Thing(x + float(rng.uniform(-0.8, 0.8)), y, (4.2, 1.8, 1.6), yaw))
@@ -74,3 +104,14 @@ def street(seed: int = 0) -> list[Thing]:
         side = float(rng.choice((-1, 1)))
         things.append(Thing(float(x), side * float(rng.uniform(7.5, 12)), (0.6, 0.5, 1.75)))
     return things
+
+
+def drive(index: int, *, step_m: float = 0.5) -> NDArray[np.float32]:
+    """Sweep `index` of a drive along a street without end: forward by step_m from one to the next.
+
+    The truck follows. What else falls behind comes again ahead, 49 m from the sensor.
+    """
+    truck, *still = street()
+    moved = index * step_m + STREET_M / 2
+    passed = (replace(thing, x=(thing.x - moved) % STREET_M - STREET_M / 2) for thing in still)
+    return scan([truck, *passed], seed=index)
