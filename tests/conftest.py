@@ -1,4 +1,4 @@
-"""What every test folder shares: bounds on threads, real inputs, and reasons for skips."""
+"""What every test folder shares: the loop, bounds on threads, real inputs, a node, skips."""
 
 from __future__ import annotations
 
@@ -8,6 +8,11 @@ import inspect
 import os
 import shutil
 import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +21,15 @@ os.environ.setdefault("LP_NUM_THREADS", "2")
 os.environ.setdefault("NUMBA_NUM_THREADS", "2")
 
 import pytest
+import uvloop
 from hypothesis import settings
+
+from mesh.core.config import GatewayConfig, HttpConfig, LinkConfig, NodeConfig
+from mesh.core.home import NodeHome
+from mesh.core.identity import RealmKey
+from mesh.core.membership import Role, Scope, sign_membership, sign_token
+from mesh.core.workload import Settings
+from mesh.node import Node, open_node
 
 # No deadline: how long one example takes says more about the machine's other work.
 settings.register_profile("default", deadline=None)
@@ -27,6 +40,11 @@ ROOT = Path(__file__).resolve().parent.parent
 DATA = Path(os.environ.get("FRAMEMESH_DATA") or ROOT / "../shared/data").resolve()
 ASYNC_TEST_S = 90.0
 MUST_HAVE_DATA = os.environ.get("FRAMEMESH_REQUIRE_DATA") == "1"
+
+
+def pytest_asyncio_loop_factories(config: object, item: object) -> Mapping[str, Any]:
+    """The loop of production, unless a folder says otherwise (only a conftest can)."""
+    return {"uvloop": uvloop.new_event_loop}
 
 
 @pytest.fixture(scope="session")
@@ -44,6 +62,103 @@ def data_dir() -> Path:
             pytest.fail(reason)
         pytest.skip(reason)
     return DATA
+
+
+# --- a node ---------------------------------------------------------------------------------------
+
+
+@dataclass
+class Host:
+    """A running node, gateway and worker in one, and the key of its realm."""
+
+    node: Node
+    realm: RealmKey
+
+    def token(self, *scopes: Scope, lifetime_s: int = 3600) -> str:
+        """A client's token; for every scope unless some are named."""
+        now_s = int(time.time())
+        return sign_token(
+            self.realm,
+            realm_public=self.realm.public_key,
+            subject="tester",
+            scopes=scopes or (Scope.VIEW, Scope.CONTROL, Scope.INFER),
+            not_before=now_s - 7200,
+            not_after=now_s + lifetime_s,
+        )
+
+    def url(self, *scopes: Scope, query: str = "", lifetime_s: int = 3600) -> str:
+        """The address to open it with."""
+        token = self.token(*scopes, lifetime_s=lifetime_s)
+        return f"http://127.0.0.1:{self.node.http_port}/?{query}#token={token}"
+
+    @property
+    def sessions(self) -> list[dict[str, Any]]:
+        """What its gateway says of them."""
+        assert self.node.gateway is not None
+        found: list[dict[str, Any]] = self.node.gateway.status()["sessions"]
+        return found
+
+
+@pytest.fixture
+def open_host(tmp_path: Path) -> Callable[..., AbstractAsyncContextManager[Host]]:
+    """open_host(NAME={settings}): a node that serves these workloads."""
+
+    @asynccontextmanager
+    async def make(**workloads: Settings) -> AsyncIterator[Host]:
+        realm, home = RealmKey.generate(), NodeHome(tmp_path / "state")
+        now_s = int(time.time())
+        home.install_membership(
+            sign_membership(
+                realm,
+                node_public=home.identity().public_key,
+                roles=[Role.GATEWAY, Role.WORKER],
+                not_before=now_s - 60,
+                not_after=now_s + 3600,
+                name="both",
+            )
+        )
+        config = NodeConfig(
+            state_dir=str(home.path),
+            link=LinkConfig(host="127.0.0.1"),
+            http=HttpConfig(port=0),
+            gateway=GatewayConfig(),
+            workloads=dict(workloads),
+            discovery={},
+        )
+        async with open_node(config) as node:
+            yield Host(node, realm)
+
+    return make
+
+
+@pytest.fixture
+def install_workload(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[[str, str], None]]:
+    """install_workload(name, code): a package of one module as `pip install --target` leaves it.
+
+    Elsewhere it would not do: a device process may read nothing but packages.
+    """
+    folder = tmp_path / "plugin"
+    installed: list[str] = []
+
+    def install(name: str, code: str) -> None:
+        metadata = folder / f"{name}-1.dist-info"
+        metadata.mkdir(parents=True)
+        (folder / f"{name}.py").write_text(code)
+        (metadata / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1\n")
+        (metadata / "entry_points.txt").write_text(
+            f"[framemesh.workloads]\n{name} = {name}:create\n"
+        )
+        monkeypatch.syspath_prepend(str(folder))
+        installed.append(name)
+
+    yield install
+    for name in installed:
+        sys.modules.pop(name, None)
+
+
+# --- skips and bounds -----------------------------------------------------------------------------
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:

@@ -6,7 +6,6 @@ import asyncio
 import json
 import re
 import sys
-import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -16,10 +15,8 @@ import numpy as np
 import pytest
 import uvloop
 
-from mesh.core.config import GatewayConfig, HttpConfig, LinkConfig, NodeConfig
-from mesh.core.home import NodeHome
-from mesh.core.identity import NodeIdentity, RealmKey
-from mesh.core.membership import Role, Scope, sign_membership, sign_token
+from mesh.core.identity import NodeIdentity
+from mesh.core.membership import Scope
 from mesh.core.wire import (
     ClientClose,
     ClientClosed,
@@ -34,26 +31,16 @@ from mesh.core.wire import (
 from mesh.link.endpoint import dial
 from mesh.link.handshake import Credentials
 from mesh.link.transport import Link
-from mesh.node import Node, open_node
 
 WIDTH = 256
 
 
-def pytest_asyncio_loop_factories(config: object, item: object) -> dict[str, Any]:
-    return {"uvloop": uvloop.new_event_loop}
-
-
-def install(folder: Path, repository: Path) -> str:
-    """What `pip install --target` would make of the document's code; returns the code."""
+def printed(repository: Path) -> str:
+    """The document's code; its packaging must be what `install_workload` makes."""
     text = (repository / "docs" / "extending.md").read_text("utf-8")
     [code] = re.findall(r"^```python\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
     [table] = re.findall(r"^```toml\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
-    name, value = re.findall(r"^(\w+) = \"(.+)\"", table, re.MULTILINE)[0]
-    (folder / "rows.py").write_text(code)
-    metadata = folder / "rows-1.dist-info"
-    metadata.mkdir()
-    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: rows\nVersion: 1\n")
-    (metadata / "entry_points.txt").write_text(f"[framemesh.workloads]\n{name} = {value}\n")
+    assert table == '[project.entry-points."framemesh.workloads"]\nrows = "rows:create"\n'
     return str(code)
 
 
@@ -77,61 +64,23 @@ class Client:
 
 
 @pytest.fixture
-def realm() -> RealmKey:
-    return RealmKey.generate()
+async def host(open_host: Any, install_workload: Any, repository: Path) -> AsyncIterator[Any]:
+    install_workload("rows", printed(repository))
+    async with open_host(rows={}) as host:
+        yield host
 
 
 @pytest.fixture
-async def node(
-    realm: RealmKey, tmp_path: Path, repository: Path, monkeypatch: pytest.MonkeyPatch
-) -> AsyncIterator[Node]:
-    plugin = tmp_path / "plugin"
-    plugin.mkdir()
-    install(plugin, repository)
-    monkeypatch.syspath_prepend(str(plugin))
-    home = NodeHome(tmp_path / "state")
-    now_s = int(time.time())
-    home.install_membership(
-        sign_membership(
-            realm,
-            node_public=home.identity().public_key,
-            roles=[Role.GATEWAY, Role.WORKER],
-            not_before=now_s - 60,
-            not_after=now_s + 3600,
-            name="both",
-        )
-    )
-    config = NodeConfig(
-        state_dir=str(home.path),
-        link=LinkConfig(host="127.0.0.1"),
-        http=HttpConfig(port=0),
-        gateway=GatewayConfig(),
-        workloads={"rows": {}},
-        discovery={},
-    )
-    async with open_node(config) as node:
-        yield node
-    sys.modules.pop("rows", None)
-
-
-@pytest.fixture
-async def client(node: Node, realm: RealmKey) -> AsyncIterator[tuple[Link, Client]]:
+async def client(host: Any) -> tuple[Link, Client]:
     client = Client()
-    yield await linked(node, realm, client), client
+    return await linked(host, client), client
 
 
-async def linked(node: Node, realm: RealmKey, client: Client, scope: Scope = Scope.INFER) -> Link:
-    now_s = int(time.time())
-    token = sign_token(
-        realm,
-        realm_public=realm.public_key,
-        subject="vehicle",
-        scopes=[scope],
-        not_before=now_s - 60,
-        not_after=now_s + 3600,
+async def linked(host: Any, client: Client, scope: Scope = Scope.INFER) -> Link:
+    credentials = Credentials(
+        NodeIdentity.generate(), host.realm.public_key, b"", host.token(scope)
     )
-    credentials = Credentials(NodeIdentity.generate(), realm.public_key, b"", token)
-    return await dial("127.0.0.1", node.port, credentials, client, tuple)
+    return await dial("127.0.0.1", host.node.port, credentials, client, tuple)
 
 
 async def open_rows(link: Link, client: Client) -> str:
@@ -142,8 +91,12 @@ async def open_rows(link: Link, client: Client) -> str:
     return opened.session
 
 
-def test_the_example_is_as_short_as_it_claims(repository: Path, tmp_path: Path) -> None:
-    assert len(install(tmp_path, repository).splitlines()) <= 66
+async def test_its_node_runs_on_the_loop_of_production() -> None:
+    assert isinstance(asyncio.get_running_loop(), uvloop.Loop)
+
+
+def test_the_example_is_as_short_as_it_claims(repository: Path) -> None:
+    assert len(printed(repository).splitlines()) <= 66
 
 
 async def test_the_example_works_as_printed(client: tuple[Link, Client]) -> None:
@@ -182,12 +135,12 @@ async def test_inputs_that_are_malformed_or_too_fast_are_answered_one_by_one(
 
 
 async def test_one_client_cannot_feed_anothers_session(
-    node: Node, realm: RealmKey, client: tuple[Link, Client]
+    host: Any, client: tuple[Link, Client]
 ) -> None:
     link, told = client
     session = await open_rows(link, told)
     other = Client()
-    thief = await linked(node, realm, other)
+    thief = await linked(host, other)
     thief.send(ClientInput(session, 5, 0), bytes(4 * WIDTH))
     refused, _ = await other.said.get()
     assert isinstance(refused, InputRefused)
@@ -207,10 +160,10 @@ async def test_one_client_cannot_feed_anothers_session(
     ],
 )
 async def test_a_session_that_cannot_be_opened_is_answered_with_the_reason(
-    node: Node, realm: RealmKey, scope: Scope, workload: str, options: bytes, reason: str
+    host: Any, scope: Scope, workload: str, options: bytes, reason: str
 ) -> None:
     told = Client()
-    link = await linked(node, realm, told, scope)
+    link = await linked(host, told, scope)
     link.send(ClientOpen(3, workload, options))
     failed, _ = await told.said.get()
     assert isinstance(failed, ClientFailed)
@@ -219,19 +172,18 @@ async def test_a_session_that_cannot_be_opened_is_answered_with_the_reason(
 
 
 async def test_leaving_ends_the_session_whether_said_or_not(
-    node: Node, realm: RealmKey, client: tuple[Link, Client]
+    host: Any, client: tuple[Link, Client]
 ) -> None:
-    assert node.gateway is not None
     link, told = client
     session = await open_rows(link, told)
     link.send(ClientClose(session))
     closed, _ = await told.said.get()
     assert isinstance(closed, ClientClosed)
-    assert node.gateway.status()["sessions"] == []
+    assert host.sessions == []
     await open_rows(link, told)
     await link.close()
     async with asyncio.timeout(10):
-        while node.gateway.status()["sessions"]:  # noqa: ASYNC110  the far end's news to hear
+        while host.sessions:  # noqa: ASYNC110  the far end's news to hear
             await asyncio.sleep(0.01)
 
 

@@ -6,7 +6,6 @@ from contextlib import asynccontextmanager
 
 import numpy as np
 import pytest
-import uvloop
 
 from infer.codec import decode_result
 from infer.sweep import encode_sweep
@@ -20,10 +19,6 @@ from mesh.device.supervisor import open_device
 NOTHING = memoryview(b"")
 PLUGINS = Plugins({"infer": "infer.workload:create"})
 DAY_US = 60_000_000
-
-
-def pytest_asyncio_loop_factories(config, item):
-    return {"uvloop": uvloop.new_event_loop}
 
 
 @pytest.fixture
