@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 from msgspec import Meta
 
-from infer import cuda_devices
+from infer import cuda_devices, feed
 from infer.grid import UNITS_PER_M
 from infer.pieces import MAX_SECTORS, Api, SessionSpec
 from mesh.core.errors import ConfigError, DeviceUnavailable, SessionRefused
-from mesh.core.workload import DeviceInfo, SessionRequest, Settings
+from mesh.core.workload import Buffer, DeviceInfo, SessionRequest, Settings
 
 # What compiles kernels is imported where it is used: clients load this file, and no compiler.
 if TYPE_CHECKING:
@@ -75,7 +76,10 @@ class InferOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class InferWorkload:
-    """Boxes around what stands on the ground in LiDAR sweeps; see mesh.core.workload.Workload."""
+    """Boxes around what stands on the ground in LiDAR sweeps.
+
+    See mesh.core.workload.Workload, and Feedable.
+    """
 
     name = "infer"
 
@@ -125,6 +129,18 @@ class InferWorkload:
             rate_hz=options.rate_hz,
             deadline_us=round(options.deadline_ms * 1000),
         )
+
+    def options_for(self, rate_hz: float) -> Mapping[str, int | float | str]:
+        """See Feedable."""
+        return {"rate_hz": rate_hz}
+
+    def read_inputs(self, source: Path | None) -> Iterator[tuple[int, Buffer]]:
+        """A folder of KITTI's velodyne files, or a made-up drive. Raises ContentRefused."""
+        return feed.read_sweeps(source)
+
+    def explain(self, result: Buffer) -> Mapping[str, Any]:
+        """See Feedable. Raises ContentRefused."""
+        return feed.explain(result)
 
 
 def create(settings: Settings) -> InferWorkload:

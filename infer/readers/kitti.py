@@ -22,17 +22,22 @@ def read_points(path: Path) -> NDArray[np.float32]:
 
     Raises ContentRefused if it cannot be read, is no whole number of points or has too many.
     """
-    limit = MAX_POINTS * POINT_BYTES
     try:
         with path.open("rb") as file:
-            data = file.read(limit + 1)
+            data = file.read(MAX_POINTS * POINT_BYTES + 1)
     except OSError as problem:
         raise _refused(path, str(problem)) from problem
-    if len(data) > limit:
-        raise _refused(path, f"it has more than {MAX_POINTS} points")
-    if len(data) % POINT_BYTES:
-        raise _refused(path, f"{len(data)} bytes are no whole number of points of {POINT_BYTES}")
+    _check_size(path, len(data))
     return np.frombuffer(data, "<f4").reshape(-1, 4)
+
+
+def check_size(path: Path) -> None:
+    """What can be told of a file without reading it. Raises ContentRefused as `read_points`."""
+    try:
+        size = path.stat().st_size
+    except OSError as problem:
+        raise _refused(path, str(problem)) from problem
+    _check_size(path, size)
 
 
 def list_sweeps(folder: Path) -> list[Path]:
@@ -45,6 +50,13 @@ def list_sweeps(folder: Path) -> list[Path]:
         if found:
             return found
     raise _refused(folder, "it holds no .bin files, nor do its usual folders")
+
+
+def _check_size(path: Path, size: int) -> None:
+    if size > MAX_POINTS * POINT_BYTES:
+        raise _refused(path, f"it has more than {MAX_POINTS} points")
+    if size % POINT_BYTES:
+        raise _refused(path, f"{size} bytes are no whole number of points of {POINT_BYTES}")
 
 
 def _refused(path: Path, why: str) -> ContentRefused:

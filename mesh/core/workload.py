@@ -14,10 +14,11 @@ Everything that passes between them is bytes: a piece's `spec` is the workload's
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol, TypeAlias
+from pathlib import Path
+from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
 
 import msgspec
 
@@ -251,6 +252,34 @@ class Workload(Protocol):
 
     def open_session(self, request: SessionRequest) -> SessionWork:
         """The session half. May read files: called in a thread. Raises SessionRefused."""
+        ...
+
+
+@runtime_checkable
+class Feedable(Protocol):
+    """What a workload may offer beside `Workload`: programs can feed it without knowing it.
+
+    Used by clients (`framemesh infer`, the demo), so none of this loads a GPU library or compiler.
+    """
+
+    def options_for(self, rate_hz: float) -> Mapping[str, int | float | str]:
+        """What to ask a session for that is to be fed at this rate."""
+        ...
+
+    def read_inputs(self, source: Path | None) -> Iterator[tuple[int, Buffer]]:
+        """Recorded inputs in order, each with its stamp: microseconds, rising, on their own clock.
+
+        source: a file or folder in a format of the workload's choosing; None for made-up inputs
+        without end. Reads and computes as it goes: advance it in a thread.
+        Raises ContentRefused, at once for what can be known at once.
+        """
+        ...
+
+    def explain(self, result: Buffer) -> Mapping[str, Any]:
+        """A result message as JSON-ready facts; "summary" is a few words for a person.
+
+        Raises ContentRefused.
+        """
         ...
 
 
