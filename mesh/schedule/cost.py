@@ -47,6 +47,7 @@ _FORGET: Final = 0.95  # weight left to a transfer sample after the next one
 _PRIOR_US_PER_BYTE: Final = 0.008  # one gigabit per second
 _PRIOR_BYTES: Final = 50_000.0  # spread of sizes (standard deviation) that outweighs the prior
 _RESIDUALS: Final = 32
+_ANSWERS: Final = 16  # of a kind, whose sizes are remembered
 _MAX_STEP: Final = 3.0  # one sample is believed up to so many times what was expected,
 _MIN_STEP_US: Final = 1_000.0  # and this much
 
@@ -199,6 +200,7 @@ class CostModel:
         self._prior_link_us = prior_link_us
         self._runs: dict[DeviceKey, dict[str, RunCost]] = {}
         self._links: dict[NodeId, LinkCost] = {}
+        self._answers: dict[str, deque[float]] = {}  # shares of the bound, by kind
 
     def observe(self, device: DeviceKey, kind: str, units: float, run_us: int) -> None:
         """A piece of `units` ran for `run_us` inside the executor."""
@@ -235,6 +237,22 @@ class CostModel:
                 if run.settled:
                     slowest[kind] = max(slowest.get(kind, 0.0), run.high)
         return slowest
+
+    def observe_answer(self, kind: str, nbytes: int, most_bytes: int) -> None:
+        """The result of a piece of that kind had `nbytes`, where `most_bytes` were allowed."""
+        shares = self._answers.get(kind)
+        if shares is None:
+            new: deque[float] = deque(maxlen=_ANSWERS)
+            shares = _bounded_add(self._answers, kind, new, _MAX_KINDS)
+        shares.append(min(nbytes / max(most_bytes, 1), 1.0))
+
+    def answer_bytes(self, kind: str, most_bytes: int) -> int:
+        """The size to expect of a result for which `most_bytes` are allowed.
+
+        The largest share of their bound that the last ones took; all of it before the first. A
+        bound must hold in the worst case: a sparse result may be hundreds of times smaller.
+        """
+        return round(max(self._answers.get(kind, (1.0,))) * most_bytes)
 
     def observe_transfer(self, node: NodeId, nbytes: int, took_us: int) -> None:
         """A piece and its answer, `nbytes` together, spent `took_us` outside queue and device."""

@@ -191,6 +191,7 @@ class SessionDriver:
                 piece.kind,
                 piece.units,
                 len(piece.inputs) + len(piece.spec),
+                self._placer.costs.answer_bytes(piece.kind, piece.output_bytes),
                 piece.output_bytes,
             )
             for piece in pieces
@@ -232,7 +233,9 @@ class SessionDriver:
         if attempt is not None:
             want, costs = attempt.want, self._placer.costs
             costs.observe(device, want.kind, want.units, run_us)
-            if answer.verdict is not Verdict.ACCEPTED:
+            if answer.verdict is Verdict.ACCEPTED:
+                costs.observe_answer(want.kind, nbytes, want.most_bytes)
+            else:
                 nbytes = want.out_bytes  # its body may have been discarded on arrival
             way_us = now_us - attempt.sent_us - queue_us - run_us
             costs.observe_transfer(device.node, want.in_bytes + nbytes, way_us)

@@ -379,7 +379,7 @@ def _earliest(want: Want, options: Sequence[_Option], state: _Round) -> _Choice 
 
     The hot loop of every decision: plain locals, nothing allocated for an option passed over.
     """
-    key, _, units, in_bytes, out_bytes, exclude = want
+    key, _, units, in_bytes, out_bytes, _, exclude = want
     free_us, deadline_us, now_us = state.free_us, state.deadline_us, state.now_us
     best: _Option | None = None
     best_us = soonest_us = inf

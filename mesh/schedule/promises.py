@@ -15,7 +15,8 @@ _NEVER_US: Final = -(2**62)
 class Want(NamedTuple):
     """A piece to place, as far as placing cares.
 
-    in_bytes, out_bytes: sizes of what travels there and back. exclude: devices not to ask.
+    in_bytes, out_bytes: sizes of what travels there and, as expected, back; at most `most_bytes`.
+    exclude: devices not to ask.
     """
 
     key: PieceKey
@@ -23,6 +24,7 @@ class Want(NamedTuple):
     units: float
     in_bytes: int
     out_bytes: int
+    most_bytes: int
     exclude: frozenset[DeviceKey] = frozenset()
 
 

@@ -43,6 +43,18 @@ def test_a_device_that_halves_its_speed_is_believed_within_four_pieces() -> None
     assert run.high <= 12_000, "the jump itself is not expected again"
 
 
+def test_an_answer_is_expected_to_be_as_large_as_the_largest_of_the_last_ones() -> None:
+    costs = CostModel()
+    assert costs.answer_bytes("sweep", 5_000_000) == 5_000_000, "before the first, the bound"
+    for nbytes in (15_000, 20_000, 14_000):
+        costs.observe_answer("sweep", nbytes, 5_000_000)
+    assert costs.answer_bytes("sweep", 1_000_000) == 4_000
+    assert costs.answer_bytes("tile", 1_000) == 1_000, "each kind for itself"
+    for _ in range(16):
+        costs.observe_answer("sweep", 10_000, 5_000_000)
+    assert costs.answer_bytes("sweep", 5_000_000) == 10_000
+
+
 def test_the_first_run_after_a_restart_is_not_held_against_the_device() -> None:
     costs = CostModel()
     for _ in range(5):

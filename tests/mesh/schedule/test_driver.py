@@ -184,6 +184,33 @@ def test_a_piece_without_a_device_waits_for_one_until_its_cut_off() -> None:
     assert [(s.key, s.device) for s in sends(actions)] == [(send.key, new)]
 
 
+def test_small_answers_under_a_large_bound_are_not_waited_for_as_if_they_were_large() -> None:
+    """Sweeps: 5 MB allowed, 15 kB answered. A slow first way once made all that followed hopeless:
+    it was taken for the price of 15 kB, and the next answer was expected to have 5 MB.
+    """
+    placer = Placer(CostModel())
+    driver = SessionDriver("s", 1, Contract(100_000, 100_000, trigger="input"), placer, start_us=0)
+    for device in (A, B):
+        placer.add(device, 0)
+        driver.device_ready(device, 0)
+    pieces = [Piece(i, "sweep", 1.0, b"", 5_000_000, inputs=bytes(600_000)) for i in range(2)]
+    for now_us in (0, 200_000, 400_000):
+        opened = driver.demand(now_us)
+        assert isinstance(opened, OpenFrame)
+        asked = [s for s in sends(driver.pieces(opened.frame, pieces, now_us)) if not s.probe]
+        assert len({send.key for send in asked}) == 2, f"placed at {now_us}"
+        for send in asked:
+            driver.result(
+                send.key,
+                send.device,
+                now_us + 70_000,
+                queue_us=0,
+                run_us=2_000,
+                backlog_us=0,
+                nbytes=15_000,
+            )
+
+
 def test_a_silent_device_is_hedged_in_the_frame_and_not_told_to_stop() -> None:
     """SIGSTOP: nothing fails, nothing answers. The frame must not wait for the link to die."""
     bench = Bench()

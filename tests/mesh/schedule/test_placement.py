@@ -16,7 +16,7 @@ FAR_US = 1_000_000
 def want(
     index: int, units: float = 1.0, *, frame: int = 0, exclude: frozenset[DeviceKey] = frozenset()
 ) -> Want:
-    return Want(PieceKey("s", 1, frame, index), "tile", units, 0, 0, exclude)
+    return Want(PieceKey("s", 1, frame, index), "tile", units, 0, 0, 0, exclude)
 
 
 def placer_with(speeds: dict[DeviceKey, int], link_us: int = 0) -> Placer:
@@ -270,6 +270,6 @@ def test_a_kind_nobody_ran_is_tried_at_once_however_large_its_units():
     placer = Placer(CostModel("here"))
     device = DeviceKey("here", "cpu")
     placer.add(device, 0)
-    wants = [Want(PieceKey("s", 1, 0, i), "rows", 57_600.0, 100, 100) for i in range(4)]
+    wants = [Want(PieceKey("s", 1, 0, i), "rows", 57_600.0, 100, 100, 100) for i in range(4)]
     placed = placer.place(wants, 100_000, 0, [device])
     assert {p.key for p in placed if isinstance(p, Place) and not p.probe} == {w.key for w in wants}
