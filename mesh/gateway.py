@@ -6,8 +6,8 @@ import asyncio
 import logging
 import secrets
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from types import TracebackType
 from typing import Any, Self
 
@@ -40,7 +40,7 @@ from mesh.core.wire import (
     SessionReady,
 )
 from mesh.core.workload import Asset, NodeId, SessionRequest, SessionWork, Workload
-from mesh.http import OpenedSession, UnknownSession
+from mesh.http import JoinedSession, OpenedSession, UnknownSession, UnknownViewer
 from mesh.link.handshake import Credentials
 from mesh.schedule.cost import CostModel
 from mesh.schedule.driver import SessionDriver
@@ -77,6 +77,7 @@ class _Hosting:
     workload: str
     work: SessionWork
     owner: ClientToken
+    private: bool  # nobody else's token may look on
     refs: tuple[AssetRef, ...]
     assets: dict[str, Asset]
     asked: set[DeviceKey] = field(default_factory=set)
@@ -171,6 +172,43 @@ class Gateway:
         """End a session of the same client. Raises NotAuthorized, UnknownSession."""
         self._end(self._owned(principal, session_id), "its client closed it")
 
+    async def join_session(
+        self, principal: ClientToken, session_id: str, offer_sdp: str
+    ) -> JoinedSession:
+        """Let one more viewer look on at a running session; it steers nothing.
+
+        Raises NotAuthorized, UnknownSession, or SessionRefused (the offer, or too many viewers).
+        """
+        stream = self._visible(principal, session_id).session.stream
+        joined = await stream.join(offer_sdp)
+        log.info("session %s: '%s' looks on", session_id, principal.subject)
+        return JoinedSession(joined.viewer_id, joined.answer_sdp)
+
+    def leave_session(self, principal: ClientToken, session_id: str, viewer_id: str) -> None:
+        """A viewer that looked on is through.
+
+        Raises NotAuthorized, UnknownSession, UnknownViewer.
+        """
+        if not self._visible(principal, session_id).session.stream.leave(viewer_id):
+            raise UnknownViewer(
+                what=f"no viewer {viewer_id[:40]} of session {session_id}",
+                why="it has left or never was",
+                fix="Join anew.",
+            )
+
+    def sessions(self, principal: ClientToken) -> Sequence[Mapping[str, Any]]:
+        """What the client may join."""
+        return [
+            {
+                "session": hosting.session.id,
+                "subject": hosting.owner.subject,
+                "viewers": hosting.session.stream.viewers,
+                **self._description(hosting),
+            }
+            for hosting in self._hosted.values()
+            if hosting.task is not None and _may_see(principal, hosting)
+        ]
+
     def session(self, session_id: str) -> Session | None:
         """An open session, for whoever has made sure that it is the asker's."""
         hosting = self._hosted.get(session_id)
@@ -183,8 +221,8 @@ class Gateway:
             self._end(hosting, reason)
 
     def describe_session(self, principal: ClientToken, session_id: str) -> Mapping[str, Any]:
-        """What the client was told of its session. Raises NotAuthorized, UnknownSession."""
-        return self._description(self._owned(principal, session_id))
+        """What is said of a session to its viewers. Raises NotAuthorized, UnknownSession."""
+        return self._description(self._visible(principal, session_id))
 
     def status(self) -> dict[str, Any]:
         """JSON-ready state, for people and for the demo's check."""
@@ -217,6 +255,8 @@ class Gateway:
             "frames_filled": counts.filled_frames,
             "frames_given_up": session.frames_given_up,
             "instants_skipped": session.driver.clock.skipped,
+            "viewers": session.stream.viewers,
+            "results": asdict(session.stream.results),
             "pieces": {
                 "sent": counts.sent,
                 "filled": counts.filled_pieces,
@@ -232,18 +272,32 @@ class Gateway:
         }
 
     def _owned(self, principal: ClientToken, session_id: str) -> _Hosting:
-        hosting = self._hosted.get(session_id)
-        if hosting is None:
-            raise UnknownSession(
-                what=f"no session {session_id[:40]}",
-                why="it has ended or never was",
-                fix="Open a new one.",
-            )
-        if (hosting.owner.signer, hosting.owner.subject) != (principal.signer, principal.subject):
+        hosting = self._running(session_id)
+        if not _owns(principal, hosting):
             raise NotAuthorized(
                 what=f"session {session_id} is not yours",
                 why=f"'{hosting.owner.subject}' opened it",
                 fix="Use the token that it was opened with.",
+            )
+        return hosting
+
+    def _visible(self, principal: ClientToken, session_id: str) -> _Hosting:
+        hosting = self._running(session_id)
+        if not _may_see(principal, hosting):
+            raise NotAuthorized(
+                what=f"session {session_id} is private",
+                why=f"'{hosting.owner.subject}' opened it for nobody else",
+                fix="Use the token that it was opened with, or have it opened without private=1.",
+            )
+        return hosting
+
+    def _running(self, session_id: str) -> _Hosting:
+        hosting = self._hosted.get(session_id)
+        if hosting is None or hosting.task is None:
+            raise UnknownSession(
+                what=f"no session {session_id[:40]}",
+                why="it has ended or never was",
+                fix="Open a new one, or take one that GET /sessions lists.",
             )
         return hosting
 
@@ -332,7 +386,7 @@ class Gateway:
         )
         assets = {asset.digest: asset for asset in work.setup.assets}
         refs = tuple(AssetRef(a.digest, len(a.data), a.name[:64]) for a in assets.values())
-        hosting = _Hosting(session, workload, work, principal, refs, assets)
+        hosting = _Hosting(session, workload, work, principal, options.private, refs, assets)
         return hosting
 
     async def _until_settled(self, hosting: _Hosting) -> None:
@@ -404,6 +458,7 @@ class Gateway:
             "fps": 1e6 / contract.period_us,
             "deadline_us": contract.deadline_us,
             **hosting.work.describe(),
+            "pictures": hosting.work.picture is not None,
         }
 
     # --- workers -----------------------------------------------------------------------------
@@ -529,6 +584,16 @@ class Gateway:
                 channel.send(AssetData(message.digest), asset.data, due_us=due_us)
                 return
         channel.send(AssetMissing(message.digest))
+
+
+def _owns(principal: ClientToken, hosting: _Hosting) -> bool:
+    owner = hosting.owner
+    return (owner.signer, owner.subject) == (principal.signer, principal.subject)
+
+
+def _may_see(principal: ClientToken, hosting: _Hosting) -> bool:
+    """A token with the scope `view` may see every session but others' private ones."""
+    return not hosting.private or _owns(principal, hosting)
 
 
 def _check_roads(work: SessionWork, offer_sdp: str, deliver: Deliver | None) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import math
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -92,13 +92,27 @@ class UnknownSession(MeshError):
     code = "unknown_session"
 
 
+class UnknownViewer(MeshError):
+    """No viewer of that id looks on at the session."""
+
+    code = "unknown_viewer"
+
+
 @dataclass(frozen=True, slots=True)
 class OpenedSession:
-    """A session that a viewer was admitted to."""
+    """A session that was opened for its viewer."""
 
     session_id: str  # URL-safe, unguessable
     answer_sdp: str
     description: Mapping[str, Any]  # JSON-ready
+
+
+@dataclass(frozen=True, slots=True)
+class JoinedSession:
+    """A running session that one more viewer was admitted to."""
+
+    viewer_id: str  # URL-safe, unguessable
+    answer_sdp: str
 
 
 class GatewayApi(Protocol[PrincipalT]):
@@ -116,6 +130,20 @@ class GatewayApi(Protocol[PrincipalT]):
         Raises SessionRefused if it cannot be as asked, DeviceUnavailable if nothing can serve it
         now.
         """
+        ...
+
+    async def join_session(
+        self, principal: PrincipalT, session_id: str, offer_sdp: str
+    ) -> JoinedSession:
+        """Let one more viewer look on. Raises UnknownSession, NotAuthorized, SessionRefused."""
+        ...
+
+    def leave_session(self, principal: PrincipalT, session_id: str, viewer_id: str) -> None:
+        """End a viewer's part. Raises UnknownSession, UnknownViewer, NotAuthorized."""
+        ...
+
+    def sessions(self, principal: PrincipalT) -> Sequence[Mapping[str, Any]]:
+        """What the principal may join, JSON-ready."""
         ...
 
     def describe_session(self, principal: PrincipalT, session_id: str) -> Mapping[str, Any]:
@@ -139,8 +167,12 @@ def create_app(gateway: GatewayApi[PrincipalT], static: Path | None) -> web.Appl
         [
             web.post("/whep/{workload}", face.open_session),
             web.get("/whep/{workload}", _reserved),
+            web.post("/whep/sessions/{session}", face.join_session),
             web.get("/whep/sessions/{session}", face.describe_session),
             web.delete("/whep/sessions/{session}", face.close_session),
+            web.get("/whep/sessions/{session}/viewers/{viewer}", face.describe_session),
+            web.delete("/whep/sessions/{session}/viewers/{viewer}", face.leave_session),
+            web.get("/sessions", face.sessions),
             web.get("/status", face.status),
             web.options("/{path:.*}", _preflight),
         ]
@@ -160,12 +192,23 @@ class _Face:
         principal = self._gateway.authorize(_token(request), CONTROL)
         asked = SessionRequest(_workload(request), _options(request))
         opened = await self._gateway.open_session(principal, asked, await _offer(request))
-        return web.Response(
-            status=201,
-            text=opened.answer_sdp,
-            content_type=SDP,
-            headers={hdrs.LOCATION: f"/whep/sessions/{opened.session_id}"},
-        )
+        return _created(f"/whep/sessions/{opened.session_id}", opened.answer_sdp)
+
+    async def join_session(self, request: web.Request) -> web.Response:
+        principal = self._gateway.authorize(_token(request), VIEW)
+        session = request.match_info["session"]
+        joined = await self._gateway.join_session(principal, session, await _offer(request))
+        return _created(f"/whep/sessions/{session}/viewers/{joined.viewer_id}", joined.answer_sdp)
+
+    async def leave_session(self, request: web.Request) -> web.Response:
+        principal = self._gateway.authorize(_token(request), VIEW)
+        session, viewer = request.match_info["session"], request.match_info["viewer"]
+        self._gateway.leave_session(principal, session, viewer)
+        return web.Response()
+
+    async def sessions(self, request: web.Request) -> web.Response:
+        principal = self._gateway.authorize(_token(request), VIEW)
+        return _json({"sessions": self._gateway.sessions(principal)})
 
     async def describe_session(self, request: web.Request) -> web.Response:
         principal = self._gateway.authorize(_token(request), VIEW)
@@ -217,6 +260,7 @@ _STATUS: tuple[tuple[type[MeshError], int], ...] = (
     (_NoToken, 401),
     (NotAuthorized, 403),
     (UnknownSession, 404),
+    (UnknownViewer, 404),
     (SessionRefused, 400),
     (ContentRefused, 400),
     (DeviceUnavailable, 503),
@@ -299,6 +343,12 @@ async def _offer(request: web.Request) -> str:
 
 
 # --- what goes out --------------------------------------------------------------------------
+
+
+def _created(where: str, answer_sdp: str) -> web.Response:
+    return web.Response(
+        status=201, text=answer_sdp, content_type=SDP, headers={hdrs.LOCATION: where}
+    )
 
 
 def _json(value: Mapping[str, Any], status: int = 200) -> web.Response:

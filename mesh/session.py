@@ -288,8 +288,9 @@ class Session:
         sending_us = monotonic_us()
         if opened.canvas is not None:
             report = await self.stream.send(opened.canvas, closed.frame, opened.opened_us)
+        result_parts = 0
         if composed.message:
-            self.stream.publish(composed.message)
+            result_parts = self.stream.publish_result(closed.frame, composed.message)
         stages = {
             "open": opened.cut_us - opened.opened_us,
             "pieces": closed.closed_us - opened.cut_us,
@@ -303,6 +304,8 @@ class Session:
                 "input": opened.input_id,
                 "opened_us": opened.opened_us,
                 "stages": stages,
+                "result_bytes": len(composed.message),
+                "result_parts": result_parts,
                 **self._makers(opened, closed),
             }
         )

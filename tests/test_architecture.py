@@ -44,6 +44,7 @@ PURE = (
     "mesh/sim/*.py",
     "mesh/stream/inputs.py",
     "mesh/stream/offer.py",
+    "mesh/stream/parts.py",
     "mesh/stream/ratecontrol.py",
     "mesh/stream/repair.py",
     "render/clusters.py",

@@ -29,7 +29,7 @@ async def connect(
     workload: what to ask for; the address's own, else "render".
     results: how results of inputs come back: over the "link" that carries the inputs (each one,
         in order, of any size), or over an unordered "webrtc" data channel (the newest soonest;
-        lost ones stay lost, and so do those over 64 KiB).
+        lost ones stay lost, and those over 1 MiB are not sent).
     token: if the address holds none. options: the session's, over those in the address.
 
     Raises ConfigError (the address), NotAuthorized (the token), SessionRefused or ContentRefused

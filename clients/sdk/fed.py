@@ -12,6 +12,7 @@ import msgspec
 from clients.sdk.address import Option
 from clients.sdk.http import GatewayHttp
 from clients.sdk.messages import json_object
+from clients.sdk.resultbook import ResultBook
 from clients.sdk.session import Refusal, Result, Road, Session, ended_by_gateway, now_or
 from mesh.core.errors import LinkLost, MeshError, Misuse, ProtocolViolation, from_problem
 from mesh.core.identity import NodeIdentity
@@ -84,6 +85,7 @@ class FedSession(Session):
         self._link: Link | None = None
         self._opened: asyncio.Future[ClientOpened] = asyncio.get_running_loop().create_future()
         self._asked: dict[int, asyncio.Future[Result]] = {}
+        self._book = ResultBook()  # of results that come over a data channel
 
     async def open(
         self, link: Link, workload: str, options: Mapping[str, Option], receiver: Receiver | None
@@ -111,8 +113,7 @@ class FedSession(Session):
         if self._road != "link":
             raise Misuse(
                 what="nothing was asked",
-                why="results come over a data channel, which may lose them and does not say what"
-                " they answer",
+                why="results come over a data channel, which may lose the one that is waited for",
                 fix='Open the session with results="link".',
             )
         number = self._next_number()
@@ -175,8 +176,10 @@ class FedSession(Session):
     def _take_result(self, message: ClientResult, body: memoryview) -> None:
         facts = json_object(message.facts)
         self.facts.put(facts)
-        if self._road != "link":
-            return  # it comes, if it does, as a message
+        if self._road != "link":  # the result comes, if it does, in messages
+            for result in self._book.add_facts(facts):
+                self.results.put(result)
+            return
         result = Result(message.frame, message.number, facts, body)
         asked = self._asked.get(message.number)
         if asked is None:
@@ -201,8 +204,13 @@ class FedSession(Session):
 
     def message_came(self, message: str | bytes) -> None:
         """For the receiver. Facts and the end are told over the link, surely and in order."""
-        if isinstance(message, bytes):
-            self.results.put(Result(-1, -1, {}, memoryview(message)))
+        if not isinstance(message, bytes):
+            return
+        try:
+            for result in self._book.add_part(message):
+                self.results.put(result)
+        except ProtocolViolation as problem:
+            self._end(problem)
 
     def receiver_ended(self, why: LinkLost) -> None:
         """The gateway notices as soon, ends the session, and says why over the link."""

@@ -37,9 +37,9 @@ class SessionEnded(MeshError):
 class Result:
     """A workload's result for one frame.
 
-    frame, number: the frame's id and the input it answers. Over a data channel both are -1 and
-        `facts` is empty: there a result is what its workload wrote, and nothing else.
-    facts: of the frame (docs/protocol-browser.md).
+    frame, number: the frame's id and the input it answers.
+    facts: of the frame (docs/protocol-browser.md). A watched session's come over a channel that
+        may lose them: then they are empty, and `number` is -1.
     data: in the workload's own encoding.
     """
 

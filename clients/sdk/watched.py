@@ -15,6 +15,7 @@ from clients.sdk.http import GatewayHttp
 from clients.sdk.messages import Closed, parse_message
 from clients.sdk.receiver import Receiver, open_receiver
 from clients.sdk.recorder import Recorder
+from clients.sdk.resultbook import ResultBook
 from clients.sdk.session import Result, Session, ended_by_gateway
 from mesh.core.errors import LinkLost, MeshError, ProtocolViolation
 from mesh.core.loop import monotonic_us
@@ -48,6 +49,7 @@ class WatchedSession(Session):
     def __init__(self) -> None:
         super().__init__()
         self._book = FrameBook()
+        self._results = ResultBook()
         self._receiver: Receiver | None = None
         self._recorders: list[Recorder] = []
 
@@ -89,19 +91,25 @@ class WatchedSession(Session):
 
     def message_came(self, message: str | bytes) -> None:
         """For the receiver."""
-        if isinstance(message, bytes):
-            self.results.put(Result(-1, -1, {}, memoryview(message)))
-            return
         try:
-            said = parse_message(message)
+            if isinstance(message, bytes):
+                results = self._results.add_part(message)
+            else:
+                results = self._take_text(message)
         except ProtocolViolation as problem:
             self._end(problem)
             return
+        for result in results:
+            self.results.put(result)
+
+    def _take_text(self, message: str) -> list[Result]:
+        said = parse_message(message)
         if isinstance(said, Closed):
             self._end(ended_by_gateway(said.reason))
-        else:
-            self._book.add_facts(said, monotonic_us())
-            self.facts.put(said)
+            return []
+        self._book.add_facts(said, monotonic_us())
+        self.facts.put(said)
+        return self._results.add_facts(said)
 
     def receiver_ended(self, why: LinkLost) -> None:
         """For the receiver."""

@@ -45,13 +45,16 @@ from av.video.stream import VideoStream
 
 from mesh.core.loop import monotonic_us
 from mesh.stream.offer import COLOR_SPACE, PLAYOUT_DELAY, Offer, refused
+from mesh.stream.parts import MAX_RESULT
 from mesh.stream.repair import RetransmitGate
 
 log = logging.getLogger(__name__)
 
 FRAMES_CHANNEL, INPUT_CHANNEL = 1, 2  # negotiated ids; docs/protocol-browser.md
-MAX_BUFFERED = 64 * 1024  # bytes waiting in the frames channel; more are dropped, not delayed
-MAX_MESSAGE = 64 * 1024
+# Bytes waiting in the frames channel; what finds more there is dropped, not delayed. So at most
+# one result waits whole, and beside it there is room for facts.
+MAX_BUFFERED = 64 * 1024
+MAX_TEXT = 64 * 1024
 HISTORY_PACKETS = 1024  # divides 2**16: the history is indexed by sequence number
 BURST_PACKETS = 16  # about half a millisecond of the event loop
 MAX_WAITING_PICTURES = 4
@@ -170,15 +173,21 @@ class Peer:
         if not self._decodes:
             self._events.keyframe_wanted(self)
 
-    def publish(self, message: bytes | str) -> bool:
-        """Send on the frames channel (str: text, bytes: binary); False if it was dropped."""
+    def say(self, text: str) -> bool:
+        """Send JSON on the frames channel; False if it was dropped."""
+        return len(text) <= MAX_TEXT and self._send([text], MAX_BUFFERED + MAX_RESULT)
+
+    def send_parts(self, parts: Sequence[bytes]) -> bool:
+        """Send a result (mesh.stream.parts) on the frames channel; False if it was dropped."""
+        return self._send(parts, MAX_BUFFERED)
+
+    def _send(self, messages: Sequence[bytes] | Sequence[str], most_waiting: int) -> bool:
         channel = self._frames
-        if channel is None or channel.readyState != "open":
-            return False
-        if channel.bufferedAmount + len(message) > MAX_BUFFERED or len(message) > MAX_MESSAGE:
+        if channel is None or channel.readyState != "open" or channel.bufferedAmount > most_waiting:
             return False
         try:
-            channel.send(message)
+            for message in messages:
+                channel.send(message)
         except ValueError:  # longer than the viewer said it takes
             return False
         return True

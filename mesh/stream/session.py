@@ -1,8 +1,12 @@
 """The stream of one session: canvases out to the composer, pictures out to viewers, inputs in.
 
 One encoder serves all viewers of the session. It runs in a thread of its own; everything else
-here belongs to the event loop. The stream ends itself (`on_closed`) when its last viewer is gone
-or has misbehaved; whoever made it then calls `close`.
+here belongs to the event loop.
+
+Viewers are of two kinds. Those that `answer` admits hold the session: they steer it, and when the
+last of them is gone or has misbehaved the stream ends itself (`on_closed`); whoever made it then
+calls `close`. Those that `join` admits look on: they may come, go and misbehave, and cost nobody
+but themselves the stream.
 """
 
 from __future__ import annotations
@@ -10,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import logging
+import secrets
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -25,6 +30,7 @@ from mesh.stream.canvas import Canvas, CanvasPool
 from mesh.stream.encoders import CLOCK_HZ, ENCODERS, EncodedPicture, PictureEncoder, open_encoder
 from mesh.stream.inputs import InputGate, Offence
 from mesh.stream.offer import read_offer
+from mesh.stream.parts import count_parts, split
 from mesh.stream.ratecontrol import (
     HIGHEST_BPS,
     LOWEST_BPS,
@@ -49,6 +55,7 @@ class StreamOptions:
     codec: str | None = None  # "h264" or "vp8"; None: the best that the viewer offers
     barcode: bool = False  # draw the frame id into each picture
     bitrate: int | None = None  # the most bits per second; None: by size and rate
+    private: bool = False  # nobody else's token lets a viewer join
 
     @classmethod
     def take(cls, options: Mapping[str, Any]) -> tuple[StreamOptions, dict[str, Any]]:
@@ -60,14 +67,15 @@ class StreamOptions:
         codec = rest.pop("codec", None)
         if codec is not None and codec not in ENCODERS:
             raise _bad_option("codec", codec, f"one of {', '.join(ENCODERS)}")
-        drawn = rest.pop("barcode", 0)
-        if drawn not in (0, 1):
-            raise _bad_option("barcode", drawn, "0 or 1")
+        flags = {name: rest.pop(name, 0) for name in ("barcode", "private")}
+        for name, value in flags.items():
+            if value not in (0, 1):
+                raise _bad_option(name, value, "0 or 1")
         bitrate = rest.pop("bitrate", None)
         in_range = type(bitrate) is int and LOWEST_BPS <= bitrate <= HIGHEST_BPS
         if bitrate is not None and not in_range:
             raise _bad_option("bitrate", bitrate, f"{LOWEST_BPS} to {HIGHEST_BPS}")
-        return cls(codec, bool(drawn), bitrate), rest
+        return cls(codec, bool(flags["barcode"]), bitrate, bool(flags["private"])), rest
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +86,23 @@ class SendReport:
     encode_us: int = 0  # barcode and encoder
     bytes: int = 0
     keyframe: bool = False
+
+
+@dataclass(slots=True)
+class ResultCounts:
+    """What became of a session's results, counted once for each viewer."""
+
+    sent: int = 0
+    dropped: int = 0  # the viewer's channel was not open, or had too much waiting
+    too_long: int = 0  # for a data channel; counted once, whoever looks on
+
+
+@dataclass(frozen=True, slots=True)
+class Joined:
+    """A viewer that looks on."""
+
+    viewer_id: str  # URL-safe, unguessable: whoever knows it may send it away
+    answer_sdp: str
 
 
 class Stream:
@@ -121,6 +146,7 @@ class Stream:
         self._started_us = monotonic_us()
         self._last_pts = -1
         self._viewers: dict[Peer, _Viewer] = {}
+        self.results = ResultCounts()
         self._answering = asyncio.Lock()
         self._closing_peers: set[asyncio.Task[None]] = set()
         self._watch: asyncio.Task[None] | None = None
@@ -135,6 +161,11 @@ class Stream:
         return any(peer.connected for peer in self._viewers)
 
     @property
+    def viewers(self) -> int:
+        """How many viewers are connected, or about to."""
+        return len(self._viewers)
+
+    @property
     def previous(self) -> memoryview:
         """The last sent canvas, read-only, until the next `send`; empty before the first.
 
@@ -144,13 +175,29 @@ class Stream:
         return self._pool.previous if self._pool is not None else memoryview(b"")
 
     async def answer(self, offer_sdp: str, *, codec: str | None = None) -> str:
-        """Admit a viewer: its SDP offer in, our SDP answer out.
+        """Admit a viewer that holds the session: its SDP offer in, our SDP answer out.
 
         codec: overrides the session's option for the first viewer; later ones get the codec
             that the session encodes.
         Raises SessionRefused if the offer is malformed, holds no usable codec, or the stream has
         ended or is full; DeviceUnavailable if the encoder does not open.
         """
+        return await self._admit(offer_sdp, codec, _Viewer(holds=True))
+
+    async def join(self, offer_sdp: str) -> Joined:
+        """Admit a viewer that looks on. Raises as `answer` does."""
+        viewer = _Viewer(holds=False)
+        return Joined(viewer.id, await self._admit(offer_sdp, None, viewer))
+
+    def leave(self, viewer_id: str) -> bool:
+        """Send a viewer that looks on away; False if there is none of that id."""
+        for peer, viewer in self._viewers.items():
+            if viewer.id == viewer_id and not viewer.holds:
+                self._drop(peer)
+                return True
+        return False
+
+    async def _admit(self, offer_sdp: str, codec: str | None, viewer: _Viewer) -> str:
         offer = await asyncio.to_thread(read_offer, offer_sdp)
         if self._format is not None and not offer.has_video:
             raise _unanswered("it has no video section, and this session makes pictures")
@@ -168,7 +215,8 @@ class Stream:
             except BaseException:
                 await peer.close()
                 raise
-            self._viewers[peer] = _Viewer(answered_us=monotonic_us())
+            viewer.answered_us = monotonic_us()
+            self._viewers[peer] = viewer
         if self._watch is None:
             self._watch = asyncio.create_task(self._watch_viewers(), name="stream-watch")
         return answer
@@ -219,13 +267,35 @@ class Stream:
         _, report = await asyncio.shield(future)
         return report
 
-    def publish(self, message: bytes | str) -> None:
-        """Send frame facts (str, JSON) or a workload's result (bytes) on the frames channel.
+    def publish(self, facts: str) -> None:
+        """Send a frame's facts (JSON) on the frames channel.
 
         Dropped for each viewer whose channel is not open or has too much waiting.
         """
         for peer in self._viewers:
-            peer.publish(message)
+            peer.say(facts)
+
+    def publish_result(self, frame_id: int, result: bytes) -> int:
+        """Send a workload's result for a frame on the frames channel, before the frame's facts.
+
+        Returns in how many parts it goes: 0 if it is longer than MAX_RESULT, and is not sent.
+        Dropped for each viewer whose channel is not open or has too much waiting.
+        """
+        parts = count_parts(len(result))
+        if not self._viewers:
+            return parts
+        if not parts:
+            if not self.results.too_long:
+                log.warning("a result of %d bytes is too long for a data channel", len(result))
+            self.results.too_long += 1
+            return 0
+        messages = split(frame_id, result)
+        for peer in self._viewers:
+            if peer.send_parts(messages):
+                self.results.sent += 1
+            else:
+                self.results.dropped += 1
+        return parts
 
     async def close(self, reason: str = "the session has ended") -> None:
         """End every viewer's connection and the encoder. Idempotent; `on_closed` is not called.
@@ -327,10 +397,11 @@ class Stream:
 
     def peer_lost(self, peer: Peer, reason: str) -> None:
         """A viewer is gone for good."""
-        if peer not in self._viewers:
+        viewer = self._viewers.get(peer)
+        if viewer is None:
             return
         self._drop(peer)
-        if not self._viewers:
+        if viewer.holds and not any(other.holds for other in self._viewers.values()):
             self._end(f"the last viewer is gone: {reason}")
 
     def keyframe_wanted(self, peer: Peer) -> None:
@@ -351,6 +422,8 @@ class Stream:
         if viewer is None:
             return
         try:
+            if not viewer.holds:
+                raise Offence("an input, though it only looks on")
             state = viewer.gate.admit(message, monotonic_us())
             if state is not None:
                 self._on_input(state)
@@ -358,10 +431,18 @@ class Stream:
             self.misbehaved(peer, str(problem))
 
     def misbehaved(self, peer: Peer, why: str) -> None:
-        """Count an offence; the session ends when they outrun what is forgiven."""
+        """Count an offence. When they outrun what is forgiven, the session ends for the viewer, and
+        for everyone if that viewer held it.
+        """
         viewer = self._viewers.get(peer)
-        if viewer is not None and not viewer.gate.forgives(monotonic_us()):
-            self._end(f"the viewer kept sending what it must not: {why}")
+        if viewer is None or viewer.gate.forgives(monotonic_us()):
+            return
+        reason = f"the viewer kept sending what it must not: {why}"
+        if viewer.holds:
+            self._end(reason)
+        else:
+            peer.say(_closed(reason))
+            self._drop(peer)
 
     def _drop(self, peer: Peer) -> None:
         if self._viewers.pop(peer, None) is None:
@@ -380,7 +461,7 @@ class Stream:
         self._on_closed(reason)
 
     def _say_closed(self, reason: str) -> None:
-        self.publish(msgspec.json.encode({"closed": reason}).decode())
+        self.publish(_closed(reason))
 
     async def _watch_viewers(self) -> None:
         """Notice viewers that never came or fell silent (ICE alone takes half a minute)."""
@@ -398,9 +479,15 @@ class Stream:
 class _Viewer:
     """What the stream keeps about one peer."""
 
-    def __init__(self, answered_us: int) -> None:
-        self.answered_us = answered_us
+    def __init__(self, *, holds: bool) -> None:
+        self.id = secrets.token_urlsafe(16)
+        self.holds = holds
+        self.answered_us = 0
         self.gate = InputGate()
+
+
+def _closed(reason: str) -> str:
+    return msgspec.json.encode({"closed": reason}).decode()
 
 
 def _check_format(picture: PictureFormat, options: StreamOptions) -> None:

@@ -12,6 +12,7 @@ import pytest
 import framemesh
 from mesh.core.errors import ConfigError, ContentRefused, LinkLost, Misuse, NotAuthorized
 from mesh.core.membership import Scope
+from mesh.stream.parts import MAX_RESULT
 
 
 def test_connecting_loads_webrtc_and_codecs_only_where_they_are_needed(tmp_path):
@@ -171,10 +172,19 @@ async def test_an_expired_token_is_noticed_here(host):
 
 async def test_results_may_come_over_a_data_channel_and_facts_still_over_the_link(host):
     async with framemesh.connect(host.url(), "mirror", results="webrtc") as session:
-        number = await session.send(b"abc")
-        result = await anext(session.results)
-        assert (result.frame, result.number, bytes(result.data)) == (-1, -1, b"cba")
-        assert (await anext(session.facts))["input"] == number
+        for data in (b"abc", bytes(200_000) + b"end"):
+            number = await session.send(data)
+            result = await anext(session.results)
+            assert (result.number, bytes(result.data)) == (number, data[::-1])
+            facts = await anext(session.facts)
+            assert facts == result.facts
+            assert (facts["frame"], facts["input"]) == (result.frame, number)
+            assert facts["result_bytes"] == len(data)
+        assert facts["result_parts"] == 13
+        await session.send(bytes(MAX_RESULT + 1))
+        facts = await anext(session.facts)
+        assert (facts["result_bytes"], facts["result_parts"]) == (MAX_RESULT + 1, 0)
+        assert host.sessions[0]["results"] == {"sent": 2, "dropped": 0, "too_long": 1}
         with pytest.raises(Misuse, match="data channel"):
             await session.ask(b"abc")
         await session.send(b"bug")

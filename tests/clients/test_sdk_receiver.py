@@ -22,6 +22,7 @@ from clients.sdk.recorder import is_keyframe
 from mesh.core.loop import monotonic_us
 from mesh.core.workload import PictureFormat
 from mesh.stream import barcode
+from mesh.stream.parts import Joiner
 from mesh.stream.session import Stream, StreamOptions
 
 FORMAT = PictureFormat(448, 256)
@@ -231,6 +232,6 @@ async def test_without_pictures_messages_come_all_the_same():
     events = Events()
     async with open_receiver(events, pictures=False, loopback=True) as receiver:
         await receiver.accept(await stream.answer(await receiver.offer()))
-        stream.publish(b"result")
-        assert await events.messages.get() == b"result"
+        stream.publish_result(5, b"result")
+        assert Joiner().add(await events.messages.get()) == (5, b"result")
     await stream.close()

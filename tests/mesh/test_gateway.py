@@ -22,7 +22,7 @@ from mesh.core.wire import DevicesChanged
 from mesh.core.workload import DeviceInfo, SessionRequest
 from mesh.device.supervisor import Device, DeviceLimits, Plugins, open_device
 from mesh.gateway import Gateway
-from mesh.http import UnknownSession
+from mesh.http import UnknownSession, UnknownViewer
 from mesh.link.handshake import Credentials
 from mesh.worker import Worker
 
@@ -249,3 +249,68 @@ async def test_a_session_belongs_to_who_opened_it(realm: Realm, stripes: Any, vi
         await gateway.close_session(alice, viewer.session_id)
         with pytest.raises(UnknownSession):
             gateway.describe_session(alice, viewer.session_id)
+
+
+# --- looking on -----------------------------------------------------------------------------
+
+
+async def look_on(gateway: Gateway, client: ClientToken, viewers: Any, session_id: str) -> Any:
+    viewer = viewers()
+    joined = await gateway.join_session(client, session_id, await viewer.offer())
+    await viewer.accept(joined.answer_sdp)
+    viewer.id = joined.viewer_id
+    return viewer
+
+
+async def test_another_of_the_realm_looks_on_and_leaves_and_the_session_goes_on(
+    realm: Realm, stripes: Any, viewers: Any
+) -> None:
+    async with node(realm, stripes) as gateway:
+        owner = await watch(gateway, realm.client(gateway), viewers)
+        bob = gateway.authorize(realm.token("bob", Scope.VIEW), Scope.VIEW)
+        [listed] = gateway.sessions(bob)
+        assert (listed["session"], listed["subject"]) == (owner.session_id, "alice")
+        assert (listed["pictures"], listed["title"], listed["viewers"]) == (True, "stripes", 1)
+        guest = await look_on(gateway, bob, viewers, owner.session_id)
+        seen = [await guest.next_picture_id() for _ in range(5)]
+        assert seen == sorted(set(seen))
+        assert gateway.status()["sessions"][0]["viewers"] == 2
+        with pytest.raises(NotAuthorized):
+            await gateway.close_session(bob, owner.session_id)
+        gateway.leave_session(bob, owner.session_id, guest.id)
+        with pytest.raises(UnknownViewer):
+            gateway.leave_session(bob, owner.session_id, guest.id)
+        after = [await owner.next_picture_id() for _ in range(5)]
+        assert after == sorted(set(after))
+
+
+async def test_a_session_ends_with_its_opener_and_whoever_looks_on_is_told(
+    realm: Realm, stripes: Any, viewers: Any
+) -> None:
+    async with node(realm, stripes) as gateway:
+        alice = realm.client(gateway)
+        owner = await watch(gateway, alice, viewers)
+        guest = await look_on(gateway, alice, viewers, owner.session_id)
+        await guest.input_open()
+        await gateway.close_session(alice, owner.session_id)
+        async with asyncio.timeout(10):
+            while "closed" not in (told := await frame_facts(guest)):
+                pass
+        assert told["closed"] == "its client closed it"
+        with pytest.raises(UnknownSession):
+            await look_on(gateway, alice, viewers, owner.session_id)
+
+
+async def test_a_private_session_is_seen_by_its_opener_alone(
+    realm: Realm, stripes: Any, viewers: Any
+) -> None:
+    async with node(realm, stripes) as gateway:
+        alice, bob = realm.client(gateway), realm.client(gateway, "bob")
+        owner = await watch(gateway, alice, viewers, private=1)
+        assert gateway.sessions(bob) == []
+        with pytest.raises(NotAuthorized, match="private"):
+            gateway.describe_session(bob, owner.session_id)
+        with pytest.raises(NotAuthorized, match="private"):
+            await look_on(gateway, bob, viewers, owner.session_id)
+        assert [s["session"] for s in gateway.sessions(alice)] == [owner.session_id]
+        await look_on(gateway, alice, viewers, owner.session_id)

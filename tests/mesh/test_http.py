@@ -10,7 +10,16 @@ from hypothesis import strategies as st
 
 from mesh.core.errors import DeviceUnavailable, NotAuthorized, SessionRefused
 from mesh.core.workload import SessionRequest
-from mesh.http import MAX_OPTIONS, MAX_SDP, OpenedSession, UnknownSession, _value, create_app
+from mesh.http import (
+    MAX_OPTIONS,
+    MAX_SDP,
+    JoinedSession,
+    OpenedSession,
+    UnknownSession,
+    UnknownViewer,
+    _value,
+    create_app,
+)
 
 SCOPES = {"viewer": {"view"}, "owner": {"view", "control"}}
 
@@ -20,6 +29,7 @@ class NotedGateway:
 
     def __init__(self) -> None:
         self.opened: list[tuple[SessionRequest, str]] = []
+        self.viewers: list[tuple[str, str]] = []
         self.closed: list[str] = []
         self.refuse: Exception | None = None
 
@@ -33,6 +43,20 @@ class NotedGateway:
             raise self.refuse
         self.opened.append((request, offer_sdp))
         return OpenedSession("abc", "v=0 answer", {})
+
+    async def join_session(self, principal, session_id, offer_sdp) -> JoinedSession:
+        self._known(session_id)
+        self.viewers.append((principal, offer_sdp))
+        return JoinedSession(f"v{len(self.viewers)}", "v=0 answer")
+
+    def leave_session(self, principal, session_id, viewer_id) -> None:
+        self._known(session_id)
+        if viewer_id != f"v{len(self.viewers)}":
+            raise UnknownViewer(what="no", why="no such viewer", fix="Join.")
+        self.viewers.pop()
+
+    def sessions(self, principal) -> list[dict]:
+        return [{"session": "abc", "for": principal}]
 
     def describe_session(self, principal, session_id) -> dict:
         self._known(session_id)
@@ -174,15 +198,45 @@ async def test_a_session_is_described_and_ended(gateway, http):
     assert gateway.closed == ["abc"]
 
 
+async def test_a_running_session_is_joined_by_who_may_look_and_left_again(gateway, http):
+    listed = await (await http.get("/sessions", headers=bearer("viewer"))).json()
+    assert listed == {"sessions": [{"session": "abc", "for": "viewer"}]}
+    answer = await http.post("/whep/sessions/abc", data="v=0 offer", headers=bearer("viewer"))
+    assert answer.status == 201
+    assert answer.content_type == "application/sdp"
+    assert await answer.text() == "v=0 answer"
+    where = answer.headers["Location"]
+    assert where == "/whep/sessions/abc/viewers/v1"
+    assert gateway.viewers == [("viewer", "v=0 offer")]
+    described = await http.get(where, headers=bearer("viewer"))
+    assert await described.json() == {"workload": "render", "by": "viewer"}
+    assert (await http.delete(where, headers=bearer("viewer"))).status == 200
+    assert gateway.viewers == gateway.closed == []
+    missing = await problem(await http.delete(where, headers=bearer("viewer")), 404)
+    assert missing["code"] == "unknown_viewer"
+
+
+async def test_joining_and_listing_need_the_scope_view(gateway, http):
+    for token, status in (("", 401), ("stranger", 403)):
+        for method, path in (
+            ("GET", "/sessions"),
+            ("POST", "/whep/sessions/abc"),
+            ("DELETE", "/whep/sessions/abc/viewers/v1"),
+        ):
+            answer = await http.request(method, path, data=b"v=0", headers=bearer(token))
+            await problem(answer, status)
+    assert not gateway.viewers
+
+
 async def test_an_unknown_session_is_404(http):
-    for ask in (http.get, http.delete):
+    for ask in (http.get, http.delete, http.post):
         await problem(await ask("/whep/sessions/xyz", headers=bearer("owner")), 404)
 
 
 async def test_patch_is_405_because_there_is_no_trickle(http):
     answer = await http.patch("/whep/sessions/abc", data="a=candidate", headers=bearer("owner"))
     assert "trickle" in (await problem(answer, 405))["why"]
-    assert answer.headers["Allow"] == "DELETE, GET, HEAD, OPTIONS"
+    assert answer.headers["Allow"] == "DELETE, GET, HEAD, OPTIONS, POST"
 
 
 async def test_get_of_the_endpoint_is_kept_for_later_versions(http):

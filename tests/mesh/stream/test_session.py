@@ -1,5 +1,6 @@
 import asyncio
 import json
+import random
 import threading
 import time
 
@@ -10,7 +11,8 @@ from aiortc import rtp
 from mesh.core.errors import ContentRefused, Misuse, SessionRefused
 from mesh.core.workload import PictureFormat
 from mesh.stream.inputs import MAX_OFFENCES
-from mesh.stream.session import SendReport, StreamOptions
+from mesh.stream.parts import MAX_RESULT, Joiner
+from mesh.stream.session import MAX_VIEWERS, ResultCounts, SendReport, StreamOptions
 
 
 def sender_ssrc(viewer) -> int:
@@ -182,19 +184,52 @@ async def test_frame_facts_reach_the_viewer_as_text_and_results_as_bytes(streams
     async with harness.running():
         facts = json.loads(await viewer.messages.get())
         assert facts["frame"] <= harness.frame_id
-        harness.stream.publish(b"\x00result")
+        assert harness.stream.publish_result(7, b"\x00result") == 1
         while isinstance(message := await viewer.messages.get(), str):
             pass
-        assert message == b"\x00result"
+        assert Joiner().add(message) == (7, b"\x00result")
 
 
-async def test_a_message_over_the_bound_is_dropped_and_the_channel_lives(streams, viewers):
+async def test_facts_over_the_bound_are_dropped_and_the_channel_lives(streams, viewers):
     harness = streams()
     viewer = await harness.connect(viewers())
     await viewer.input_open()
-    harness.stream.publish(b"x" * 100_000)
-    harness.stream.publish(b"small")
-    assert await viewer.messages.get() == b"small"
+    harness.stream.publish("x" * 100_000)
+    harness.stream.publish("small")
+    assert await viewer.messages.get() == "small"
+
+
+async def test_a_long_result_arrives_whole_and_its_facts_find_room_beside_it(streams, viewers):
+    harness = streams(picture=None)
+    viewer = await harness.connect(viewers(video=False))
+    await viewer.input_open()
+    long = random.Random(1).randbytes(150_000)
+    assert harness.stream.publish_result(1, long) == 10
+    harness.stream.publish("facts of 1")
+    assert harness.stream.publish_result(2, b"one too many") == 1
+    harness.stream.publish("facts of 2")
+    joiner, whole, facts = Joiner(), None, []
+    while len(facts) < 2:
+        message = await viewer.messages.get()
+        if isinstance(message, str):
+            facts.append(message)
+        else:
+            whole = joiner.add(message) or whole
+    assert whole == (1, long)
+    assert facts == ["facts of 1", "facts of 2"]
+    assert harness.stream.results == ResultCounts(sent=1, dropped=1)
+
+
+async def test_a_result_that_no_channel_carries_is_counted_and_the_channel_lives(streams, viewers):
+    harness = streams(picture=None)
+    assert harness.stream.publish_result(1, bytes(MAX_RESULT + 1)) == 0
+    assert harness.stream.results == ResultCounts()  # nobody looks on
+    viewer = await harness.connect(viewers(video=False))
+    await viewer.input_open()
+    assert harness.stream.publish_result(1, bytes(MAX_RESULT + 1)) == 0
+    assert harness.stream.publish_result(2, b"fits") == 1
+    assert Joiner().add(await viewer.messages.get()) == (2, b"fits")
+    assert harness.stream.results == ResultCounts(sent=1, too_long=1)
 
 
 async def test_a_session_without_pictures_is_data_only(streams, viewers):
@@ -295,6 +330,95 @@ async def test_one_viewer_leaving_does_not_disturb_the_other(streams, viewers):
     assert not harness.closed.done()
 
 
+# --- looking on -----------------------------------------------------------------------------
+
+
+async def join(harness, viewer):
+    """Let a viewer look on; returns its id."""
+    joined = await harness.stream.join(await viewer.offer())
+    await viewer.accept(joined.answer_sdp)
+    return joined.viewer_id
+
+
+async def test_whoever_looks_on_sees_the_frames_and_leaves_the_others_alone(streams, viewers):
+    harness = streams(options=StreamOptions(barcode=True))
+    first, guest = await harness.connect(viewers()), viewers()
+    async with harness.running():
+        await first.next_picture_id()
+        await join(harness, guest)
+        assert await guest.next_picture_id() is not None
+        await guest.close()
+        seen = [await first.next_picture_id() for _ in range(10)]
+        while harness.stream.viewers > 1:  # its leaving is noticed
+            await first.next_picture_id()
+    assert seen == sorted(set(seen))
+    assert not harness.closed.done()
+
+
+async def test_the_session_ends_with_who_holds_it_whoever_looks_on(streams, viewers):
+    harness = streams()
+    first, guest = await harness.connect(viewers()), viewers()
+    await join(harness, guest)
+    await guest.input_open()
+    await first.close()
+    assert "left" in await harness.closed
+    assert "left" in json.loads(await guest.messages.get())["closed"]
+
+
+async def test_a_session_that_no_viewer_holds_outlives_those_who_look_on(streams, viewers):
+    harness = streams(picture=None)
+    for _ in range(2):
+        guest = viewers(video=False)
+        await join(harness, guest)
+        await guest.input_open()
+        harness.stream.publish("{}")
+        assert await guest.messages.get() == "{}"
+        await guest.close()
+    assert not harness.closed.done()
+
+
+async def test_an_offer_with_video_is_answered_by_a_session_without_pictures(streams, viewers):
+    harness = streams(picture=None)
+    guest = viewers()
+    await join(harness, guest)
+    await guest.input_open()
+    assert "a=inactive" in guest.connection.remoteDescription.sdp
+    harness.stream.publish("{}")
+    assert await guest.messages.get() == "{}"
+
+
+async def test_whoever_looks_on_steers_nothing_and_is_sent_away_for_trying_on(streams, viewers):
+    harness = streams()
+    await harness.connect(viewers())
+    guest = viewers()
+    await join(harness, guest)
+    await guest.input_open()
+    for n in range(MAX_OFFENCES + 1):
+        guest.input.send(json.dumps({"id": n}))
+    assert "only looks on" in json.loads(await guest.messages.get())["closed"]
+    assert harness.stream.viewers == 1
+    assert harness.inputs.empty()
+    assert not harness.closed.done()
+
+
+async def test_a_viewer_is_sent_away_by_the_id_that_only_it_was_told(streams, viewers):
+    harness = streams()
+    await harness.connect(viewers())
+    viewer_id = await join(harness, viewers())
+    assert not harness.stream.leave("another")
+    assert harness.stream.leave(viewer_id)
+    assert not harness.stream.leave(viewer_id)
+    assert harness.stream.viewers == 1
+
+
+async def test_one_viewer_more_than_fit_is_refused(streams, viewers):
+    harness = streams(picture=None)
+    for _ in range(MAX_VIEWERS):
+        await harness.stream.join(await viewers(video=False).offer())
+    with pytest.raises(SessionRefused, match="8 viewers already"):
+        await harness.stream.join(await viewers(video=False).offer())
+
+
 async def test_after_close_nobody_is_admitted_and_the_viewer_knows(streams, viewers):
     harness = streams()
     viewer = await harness.connect(viewers())
@@ -329,9 +453,9 @@ async def test_a_malformed_offer_is_refused_and_leaves_nothing_behind(streams, o
 
 def test_the_streams_options_are_taken_and_the_rest_left():
     options, rest = StreamOptions.take(
-        {"codec": "vp8", "barcode": 1, "bitrate": 500_000, "width": 640}
+        {"codec": "vp8", "barcode": 1, "bitrate": 500_000, "private": 1, "width": 640}
     )
-    assert options == StreamOptions("vp8", True, 500_000)
+    assert options == StreamOptions("vp8", True, 500_000, private=True)
     assert rest == {"width": 640}
     assert StreamOptions.take({}) == (StreamOptions(), {})
 
@@ -339,7 +463,7 @@ def test_the_streams_options_are_taken_and_the_rest_left():
 @pytest.mark.parametrize(
     "options",
     [{"codec": "av1"}, {"codec": 1}, {"barcode": 2}, {"barcode": "yes"}, {"bitrate": 1},
-     {"bitrate": "fast"}, {"bitrate": 10**12}],
+     {"bitrate": "fast"}, {"bitrate": 10**12}, {"private": 2}, {"private": "x"}],
 )  # fmt: skip
 def test_stream_options_that_cannot_be_followed_are_refused(options):
     with pytest.raises(SessionRefused, match=next(iter(options))):
