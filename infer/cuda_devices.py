@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import uuid
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -12,25 +13,20 @@ from mesh.core.workload import DeviceInfo
 
 CPU_UNIT = "cpu"
 _FIX = (
-    "Install NVIDIA's driver, and `pip install numba-cuda nvidia-nvvm nvidia-cuda-nvrtc` into "
-    "framemesh's environment; `nvidia-smi` says whether the driver works."
+    "Install NVIDIA's driver, and `pip install 'framemesh[cuda]'` into framemesh's environment; "
+    "`nvidia-smi` says whether the driver works."
 )
 
 
 def find() -> list[DeviceInfo]:
-    """Every CUDA GPU, or the simulator where it is switched on. Raises DeviceUnavailable."""
+    """Every CUDA GPU. Raises DeviceUnavailable, also where Numba's simulator stands in for them."""
+    if _config().ENABLE_CUDASIM:
+        raise DeviceUnavailable(
+            what="no CUDA device can be used",
+            why="NUMBA_ENABLE_CUDASIM is set, so that CUDA here is Numba's simulator",
+            fix='Unset it; or, to have the simulator, say api = "cuda-simulator".',
+        )
     cuda = _numba_cuda()
-    if getattr(importlib.import_module("numba").config, "ENABLE_CUDASIM", False):
-        return [
-            DeviceInfo(
-                unit=CPU_UNIT,
-                api="cuda",
-                name="Numba CUDA simulator",
-                driver=f"numba {version('numba')}",
-                index=0,
-                software=True,
-            )
-        ]
     try:
         driver = ".".join(str(part) for part in cuda.cudadrv.driver.driver.get_version())
         return [
@@ -49,9 +45,23 @@ def find() -> list[DeviceInfo]:
         ) from problem
 
 
+def simulator() -> DeviceInfo:
+    """Numba's simulator of a CUDA device, which CUDA is in this process from now on."""
+    os.environ["NUMBA_ENABLE_CUDASIM"] = "1"  # what numba-cuda reads,
+    _config().ENABLE_CUDASIM = 1  # and what numba has read already
+    return DeviceInfo(
+        unit=CPU_UNIT,
+        api="cuda",
+        name="Numba CUDA simulator",
+        driver=f"numba {version('numba')}",
+        index=0,
+        software=True,
+    )
+
+
 def choose(device: DeviceInfo) -> None:
     """Make exactly that GPU this process's current one. Raises DeviceUnavailable."""
-    found = find()
+    found = [simulator()] if device.software else find()
     if device not in found:
         listed = ", ".join(f"{info.index}: {info.name}" for info in found) or "none"
         raise DeviceUnavailable(
@@ -61,6 +71,11 @@ def choose(device: DeviceInfo) -> None:
         )
     if not device.software:
         _numba_cuda().select_device(device.index)
+
+
+def _config() -> Any:
+    """Numba's; it is loaded when asked for, because clients load this file and no compiler."""
+    return importlib.import_module("numba").config
 
 
 def _numba_cuda() -> Any:

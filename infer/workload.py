@@ -6,7 +6,7 @@ import platform
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
@@ -28,8 +28,9 @@ CELL_SHIFTS = {0.125: 7, 0.25: 8, 0.5: 9}  # metres: cells are a power of two of
 class InferSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """[workloads.infer]."""
 
-    # Which devices this node offers: "cuda" never means the CPU; "auto" is all there are.
-    api: Api = "auto"
+    # Which devices this node offers: "cuda" never means the CPU; "auto" is all there are, but
+    # Numba's simulator of a CUDA device is offered only where it is asked for.
+    api: Literal[Api, "cuda-simulator"] = "auto"
 
 
 class InferOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -88,6 +89,8 @@ class InferWorkload:
 
     def find_devices(self) -> Sequence[DeviceInfo]:
         """CUDA GPUs and the CPU, as the settings allow. Raises DeviceUnavailable."""
+        if self._settings.api == "cuda-simulator":
+            return [cuda_devices.simulator()]
         if self._settings.api == "cuda":
             return cuda_devices.find()
         here = _this_cpu()
@@ -101,10 +104,13 @@ class InferWorkload:
 
     def open_executor(self, device: DeviceInfo) -> InferExecutor:
         """Exactly that device. Raises DeviceUnavailable."""
-        if self._settings.api not in ("auto", device.api):
+        simulated = device.api == "cuda" and device.software
+        kind = "cuda-simulator" if simulated else device.api
+        wanted = self._settings.api
+        if wanted != kind and (wanted != "auto" or simulated):
             raise DeviceUnavailable(
                 what=f"infer does not run on {device.name}",
-                why=f"[workloads.infer] asks for {self._settings.api}, and it is {device.api}",
+                why=f"[workloads.infer] asks for {wanted}, and it is {kind}",
                 fix="Change `api` there, or offer another device.",
             )
         from infer.executor import InferExecutor  # noqa: PLC0415

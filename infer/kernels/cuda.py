@@ -1,7 +1,8 @@
 """The kernels on CUDA: the bodies once per thread, with atomics; and the pipeline on one GPU.
 
-Imports Numba's CUDA target: only a device process that was asked for CUDA does. Where
-NUMBA_ENABLE_CUDASIM=1 is set, the same code runs in Numba's simulator, slowly and without a GPU.
+Imports Numba's CUDA target: only a device process that was asked for CUDA does. Where Numba's
+simulator was switched on before (`infer.cuda_devices.simulator`), the same code runs in it, slowly
+and without a GPU.
 Counts stay on the GPU between kernels; threads stride over items, so any launch covers any count.
 """
 

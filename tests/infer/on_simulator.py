@@ -53,7 +53,7 @@ def said_by(api, cuts):
     return info, said
 
 
-cuda, (whole, in_sectors) = said_by("cuda", (1, 3))
+cuda, (whole, in_sectors) = said_by("cuda-simulator", (1, 3))
 _, (cpu,) = said_by("cpu", (1,))
 print(
     json.dumps(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -76,10 +75,8 @@ def test_shared_numbers_change_atomically_on_a_gpu(ptx):
 
 def test_the_simulator_says_what_the_cpu_says(tmp_path, bench, same):
     """2,000 points, whole and in sectors: equal, not merely close; all is integer arithmetic."""
-    environment = os.environ | {"NUMBA_ENABLE_CUDASIM": "1"}
     done = subprocess.run(
         [sys.executable, str(SCRIPT)],
-        env=environment,
         capture_output=True,
         text=True,
         timeout=100,
@@ -92,3 +89,23 @@ def test_the_simulator_says_what_the_cpu_says(tmp_path, bench, same):
     assert said["unit"] == "cpu"
     assert said["boxes"] >= 3
     assert said["cpu"] == said["cuda whole"] == said["cuda in sectors"]
+
+
+def test_a_simulator_that_nobody_asked_for_is_not_offered_as_a_gpu(monkeypatch):
+    """The environment may switch it on; only the setting offers it."""
+    code = """
+from infer.workload import create
+from mesh.core.errors import DeviceUnavailable
+print(*(info.api for info in create({}).find_devices()))
+try:
+    create({"api": "cuda"}).find_devices()
+except DeviceUnavailable as problem:
+    print(problem)
+"""
+    monkeypatch.setenv("NUMBA_ENABLE_CUDASIM", "1")
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+    )
+    offered, refused = done.stdout.splitlines()
+    assert offered == "cpu"
+    assert "NUMBA_ENABLE_CUDASIM is set" in refused

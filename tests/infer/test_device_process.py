@@ -80,16 +80,13 @@ async def test_a_malformed_piece_leaves_the_process_alive(opened, clip):
         assert device.pid == pid
 
 
-async def test_the_simulated_cuda_device_serves_2000_points(
-    opened, make_bench, clip, same, monkeypatch
-):
+async def test_the_simulated_cuda_device_serves_2000_points(opened, make_bench, clip, same):
     """A CUDA device process where there is no GPU: software, on the CPU's unit, and equal."""
     options = {"reach_m": 16}
     points = clip[0][(np.abs(clip[0][:, :2]) < 16).all(axis=1)][::45][:2000]
     here = make_bench(**options)(points)
     assert len(here.boxes.yaws) > 3
-    monkeypatch.setenv("NUMBA_ENABLE_CUDASIM", "1")
-    async with opened("cuda", options) as (device, session):
+    async with opened("cuda-simulator", options) as (device, session):
         info = device.opened["infer"]
         assert (info.api, info.software, info.unit) == ("cuda", True, "cpu")
         same(here, await serve(device, session, points, 2))

@@ -183,6 +183,10 @@ def test_cuda_asked_for_is_never_the_cpu(session):
         create({}).open_executor(foreign)
     with pytest.raises(DeviceUnavailable, match="asks for cuda, and it is cpu"):
         create({"api": "cuda"}).open_executor(CPU)
+    simulator = DeviceInfo(unit="cpu", api="cuda", name="s", driver="n", index=0, software=True)
+    for api in ("auto", "cpu", "cuda"):
+        with pytest.raises(DeviceUnavailable, match=f"asks for {api}, and it is cuda-simulator"):
+            create({"api": api}).open_executor(simulator)
     asked = create({}).open_session(SessionRequest("infer", {"api": "cuda"}))
     with pytest.raises(ContentRefused, match="asks for cuda, and this is cpu"):
         create({}).open_executor(CPU).prepare("s", asked.setup.spec, {})
