@@ -12,7 +12,7 @@ from infer.grid import BINS, Grid
 from infer.partial import Tables, pack
 from infer.pieces import decode_sector, decode_session
 from infer.sweep import MAX_POINTS
-from infer.warmup import small_scene
+from infer.warmup import small_grid, small_scene
 from mesh.core.errors import ContentRefused, DeviceUnavailable, Misuse
 from mesh.core.workload import AssetId, DeviceInfo
 
@@ -36,14 +36,20 @@ class InferExecutor:
     """Runs sectors of sweeps on one device; see mesh.core.workload.Executor."""
 
     def __init__(self, device: DeviceInfo) -> None:
-        """Raises DeviceUnavailable unless exactly that device is there."""
+        """Compile the kernels by running them: a device is only ready when it can work at once.
+
+        Raises DeviceUnavailable unless exactly that device is there.
+        """
         self._api = device.api
         self._open = _opener(device)
+        pipeline = self._open(small_grid(), len(small_scene()))
+        warm_up(pipeline)
+        pipeline.close()
         self._pipelines: dict[Grid, Pipeline] = {}
         self._sessions: dict[str, Grid] = {}
 
     def prepare(self, session: str, spec: bytes, assets: Mapping[AssetId, memoryview]) -> None:
-        """Compile the kernels by running them, so that no sweep waits for that.
+        """Have the scratch that the session's grid needs.
 
         spec: a SessionSpec. assets: none. Raises ContentRefused, also where the session asks for
         another api than this device's.
@@ -68,9 +74,7 @@ class InferExecutor:
                 fix=f"Send no assets; {MAX_SESSIONS} sessions with {MAX_GRIDS} grids fit.",
             )
         if grid not in self._pipelines:
-            pipeline = self._open(grid, MAX_POINTS)
-            self._pipelines[grid] = pipeline
-            warm_up(pipeline)
+            self._pipelines[grid] = self._open(grid, MAX_POINTS)
         self._sessions[session] = grid
 
     def run(self, session: str, spec: bytes, inputs: memoryview, output: memoryview) -> int:
@@ -99,10 +103,11 @@ class InferExecutor:
 
 def warm_up(pipeline: Pipeline) -> None:
     """Run a small scene whole and as a sector, which together reach every kernel."""
+    scene = small_scene()
     halo = np.zeros((1, 2), np.int32)
     halo.flags.writeable = False
-    pipeline.run(small_scene(), halo[:0], 0, BINS)
-    pipeline.run(small_scene(), halo, 0, BINS // 2)
+    pipeline.run(scene, halo[:0], 0, BINS)
+    pipeline.run(scene, halo, 0, BINS // 2)
 
 
 def _opener(device: DeviceInfo) -> Callable[[Grid, int], Pipeline]:
