@@ -1,0 +1,328 @@
+"""Pictures and sweeps on the same two workers: our queues beside FIFO ones, then a worker dies.
+
+Two meshes of real processes run side by side, each a gateway and two workers with one device queue
+(software Vulkan and the CPU's kernels share the unit); they differ in `[device] queue` alone. A
+640x360 stream at 15 fps is watched by a real WebRTC viewer while a sensor sends 5 sweeps a second.
+The meshes take turns in slices, in the order ABBA, each slice with sessions of its own from the
+same seed: the same camera path, sweeps and phases, and a drift of the machine hits both alike.
+The idle mesh only pings. A first slice of each is thrown away, and the first second of every one.
+
+On time is what the client has whole before the deadline, counted from where the gateway opened the
+frame; see bench/mixed.py. Pictures have two periods, as in a session that asks for nothing else,
+and are cut into 12 tiles, of about one quantum (5 ms) each on a software renderer. At their default
+deadline of one period, sweeps are never late under either queue: so they get 40 ms, which a car's
+brakes might ask for. That is the tighter class by far: by arrival, a sweep waits behind all tiles
+of a picture that has 133 ms.
+
+The second part kills a worker (SIGKILL) under our queues, starts it again, and counts from the
+signal: the cycles that were missed until one that was due after the gateway noticed came on time,
+and when the worker takes its share of both again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import asdict, dataclass
+from math import ceil
+from pathlib import Path
+from random import Random
+
+import uvloop
+
+from bench.mixed import (
+    WORKLOADS,
+    Both,
+    Cycle,
+    Fate,
+    Load,
+    Scan,
+    Wrongs,
+    between,
+    kitti,
+    miss_pct,
+    playing,
+    scans,
+    two_workers,
+    until,
+)
+from bench.report import Report, arguments
+from bench.victim import Victim
+from clients.cli.demo import DemoMesh
+from mesh.core.loop import monotonic_us
+
+QUEUES = {"ours": "edf", "fifo": "fifo"}
+LOAD = Load(tiles=12, picture_deadline_ms=133, sweep_deadline_ms=40)
+SEED = 3
+SETTLE_S = 1.0
+STEADY_S, AWAY_S, SHARED_S = 3.0, 3.0, 4.0
+STAGES = ("open", "pieces", "compose", "encode", "send")
+QUANTILES = (0.50, 0.95, 0.99)
+
+
+# --- our queues beside FIFO ---------------------------------------------------------------------
+
+
+@dataclass
+class Record:
+    """What became of everything that was due under one queue, by workload."""
+
+    cycles: dict[str, list[Cycle]]
+    wrongs: dict[str, Wrongs]
+
+    @classmethod
+    def empty(cls) -> Record:
+        return cls({name: [] for name in WORKLOADS}, {name: Wrongs() for name in WORKLOADS})
+
+    def add(self, both: Both, from_us: int, until_us: int) -> None:
+        """One slice more."""
+        for name, cycles in both.cycles(from_us, until_us).items():
+            self.cycles[name] += cycles
+        for name, wrongs in both.wrongs().items():
+            self.wrongs[name] += wrongs
+
+
+async def compare(
+    meshes: Mapping[str, DemoMesh], scans: Sequence[Scan], *, slices: int, slice_s: float
+) -> dict[str, Record]:
+    """So many slices of each mesh, in turn."""
+    thrown_away = Record.empty()
+    for mesh in meshes.values():
+        await play_slice(mesh, scans, thrown_away, seed=SEED, seconds=SETTLE_S)
+    records = {name: Record.empty() for name in meshes}
+    for number in range(slices):
+        names = list(meshes) if number % 2 == 0 else list(reversed(meshes))
+        for name in names:
+            await play_slice(
+                meshes[name], scans, records[name], seed=SEED + number, seconds=slice_s
+            )
+    return records
+
+
+async def play_slice(
+    mesh: DemoMesh, scans: Sequence[Scan], record: Record, *, seed: int, seconds: float
+) -> None:
+    """Both sessions for so long, once both workers take part."""
+    async with playing(mesh, LOAD, scans, seed=seed) as both:
+        await both.joined()
+        await asyncio.sleep(SETTLE_S)
+        from_us = monotonic_us()
+        await asyncio.sleep(seconds)
+        until_us = monotonic_us()
+        await asyncio.sleep(both.rest_s)
+        record.add(both, from_us, until_us)
+
+
+# --- a worker dies ------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Missed:
+    """What one workload lost by the death of a worker.
+
+    missed: cycles, of those open at the signal and those due until one that was due after the
+    gateway had noticed came on time. for_ms: from the signal until that one was due. alone_pct:
+    the share missed from then until the worker's new hello, by one worker alone, while the other
+    starts on the same cores. back_s: from that hello to the first piece of its own. share: its
+    part of the pieces from then on.
+    """
+
+    missed: int
+    for_ms: float
+    alone_pct: float
+    back_s: float
+    share: float
+
+
+@dataclass(frozen=True, slots=True)
+class Death:
+    """A worker's death and return as both clients saw it."""
+
+    noticed_ms: float  # from the signal until the gateway ended the link
+    missed: dict[str, Missed]
+    wrongs: dict[str, Wrongs]
+
+
+async def kill(mesh: DemoMesh, load: Load, scans: Sequence[Scan], *, seed: int) -> Death:
+    """Kill one worker of a running mesh under both sessions, and start it again."""
+    victim = Victim(mesh)
+    phase_s = Random(seed).random() / load.sweep_hz
+    async with playing(mesh, load, scans, seed=seed) as both:
+        await both.joined()
+        await asyncio.sleep(STEADY_S + phase_s)
+        hellos, partings = len(victim.hellos_us()), len(victim.partings_us())
+        killed_us = monotonic_us()
+        victim.kill()
+        await until(lambda: len(victim.partings_us()) > partings)
+        noticed_us = victim.partings_us()[partings]
+        await asyncio.sleep(AWAY_S)
+        victim.start()
+        await until(lambda: len(victim.hellos_us()) > hellos)
+        hello_us = victim.hellos_us()[hellos]
+        await until(lambda: all(back_us(c, victim, hello_us) for c in since(both, hello_us)))
+        await asyncio.sleep(SHARED_S)
+        until_us = monotonic_us()
+        await asyncio.sleep(both.rest_s)
+        cycles = both.cycles(0, until_us)
+        return Death(
+            (noticed_us - killed_us) / 1000,
+            {
+                name: missed(cycles[name], victim, load, (killed_us, noticed_us, hello_us))
+                for name in WORKLOADS
+            },
+            both.wrongs(),
+        )
+
+
+def since(both: Both, from_us: int) -> Iterable[Sequence[Cycle]]:
+    """Each workload's cycles from then on."""
+    return both.cycles(from_us, monotonic_us()).values()
+
+
+def back_us(cycles: Iterable[Cycle], victim: Victim, hello_us: int) -> int | None:
+    """When the first frame due after the hello that has a piece of the victim's was there."""
+    back = (
+        cycle.due_us + cycle.took_us
+        for cycle in cycles
+        if cycle.due_us >= hello_us and victim.made_any(maker for maker, _, _ in cycle.pieces)
+    )
+    return min(back, default=None)
+
+
+def missed(
+    cycles: Sequence[Cycle], victim: Victim, load: Load, when_us: tuple[int, int, int]
+) -> Missed:
+    """The account of one workload; when_us: of the signal, of its notice, of the new hello."""
+    killed_us, noticed_us, hello_us = when_us
+    open_us = 1000 * max(load.picture_deadline_ms, load.sweep_deadline_ms)
+    recovered_us = next(
+        cycle.due_us for cycle in cycles if cycle.due_us > noticed_us and cycle.fate is Fate.ON_TIME
+    )
+    around = between(cycles, killed_us - open_us, recovered_us)
+    first_us = back_us(cycles, victim, hello_us)
+    assert first_us is not None, "waited for"
+    makers = [maker for cycle in cycles if cycle.due_us > first_us for maker, _, _ in cycle.pieces]
+    return Missed(
+        missed=sum(cycle.fate is not Fate.ON_TIME for cycle in around),
+        for_ms=(recovered_us - killed_us) / 1000,
+        alone_pct=miss_pct(between(cycles, recovered_us, hello_us)),
+        back_s=(first_us - hello_us) / 1e6,
+        share=sum(victim.made_any([maker]) for maker in makers) / max(1, len(makers)),
+    )
+
+
+# --- the report ---------------------------------------------------------------------------------
+
+
+def report_misses(report: Report, records: Mapping[str, Record]) -> None:
+    """What was due and what became of it, ours beside FIFO."""
+    rows: list[list[str | float]] = []
+    for workload in WORKLOADS:
+        for queue, record in records.items():
+            cycles = record.cycles[workload]
+            fates = [cycle.fate for cycle in cycles]
+            share = miss_pct(cycles)
+            rows.append(
+                [workload, queue, len(cycles), *(fates.count(fate) for fate in Fate), share]
+            )
+            report.figure(f"{workload}_miss_pct_{queue}", share)
+    report.table(["workload", "queue", "due", *(fate.value for fate in Fate), "missed %"], rows)
+
+
+def report_stages(report: Report, records: Mapping[str, Record]) -> None:
+    """Where the time went, p50/p95/p99 in milliseconds."""
+    rows: list[list[str | float]] = []
+    for workload in WORKLOADS:
+        for queue, record in records.items():
+            cycles = [c for c in record.cycles[workload] if c.took_us]
+            times = {
+                "opened to client": [c.took_us for c in cycles],
+                **{stage: [c.stages[stage] for c in cycles] for stage in STAGES},
+                "a piece's wait": [wait for c in cycles for _, wait, _ in c.pieces],
+                "a piece's run": [run for c in cycles for _, _, run in c.pieces],
+            }
+            for stage, taken in times.items():
+                ms = [quantile(taken, q) / 1000 for q in QUANTILES]
+                rows.append([workload, queue, stage, *ms])
+            report.figure(
+                f"{workload}_p99_ms_{queue}", quantile(times["opened to client"], 0.99) / 1000
+            )
+    report.table(["workload", "queue", "stage", "p50 ms", "p95 ms", "p99 ms"], rows)
+
+
+def quantile(values: Sequence[int], q: float) -> float:
+    """The smallest value that a share q of them does not exceed; 0 of none."""
+    return sorted(values)[max(0, ceil(q * len(values)) - 1)] if values else 0.0
+
+
+def report_death(report: Report, deaths: Sequence[Death]) -> None:
+    """The worst of several deaths."""
+    rows: list[list[str | float]] = []
+    for workload in WORKLOADS:
+        each = [death.missed[workload] for death in deaths]
+        worst = {
+            "missed": max(m.missed for m in each),
+            "for_ms": max(m.for_ms for m in each),
+            "alone_pct": max(m.alone_pct for m in each),
+            "back_s": max(m.back_s for m in each),
+            "share_pct": 100 * min(m.share for m in each),
+        }
+        rows.append([workload, *worst.values()])
+        for key, value in worst.items():
+            report.figure(f"kill_{workload}_{key}", value)
+    report.figure("kill_noticed_ms", max(death.noticed_ms for death in deaths))
+    report.table(
+        ["worker killed", "missed", "for ms", "missed alone %", "back s", "share after %"], rows
+    )
+
+
+def report_wrongs(report: Report, found: Sequence[Mapping[str, Wrongs]]) -> bool:
+    """What must be nought, over all parts; whether anything was not."""
+    rows: list[list[str | float]] = []
+    total = {name: sum((each[name] for each in found), Wrongs()) for name in WORKLOADS}
+    for workload, wrongs in total.items():
+        rows.append([workload, *asdict(wrongs).values()])
+        for key, value in asdict(wrongs).items():
+            report.figure(f"{workload}_{key}", value)
+    report.table(["workload", "wrong", "repeated", "backwards"], rows)
+    return any(wrongs.any for wrongs in total.values())
+
+
+async def measure(report: Report, clip: Path | None, *, quick: bool) -> bool:
+    """Every part; whether anything was wrong."""
+    inputs = await asyncio.to_thread(scans, clip)
+    async with AsyncExitStack() as stack:
+        meshes = {
+            name: await stack.enter_async_context(two_workers(queue))
+            for name, queue in QUEUES.items()
+        }
+        slices, slice_s = (3, 4.0) if quick else (6, 10.0)
+        records = await compare(meshes, inputs, slices=slices, slice_s=slice_s)
+        report_misses(report, records)
+        report_stages(report, records)
+        deaths = [
+            await kill(meshes["ours"], LOAD, inputs, seed=SEED + number)
+            for number in range(1 if quick else 3)
+        ]
+        report_death(report, deaths)
+    found = [each.wrongs for each in (*records.values(), *deaths)]
+    return report_wrongs(report, found)
+
+
+def main() -> int:
+    options = arguments(__doc__)
+    clip = kitti()
+    report = Report(
+        "both",
+        config={**asdict(LOAD), "sweeps": "KITTI" if clip is not None else "synthetic"},
+        seeds=[SEED],
+    )
+    wrong = uvloop.run(measure(report, clip, quick=options.quick))
+    report.finish(options)
+    return int(wrong)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
