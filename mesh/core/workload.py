@@ -83,17 +83,47 @@ class Piece:
 
 
 @dataclass(frozen=True, slots=True)
+class Lane:
+    """One device that the schedule trusts with pieces of a frame, as a cut sees it.
+
+    wait_us: predicted time from now to a piece's result, but for its run and its bytes: the
+        device's queue, and the way there and back.
+    us_per_unit: predicted cost by piece kind. us_per_byte: of what travels there and back.
+    """
+
+    wait_us: float
+    us_per_unit: Mapping[str, float]
+    us_per_byte: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Surprise:
+    """What a piece of an earlier frame cost, against what its units and its device promised.
+
+    region: the piece's. factor: > 1 where it took longer than predicted.
+    """
+
+    region: tuple[int, ...]
+    factor: float
+
+
+@dataclass(frozen=True, slots=True)
 class CutHint:
     """What the schedule knows when a frame is to be cut.
 
     devices: how many device queues can take pieces now (at least 1).
     quantum_us: longest piece wanted; 0 when nothing is known yet.
     us_per_unit: predicted cost on the slowest usable device, by piece kind; may be empty.
+    lanes: the devices that will take the pieces, as far as their speeds are known; pieces sized
+        for them (`mesh.schedule.cut.shares`) all finish together.
+    surprises: of the pieces with a region in frames composed since the last one was opened.
     """
 
     devices: int
     quantum_us: int = 0
     us_per_unit: Mapping[str, float] = field(default_factory=dict)
+    lanes: Sequence[Lane] = ()
+    surprises: Sequence[Surprise] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -238,6 +238,10 @@ class CostModel:
                     slowest[kind] = max(slowest.get(kind, 0.0), run.high)
         return slowest
 
+    def levels(self, device: DeviceKey) -> dict[str, float]:
+        """Typical cost in us per unit on `device`, of the kinds that it has run."""
+        return {k: run.level for k, run in self._runs.get(device, {}).items() if run.settled}
+
     def observe_answer(self, kind: str, nbytes: int, most_bytes: int) -> None:
         """The result of a piece of that kind had `nbytes`, where `most_bytes` were allowed."""
         shares = self._answers.get(kind)

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 from mesh.core.errors import Misuse
-from mesh.core.workload import Contract, CutHint, Piece
+from mesh.core.workload import Contract, CutHint, Piece, Surprise
 from mesh.schedule.frameclock import Crowding, DemandClock, FrameClock
 from mesh.schedule.ids import DeviceKey, PieceKey
 from mesh.schedule.ledger import ClosedFrame, FrameLedger, Verdict
@@ -125,6 +125,8 @@ class SessionDriver:
         self._ready: dict[DeviceKey, None] = {}  # ordered, so that a seed replays
         self._cutting: dict[int, int] = {}  # frame opened, pieces not yet given -> cut-off
         self._wants: dict[int, list[Want]] = {}  # of open frames, by piece index
+        self._regions: dict[int, list[tuple[int, ...]]] = {}  # likewise
+        self._surprises: list[Surprise] = []  # for the next frame to be cut
         self._unplaced: dict[PieceKey, Want] = {}
         self._retry_us: dict[PieceKey, int] = {}
         self._doubt_us = _NEVER_US  # no answer becomes overdue before
@@ -176,7 +178,10 @@ class SessionDriver:
             devices=max(1, len(usable)),
             quantum_us=self._quantum_us,
             us_per_unit=self._placer.costs.slowest(usable),
+            lanes=self._placer.lanes(usable, cutoff_us, now_us),
+            surprises=tuple(self._surprises),
         )
+        self._surprises.clear()
         return OpenFrame(frame, now_us, cutoff_us, hint)
 
     # --- frames ----------------------------------------------------------------------------
@@ -197,6 +202,7 @@ class SessionDriver:
             for piece in pieces
         ]
         self._wants[frame] = wants
+        self._regions[frame] = [piece.region for piece in pieces]
         actions: list[Action] = []
         self._place(wants, cutoff_us, now_us, actions, probe=True)
         self._close(now_us, actions)
@@ -232,11 +238,12 @@ class SessionDriver:
         answer = self._ledger.result(key, device, now_us, queue_us, run_us)
         if attempt is not None:
             want, costs = attempt.want, self._placer.costs
-            costs.observe(device, want.kind, want.units, run_us)
             if answer.verdict is Verdict.ACCEPTED:
+                self._compare(want, device, run_us)  # with what was believed until now
                 costs.observe_answer(want.kind, nbytes, want.most_bytes)
             else:
                 nbytes = want.out_bytes  # its body may have been discarded on arrival
+            costs.observe(device, want.kind, want.units, run_us)
             way_us = now_us - attempt.sent_us - queue_us - run_us
             costs.observe_transfer(device.node, want.in_bytes + nbytes, way_us)
         if answer.verdict is Verdict.DUPLICATE:
@@ -296,6 +303,7 @@ class SessionDriver:
         self._ledger.close_all(now_us)
         self._placer.drop_session(self._session)
         self._wants.clear()
+        self._regions.clear()
         self._unplaced.clear()
         self._retry_us.clear()
         self._ready.clear()
@@ -380,6 +388,14 @@ class SessionDriver:
     def _want(self, key: PieceKey) -> Want:
         return self._wants[key.frame][key.piece]._replace(exclude=self._ledger.tried(key))
 
+    def _compare(self, want: Want, device: DeviceKey, run_us: int) -> None:
+        """Keep for the next cut how far a piece was from what was believed of its device."""
+        run = self._placer.costs.run_cost(device, want.kind)
+        region = self._regions[want.key.frame][want.key.piece]
+        expected_us = run.level * want.units if run is not None else 0.0
+        if region and expected_us > 0:
+            self._surprises.append(Surprise(region, run_us / expected_us))
+
     def _cancel(
         self, attempts: Sequence[tuple[PieceKey, DeviceKey]], now_us: int, actions: list[Action]
     ) -> None:
@@ -393,6 +409,7 @@ class SessionDriver:
         for closed in self._ledger.poll(now_us):
             frame = closed.frame
             keys = [want.key for want in self._wants.pop(frame)]
+            del self._regions[frame]
             actions.append(Compose(frame, closed.missing, closed))
             self._cancel(
                 [(keys[index], device) for index, device in closed.outstanding], now_us, actions

@@ -21,6 +21,7 @@ from collections.abc import Iterable, Sequence
 from math import inf
 from typing import Final, NamedTuple
 
+from mesh.core.workload import Lane
 from mesh.schedule.cost import CostModel, RunCost
 from mesh.schedule.ids import DeviceKey, PieceKey
 from mesh.schedule.promises import Attempt, DeviceAccount, Want
@@ -193,6 +194,16 @@ class Placer:
             and not device.suspended
             and not device.suspect(now_us)
         ]
+
+    def lanes(self, ready: Iterable[DeviceKey], deadline_us: int, now_us: int) -> list[Lane]:
+        """Those of `ready` that take frames now, and what they cost; for a cut."""
+        lanes: list[Lane] = []
+        for key in self.usable(ready, now_us):
+            device, link = self._devices[key], self.costs.link(key.node)
+            if device.proven:
+                wait_us = link.rtt_us + device.backlog_us(deadline_us, now_us)
+                lanes.append(Lane(wait_us, self.costs.levels(key), link.us_per_byte))
+        return lanes
 
     def outstanding(self, device: DeviceKey) -> int:
         """Pieces the device owes."""
