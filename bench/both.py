@@ -23,6 +23,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import asdict, dataclass
@@ -152,15 +153,15 @@ async def kill(mesh: DemoMesh, load: Load, scans: Sequence[Scan], *, seed: int) 
     async with playing(mesh, load, scans, seed=seed) as both:
         await both.joined()
         await asyncio.sleep(STEADY_S + phase_s)
-        hellos, partings = len(victim.hellos_us()), len(victim.partings_us())
+        hellos, partings = len(victim.hellos_s()), len(victim.partings_s())
         killed_us = monotonic_us()
         victim.kill()
-        await until(lambda: len(victim.partings_us()) > partings)
-        noticed_us = victim.partings_us()[partings]
+        await until(lambda: len(victim.partings_s()) > partings)
+        noticed_us = as_monotonic_us(victim.partings_s()[partings])
         await asyncio.sleep(AWAY_S)
         victim.start()
-        await until(lambda: len(victim.hellos_us()) > hellos)
-        hello_us = victim.hellos_us()[hellos]
+        await until(lambda: len(victim.hellos_s()) > hellos)
+        hello_us = as_monotonic_us(victim.hellos_s()[hellos])
         await until(lambda: all(back_us(c, victim, hello_us) for c in since(both, hello_us)))
         await asyncio.sleep(SHARED_S)
         until_us = monotonic_us()
@@ -174,6 +175,11 @@ async def kill(mesh: DemoMesh, load: Load, scans: Sequence[Scan], *, seed: int) 
             },
             both.wrongs(),
         )
+
+
+def as_monotonic_us(unix_s: float) -> int:
+    """An instant of the machine's wall clock, on its monotonic one."""
+    return round((unix_s - time.time()) * 1e6) + monotonic_us()
 
 
 def since(both: Both, from_us: int) -> Iterable[Sequence[Cycle]]:

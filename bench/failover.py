@@ -9,22 +9,18 @@ accepts the worker's new hello until the first frame with a tile of its own arri
 from __future__ import annotations
 
 import asyncio
-import datetime as dt
 import itertools
-import re
-import signal
-import socket
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from bench.report import Report, arguments
+from bench.victim import Victim, free_port
 from clients.chromium import Page, open_chromium
 from clients.cli.demo import DemoMesh
 
-SIGNALS = {"killed": signal.SIGKILL, "stopped": signal.SIGSTOP}
-VICTIM = "worker-1"
+WAYS = ("killed", "stopped")
 # Three periods: a tile that was with the victim has time to be made again by a software renderer.
 DEADLINE_MS = 200
 STEADY_FRAMES = 60
@@ -71,10 +67,6 @@ class Watch:
                 await self.read()
 
 
-def makes(facts: tuple[Any, ...], worker: str) -> bool:
-    return any(maker.startswith(f"{worker}@") for maker in facts[4])
-
-
 async def run(how: str, deadline_ms: int = DEADLINE_MS) -> Outcome:
     """One failure of the victim, in a mesh of its own; deadline_ms: 0 for two periods."""
     with tempfile.TemporaryDirectory() as folder:
@@ -98,20 +90,21 @@ async def run(how: str, deadline_ms: int = DEADLINE_MS) -> Outcome:
 
 
 async def fail(mesh: DemoMesh, page: Page, watch: Watch, how: str) -> Outcome:
+    victim = Victim(mesh)
     await watch.read()
     before = len(watch.facts)
     pictures_before = len(watch.pictures)
-    linked_before = len(hellos(mesh))
-    mesh.processes[VICTIM].send_signal(SIGNALS[how])
+    linked_before = len(victim.hellos_s())
     if how == "killed":
-        mesh.processes[VICTIM].wait()
-        mesh.start(VICTIM)
+        victim.kill()
+        victim.start()
     else:
+        victim.stop()
         await asyncio.sleep(STOPPED_FOR_S)
-        mesh.processes[VICTIM].send_signal(signal.SIGCONT)
+        victim.resume()
     # What it sent before it was hit may still arrive: only a new hello is a return.
-    await watch.until(lambda: len(hellos(mesh)) > linked_before)
-    hello_s = hellos(mesh)[linked_before]
+    await watch.until(lambda: len(victim.hellos_s()) > linked_before)
+    hello_s = victim.hellos_s()[linked_before]
     origin_s = await page.evaluate("performance.timeOrigin") / 1000
     back: list[float] = []
 
@@ -119,7 +112,7 @@ async def fail(mesh: DemoMesh, page: Page, watch: Watch, how: str) -> Outcome:
         back[:] = [
             facts[0] / 1000 + origin_s
             for facts in watch.facts[before:]
-            if makes(facts, VICTIM) and facts[0] / 1000 + origin_s > hello_s
+            if victim.made_any(facts[4]) and facts[0] / 1000 + origin_s > hello_s
         ]
         return len(back) >= STEADY_FRAMES // 4
 
@@ -138,21 +131,6 @@ async def fail(mesh: DemoMesh, page: Page, watch: Watch, how: str) -> Outcome:
     )
 
 
-def hellos(mesh: DemoMesh) -> list[float]:
-    """When the gateway accepted each hello of the victim, unix seconds, from its log."""
-    log = (mesh.folder / "gateway.log").read_text("utf-8", "replace")
-    return [
-        dt.datetime.strptime(at, "%Y-%m-%d %H:%M:%S,%f").astimezone().timestamp()
-        for at in re.findall(rf"^(\S+ \S+) .*linked with {VICTIM} ", log, re.MULTILINE)
-    ]
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as held:
-        port: int = held.getsockname()[1]
-    return port
-
-
 def main() -> None:
     options = arguments(__doc__)
     rounds = 1 if options.quick else 5
@@ -161,7 +139,7 @@ def main() -> None:
         config={"rounds": rounds, "fps": 15, "size": [640, 360], "deadline_ms": DEADLINE_MS},
     )
     rows: list[list[str | float]] = []
-    for how in SIGNALS:
+    for how in WAYS:
         outcomes = [asyncio.run(run(how)) for _ in range(rounds)]
         worst = {
             "filled_before": max(o.filled_before for o in outcomes),

@@ -6,7 +6,6 @@ import datetime as dt
 import re
 import signal
 import socket
-import time
 from collections.abc import Iterable
 
 from clients.cli.demo import DemoMesh
@@ -40,25 +39,20 @@ class Victim:
         """Whether it is among the makers that a frame's facts name."""
         return any(maker.startswith(f"{self._name}@") for maker in makers)
 
-    def hellos_us(self) -> list[int]:
-        """When the gateway accepted each of its hellos, on this machine's monotonic clock."""
-        return self._logged_us(f"linked with {self._name} ")
+    def hellos_s(self) -> list[float]:
+        """When the gateway accepted each of its hellos, unix seconds."""
+        return self._logged_s(f"linked with {self._name} ")
 
-    def partings_us(self) -> list[int]:
-        """When the gateway noticed each end of the link to it, on the same clock."""
-        return self._logged_us(f"link with {self._name} ended")
+    def partings_s(self) -> list[float]:
+        """When the gateway noticed each end of the link to it, unix seconds."""
+        return self._logged_s(f"link with {self._name} ended")
 
-    def _logged_us(self, words: str) -> list[int]:
+    def _logged_s(self, words: str) -> list[float]:
         log = (self._mesh.folder / "gateway.log").read_text("utf-8", "replace")
-        offset_us = (time.time_ns() - time.monotonic_ns()) // 1000
         return [
-            round(_unix_s(at) * 1e6) - offset_us
+            dt.datetime.strptime(at, "%Y-%m-%d %H:%M:%S,%f").astimezone().timestamp()
             for at in re.findall(rf"^(\S+ \S+) .*{re.escape(words)}", log, re.MULTILINE)
         ]
-
-
-def _unix_s(logged: str) -> float:
-    return dt.datetime.strptime(logged, "%Y-%m-%d %H:%M:%S,%f").astimezone().timestamp()
 
 
 def free_port() -> int:

@@ -14,7 +14,7 @@ DEADLINE_MS = 400
 MOST_FILLED = 3  # frames; the victim is away for some 45
 
 
-@pytest.mark.parametrize("how", failover.SIGNALS)
+@pytest.mark.parametrize("how", failover.WAYS)
 async def test_the_stream_goes_on_and_the_worker_comes_back_into_it(how):
     seen = await failover.run(how, DEADLINE_MS)  # returns once the victim makes tiles again
     assert seen.connections == 1
