@@ -21,7 +21,7 @@ import aiohttp
 from clients.cli.realm import admit, viewer_token
 from mesh.core.errors import MeshError
 from mesh.core.home import NodeHome
-from mesh.core.membership import Role
+from mesh.core.membership import Role, Scope
 
 if TYPE_CHECKING:
     from clients.cli.options import Commands
@@ -107,15 +107,23 @@ class DemoMesh:
             NodeHome(self.folder / "admin").realm_key(),
             subject="demo",
             lifetime_s=TOKEN_LIFETIME_S,
+            scopes=(Scope.VIEW, Scope.CONTROL, Scope.INFER),
         )
 
     @classmethod
     def lay_out(
-        cls, folder: Path, *, workers: int, port: int, scene: Path | None = None, extra: str = ""
+        cls,
+        folder: Path,
+        *,
+        workers: int,
+        port: int,
+        scene: Path | None = None,
+        workloads: Sequence[str] = ("render",),
+        extra: str = "",
     ) -> DemoMesh:
         """Make a realm, one home per node and their configuration files in `folder`.
 
-        `extra` is TOML appended to each configuration.
+        workloads: what every node serves. extra: TOML appended to each configuration.
         """
         if scene is not None and not scene.is_file():
             raise DemoFailed(
@@ -128,9 +136,8 @@ class DemoMesh:
         for name in names:
             role = Role.GATEWAY if name == "gateway" else Role.WORKER
             admit(realm, NodeHome(folder / name), name, (role,))
-            (folder / f"{name}.toml").write_text(
-                _node_toml(folder, name, role, port, scene) + extra, "utf-8"
-            )
+            toml = _node_toml(folder, name, role, port=port, workloads=workloads, scene=scene)
+            (folder / f"{name}.toml").write_text(toml + extra, "utf-8")
         return cls(folder, names, port, "courtyard" if scene is None else "yours")
 
     @contextlib.asynccontextmanager
@@ -224,7 +231,15 @@ class DemoMesh:
         return "\n".join(f"--- {name}\n{self._log_end(name)}" for name in self.names)
 
 
-def _node_toml(folder: Path, name: str, role: Role, port: int, scene: Path | None) -> str:
+def _node_toml(
+    folder: Path,
+    name: str,
+    role: Role,
+    *,
+    port: int,
+    workloads: Sequence[str],
+    scene: Path | None,
+) -> str:
     # A JSON string is a TOML basic string.
     lines = [
         f"name = {json.dumps(name)}",
@@ -232,8 +247,8 @@ def _node_toml(folder: Path, name: str, role: Role, port: int, scene: Path | Non
         f"state_dir = {json.dumps(str(folder / name))}",
         f"[http]\nport = {port}",
         "[discovery.mdns]",
-        "[workloads.render]",
+        *(f"[workloads.{workload}]" for workload in workloads),
     ]
     if scene is not None:
-        lines.append(f"scenes = {{ yours = {json.dumps(str(scene.resolve()))} }}")
+        lines.append(f"[workloads.render.scenes]\nyours = {json.dumps(str(scene.resolve()))}")
     return "\n".join(lines) + "\n"
