@@ -6,7 +6,7 @@ Offset 0, the header (all numbers unsigned unless said):
 offset type    what
 ====== ======= ==================================================================================
 0      4 bytes "FMBX"
-4      uint16  version, 1
+4      uint16  version: 1, or 2 if points to look at follow the boxes
 6      uint16  sectors the sweep was cut into
 8      int64   when the sweep was taken, microseconds, sensor's clock
 16     uint32  boxes, n
@@ -29,6 +29,10 @@ Offset 72, one array after the other: centres float32 (n, 3), metres, sensor fra
 (n, 3), length >= width, height; yaws float32 (n), radians, of the length from x, -pi/2..pi/2;
 scores float32 (n), 0..1; points uint32 (n); classes uint8 (n), see `CLASSES`; flags uint8 (n), bit
 0: touches a sector that never came, so more of it may be there.
+
+In version 2 there follow, at offset 72 + 38 n: uint32 m; positions int16 (m, 3), centimetres,
+sensor frame; intensities uint8 (m), 255 for 1. They are a few of the sweep's points, for people to
+look at (infer.thinning); the boxes are made from all of them.
 
 A box stands on the lowest ground under its cluster. Its heading is not known, only its axis. A
 score grows with the number of points (p / (p + 32)); it is no probability.
@@ -63,12 +67,15 @@ from mesh.core.workload import Buffer
 
 CLASSES = ("other", "car", "truck", "pedestrian", "cyclist")
 MAX_BOXES = 100_000
+MAX_CLOUD = 8192
 CUT = 1  # flag
 
 _MAGIC = b"FMBX"
-_VERSION = 1
+_BOXES_ALONE, _WITH_CLOUD = 1, 2  # versions
 _HEADER = struct.Struct("<4sHHqII12I")
 _BOX_BYTES = 4 * (3 + 3 + 1 + 1 + 1) + 2
+_CLOUD_HEADER = struct.Struct("<I")
+_CLOUD_BYTES = 3 * 2 + 1
 
 # Least and greatest length, width, height in metres. What is seen of a thing is often less than
 # the thing, so the ranges reach below its true size. The first that fits is taken.
@@ -97,6 +104,14 @@ class Boxes:
 
 
 @dataclass(frozen=True, slots=True)
+class Cloud:
+    """m points to look at: positions int16 (m, 3), centimetres; intensities uint8 (m,)."""
+
+    positions: NDArray[np.int16]
+    intensities: NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True)
 class Counts:
     """How many points and cells of each kind, in the order of the message."""
 
@@ -122,7 +137,10 @@ class StageTimes:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What is known of one sweep. missing: bit s set if sector s never came."""
+    """What is known of one sweep.
+
+    missing: bit s set if sector s never came. cloud: None where no points were asked for.
+    """
 
     stamp_us: int
     sectors: int
@@ -130,6 +148,7 @@ class Result:
     counts: Counts
     times: StageTimes
     boxes: Boxes
+    cloud: Cloud | None = None
 
 
 def boxes_of(clusters: NDArray[np.int64]) -> Boxes:
@@ -186,7 +205,7 @@ def encode_result(result: Result) -> bytes:
     boxes = result.boxes
     head = _HEADER.pack(
         _MAGIC,
-        _VERSION,
+        _BOXES_ALONE if result.cloud is None else _WITH_CLOUD,
         result.sectors,
         result.stamp_us,
         len(boxes.yaws),
@@ -195,7 +214,14 @@ def encode_result(result: Result) -> bytes:
         *(min(us, 0xFFFF_FFFF) for us in astuple(result.times)),
     )
     arrays = (getattr(boxes, name) for name in Boxes.__dataclass_fields__)
-    return b"".join((head, *(array.tobytes() for array in arrays)))
+    return b"".join((head, *(array.tobytes() for array in arrays), *_encode_cloud(result.cloud)))
+
+
+def _encode_cloud(cloud: Cloud | None) -> tuple[bytes, ...]:
+    if cloud is None:
+        return ()
+    points = len(cloud.intensities)
+    return _CLOUD_HEADER.pack(points), cloud.positions.tobytes(), cloud.intensities.tobytes()
 
 
 def decode_result(data: Buffer) -> Result:
@@ -204,9 +230,10 @@ def decode_result(data: Buffer) -> Result:
     if len(view) < _HEADER.size:
         raise _refused(f"{len(view)} bytes do not hold its header")
     magic, version, sectors, stamp_us, n, missing, *numbers = _HEADER.unpack_from(view)
-    if (magic, version) != (_MAGIC, _VERSION):
-        raise _refused("it does not begin as a result of version 1 does")
-    if n > MAX_BOXES or len(view) != _HEADER.size + _BOX_BYTES * n:
+    if magic != _MAGIC or version not in {_BOXES_ALONE, _WITH_CLOUD}:
+        raise _refused("it does not begin as a result of version 1 or 2 does")
+    end = _HEADER.size + _BOX_BYTES * n
+    if n > MAX_BOXES or len(view) < end or (version == _BOXES_ALONE and len(view) > end):
         raise _refused(f"{n} boxes do not fit its {len(view)} bytes")
     shapes: dict[str, tuple[str, int]] = {
         "centres": ("<f4", 3),
@@ -232,7 +259,20 @@ def decode_result(data: Buffer) -> Result:
         Counts(*numbers[:counted]),
         StageTimes(*numbers[counted:]),
         Boxes(**arrays),
+        _decode_cloud(view[end:]) if version == _WITH_CLOUD else None,
     )
+
+
+def _decode_cloud(view: memoryview) -> Cloud:
+    if len(view) < _CLOUD_HEADER.size:
+        raise _refused(f"{len(view)} bytes after its boxes do not say how many points follow")
+    (m,) = _CLOUD_HEADER.unpack_from(view)
+    at = _CLOUD_HEADER.size
+    if m > MAX_CLOUD or len(view) != at + _CLOUD_BYTES * m:
+        raise _refused(f"{m} points do not fit the {len(view)} bytes after its boxes")
+    positions = np.frombuffer(view, "<i2", 3 * m, at)
+    intensities = np.frombuffer(view, np.uint8, m, at + positions.nbytes)
+    return Cloud(positions.reshape(-1, 3), intensities)
 
 
 def _refused(why: str) -> ContentRefused:

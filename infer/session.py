@@ -18,6 +18,7 @@ from infer.partial import STAGES, Partial, bound_bytes, unpack
 from infer.pieces import MAX_SECTORS, SessionSpec, encode
 from infer.sectors import Cut, Cutter
 from infer.sweep import Sweep, decode_sweep, encode_sweep
+from infer.thinning import Thinner
 from infer.warmup import small_scene
 from mesh.core.errors import ContentRefused, Misuse
 from mesh.core.workload import Buffer, Contract, CutHint, Piece, SessionSetup
@@ -32,10 +33,14 @@ def kind_of(spec: SessionSpec) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Tools:
-    """What cuts and merges for one session, with compiled kernels."""
+    """What cuts and merges for one session, with compiled kernels.
+
+    thinner: chooses points to look at, if the client wants any.
+    """
 
     cutter: Cutter
     merger: Merger
+    thinner: Thinner | None
 
 
 class SweepFrame:
@@ -44,7 +49,7 @@ class SweepFrame:
     def __init__(self, sweep: Sweep, spec: SessionSpec, tools: Tools, sectors: int) -> None:
         """Cut it."""
         began = time.perf_counter_ns()
-        self._sweep, self._merger, self._grid = sweep, tools.merger, spec.grid()
+        self._sweep, self._tools, self._grid = sweep, tools, spec.grid()
         self._cut: Cut = tools.cutter.cut(sweep.points, sweep.masked, sectors)
         self._answers: dict[int, Partial] = {}
         kind = kind_of(spec)
@@ -76,8 +81,10 @@ class SweepFrame:
         answers = list(self._answers.values())
         missing = [i for i in range(len(self.pieces)) if i not in self._answers]
         sectors = [self._cut.sectors[i].spec for i in missing]
-        clusters = self._merger.merge(answers, [(s.lo, s.hi) for s in sectors])
+        clusters = self._tools.merger.merge(answers, [(s.lo, s.hi) for s in sectors])
         boxes = boxes_of(clusters)
+        thinner = self._tools.thinner
+        cloud = thinner.thin(self._sweep.points) if thinner is not None else None
         columns, clustering, fitting = (
             max((answer.stage_us[stage] for answer in answers), default=0)
             for stage in range(STAGES)
@@ -96,6 +103,7 @@ class SweepFrame:
                     merge=(time.perf_counter_ns() - began) // 1000,
                 ),
                 boxes,
+                cloud,
             )
         )
 
@@ -123,10 +131,11 @@ class InferSession:
     picture = None
 
     def __init__(
-        self, spec: SessionSpec, *, sectors: int, rate_hz: float, deadline_us: int
+        self, spec: SessionSpec, *, sectors: int, rate_hz: float, deadline_us: int, points: int = 0
     ) -> None:
         """sectors: 0 to cut into as many as there are devices. deadline_us: 0 for one period.
 
+        points: the most that go with each result for people to look at; 0 for none.
         Compiles the gateway's kernels, seconds when they are not cached: call it in a thread.
         """
         self._spec = spec
@@ -137,10 +146,14 @@ class InferSession:
         period_us = round(1e6 / rate_hz)
         self.contract = Contract(period_us, deadline_us or period_us, trigger="input")
         self.setup = SessionSetup(encode(spec))
-        self._tools = Tools(Cutter(spec.grid()), Merger(spec.grid()))
+        self._points = points
+        thinner = Thinner(spec.grid(), points) if points else None
+        self._tools = Tools(Cutter(spec.grid()), Merger(spec.grid()), thinner)
         scene = decode_sweep(0, encode_sweep(small_scene()))
         self._tools.cutter.cut(scene.points, scene.masked, 2)
         self._tools.merger.warm_up()
+        if thinner is not None:
+            thinner.thin(scene.points)
 
     def offer_input(self, stamp_us: int, data: Buffer) -> None:
         """Take a sweep (infer.sweep), taken at stamp_us of the sensor's clock.
@@ -173,7 +186,8 @@ class InferSession:
             "cell_m": (1 << grid.shift) / UNITS_PER_M,
             "reach_m": grid.ground_side / 2,
             "classes": list(CLASSES),
-            "result": "FMBX/1",
+            "points": self._points,
+            "result": "FMBX/2" if self._points else "FMBX/1",
         }
 
     def apply_input(self, event: Mapping[str, Any], now_us: int) -> None:

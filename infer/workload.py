@@ -12,6 +12,7 @@ import msgspec
 from msgspec import Meta
 
 from infer import cuda_devices, feed
+from infer.codec import MAX_CLOUD
 from infer.grid import UNITS_PER_M
 from infer.pieces import MAX_SECTORS, Api, SessionSpec
 from mesh.core.errors import ConfigError, DeviceUnavailable, SessionRefused
@@ -39,6 +40,7 @@ class InferOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     api: which devices may serve the session. sectors: 0 for one per device. deadline_ms: from a
     sweep's opening, 0 for one period. reach_m: half the side of the square looked at.
     sensor_height_m: above the ground. near_m: nothing nearer counts (the vehicle itself).
+    points: the most that go with each result for people to look at; 0 for none.
     """
 
     api: Api = "auto"
@@ -53,6 +55,7 @@ class InferOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ceiling_m: Annotated[float, Meta(ge=1, le=8)] = 3.0
     min_points: Annotated[int, Meta(ge=1, le=1000)] = 5
     turned_box_m: Annotated[float, Meta(ge=1, le=32)] = 16.0
+    points: Annotated[int, Meta(ge=0, le=MAX_CLOUD)] = 0
 
     def spec(self) -> SessionSpec:
         """The same in units. Raises SessionRefused."""
@@ -134,6 +137,7 @@ class InferWorkload:
             sectors=options.sectors,
             rate_hz=options.rate_hz,
             deadline_us=round(options.deadline_ms * 1000),
+            points=options.points,
         )
 
     def options_for(self, rate_hz: float) -> Mapping[str, int | float | str]:

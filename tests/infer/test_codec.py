@@ -54,6 +54,44 @@ def test_boxes_are_what_they_are_said_to_be(message):
     assert (np.abs(boxes.centres[:, :2]) <= 64).all()
 
 
+@pytest.fixture(scope="module")
+def message_with_points(make_bench, clip):
+    frame = make_bench(points=333).open(clip[0], 1)
+    return frame.finish()
+
+
+def test_points_follow_the_boxes_at_the_documented_offsets(message_with_points):
+    message = message_with_points
+    (n,) = struct.unpack_from("<I", message, 16)
+    assert struct.unpack_from("<H", message, 4) == (2,)
+    at = 72 + 38 * n
+    (m,) = struct.unpack_from("<I", message, at)
+    assert 300 < m <= 333
+    assert len(message) == at + 4 + 7 * m
+    cloud = decode_result(message).cloud
+    last = struct.unpack_from("<3h", message, at + 4 + 6 * (m - 1))
+    assert last == tuple(cloud.positions[-1])
+    assert message[-1] == cloud.intensities[-1]
+
+
+def test_malformed_points_are_refused(message_with_points):
+    message = message_with_points
+    (n,) = struct.unpack_from("<I", message, 16)
+    at = 72 + 38 * n
+    for data in (
+        message[:at],
+        message[: at + 3],
+        message[:-1],
+        message + b"x",
+        message[:at] + struct.pack("<I", 2**32 - 1) + message[at + 4 :],
+        message[:at] + struct.pack("<I", 8193) + bytes(7 * 8193),
+        message[:4] + struct.pack("<H", 1) + message[6:],
+        message[:4] + struct.pack("<H", 3) + message[6:],
+    ):
+        with pytest.raises(ContentRefused, match="a result is refused"):
+            decode_result(data)
+
+
 def test_a_malformed_result_is_refused(message):
     for data in (
         b"",

@@ -118,6 +118,8 @@ def test_the_contract_is_the_clients(session):
     assert session.contract == Contract(100_000, 100_000, trigger="input")
     assert session.picture is None
     assert session.describe()["result"] == "FMBX/1"
+    shown = create({}).open_session(SessionRequest("infer", {"points": 8192}))
+    assert (shown.describe()["result"], shown.describe()["points"]) == ("FMBX/2", 8192)
     asked = create({}).open_session(SessionRequest("infer", {"rate_hz": 20, "deadline_ms": 30}))
     assert (asked.contract.period_us, asked.contract.deadline_us) == (50_000, 30_000)
 
@@ -136,6 +138,8 @@ def test_the_contract_is_the_clients(session):
         {"deadline_ms": 1e9},
         {"min_points": 0},
         {"near_m": -1},
+        {"points": -1},
+        {"points": 8193},
         {"unheard_of": 1},
     ],
     ids=str,
