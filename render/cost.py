@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from render.camera import Matrix
 from render.clusters import Boxes
-from render.tiles import GRID, Rect, even_cost, grid_shape
+from render.tiles import GRID, even_cost, grid_shape
 
 # Relative costs, fitted to lavapipe on the courtyard and FlightHelmet (median error 14 %; area
 # alone: 71 %). One unit is one pixel's clearing and conversion.
@@ -53,13 +53,6 @@ def cost_map(
     spread, covering = painted(density), painted(np.ones(len(density)))
     cost: NDArray[np.float64] = base * np.where(covering > 0.5, 1 + SHADED_PIXEL, 1.0)
     return cost + TRIANGLE * np.maximum(spread, 0)
-
-
-def tile_cost(cost: NDArray[np.float64], rect: Rect) -> float:
-    """Predicted cost of a tile whose edges are on the grid, or the frame's."""
-    rows = slice(rect.y // GRID, -(-(rect.y + rect.height) // GRID))
-    columns = slice(rect.x // GRID, -(-(rect.x + rect.width) // GRID))
-    return TILE + float(cost[rows, columns].sum())
 
 
 def _covered_cells(

@@ -16,10 +16,10 @@ from mesh.core.errors import ContentRefused
 from mesh.core.workload import Asset, Contract, CutHint, PictureFormat, Piece, SessionSetup
 from render.camera import DEFAULT_FOV, Orbit, frame_points
 from render.clusters import Boxes
-from render.cost import cost_map, tile_cost
+from render.cost import TILE, cost_map
 from render.pieces import SessionSpec, TileSpec, encode
 from render.scene import DirectionalLight, Vec3
-from render.tiles import Rect, cut
+from render.tiles import Rect, Tiler
 
 TURN_RAD_PER_S = 0.25
 MID_GREY = 128
@@ -144,6 +144,7 @@ class RenderSession:
         self.setup = SessionSetup(encode(SessionSpec(width, height)), (asset,))
         self.contract = Contract(period_us, deadline_us or 2 * period_us)
         self._pose = frame_points(facts.outline, width / height)
+        self._tiler = Tiler(width, height, TILE)
 
     def describe(self) -> Mapping[str, Any]:
         """For the page: size, rate, the camera to start from, the scene's box."""
@@ -196,7 +197,7 @@ class RenderSession:
     def open_frame(
         self, frame_id: int, now_us: int, hint: CutHint, canvas: memoryview, previous: memoryview
     ) -> RenderFrame:
-        """Sample the camera and cut: at least one tile for each device, of about equal cost."""
+        """Sample the camera and cut into tiles that all devices finish together."""
         width, height = self.picture.width, self.picture.height
         pose = self._pose_at(now_us)
         clip_from_world = pose.clip_from_world(width / height)
@@ -219,12 +220,14 @@ class RenderSession:
             Piece(
                 index,
                 self._kind,
-                tile_cost(cost, rect),
+                units,
                 encode(msgspec.structs.replace(template, rect=tuple(rect))),
                 rect.i420_bytes,
                 region=tuple(rect),
             )
-            for index, rect in enumerate(cut(width, height, max(self._tiles, hint.devices), cost))
+            for index, (rect, units) in enumerate(
+                self._tiler.tiles(cost, hint, self._kind, self._tiles)
+            )
         ]
         return RenderFrame((width, height), pieces, canvas, previous)
 

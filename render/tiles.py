@@ -6,12 +6,16 @@ and encoder blocks never straddle a cut, and the picture's bytes do not depend o
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mesh.core.errors import Misuse
+from mesh.core.workload import CutHint
+from mesh.schedule.costfield import CostField
+from mesh.schedule.cut import divide_plane, shares
 
 GRID = 16
 
@@ -48,24 +52,24 @@ def even_cost(width: int, height: int) -> NDArray[np.float64]:
     return np.outer(down, across).astype(np.float64)
 
 
-def cut(width: int, height: int, tiles: int, cost: NDArray[np.float64] | None = None) -> list[Rect]:
-    """Cut a frame into `tiles` rectangles of about equal cost, top-left first.
+def cut(
+    width: int,
+    height: int,
+    tiles: int | Sequence[float],
+    cost: NDArray[np.float64] | None = None,
+) -> list[Rect]:
+    """Cut a frame into rectangles whose costs are about equal, or relate as asked; top-left first.
 
-    width, height: pixels, even. tiles: 1 or more; fewer come back only if there are fewer cells.
+    width, height: pixels, even. tiles: how many, 1 or more; or their relative sizes, > 0. Fewer
+    come back only if there are fewer cells.
     cost: float64 (rows, columns) per grid cell, >= 0 (default: the cell's area).
-    Halves recursively across the longer side, dividing the cost as the tiles are divided.
     """
-    if width % 2 or height % 2 or min(width, height) < 2 or tiles < 1:
+    sizes = [1.0] * tiles if isinstance(tiles, int) else list(tiles)
+    if width % 2 or height % 2 or min(width, height) < 2 or not sizes:
         raise Misuse(
-            f"cannot cut {width}x{height} into {tiles}", "sides must be even, tiles >= 1", ""
+            f"cannot cut {width}x{height} into {len(sizes)}", "sides must be even, tiles >= 1", ""
         )
-    columns, rows = grid_shape(width, height)
-    if cost is None:
-        cost = even_cost(width, height)
-    # Summed areas make the cost of any block of cells four look-ups.
-    sums = np.zeros((rows + 1, columns + 1))
-    sums[1:, 1:] = cost.cumsum(0).cumsum(1)
-    cells = _halve(sums, (0, 0, columns, rows), min(tiles, columns * rows))
+    cells = divide_plane(even_cost(width, height) if cost is None else cost, sizes)
     return [
         Rect(
             GRID * left,
@@ -77,31 +81,54 @@ def cut(width: int, height: int, tiles: int, cost: NDArray[np.float64] | None = 
     ]
 
 
-Cells = tuple[int, int, int, int]  # left, top, right, bottom, in grid cells
+def cells_of(rect: Rect) -> tuple[slice, slice]:
+    """The cells (rows, columns) under a rectangle with edges on the grid, or the frame's."""
+    return (
+        slice(rect.y // GRID, -(-(rect.y + rect.height) // GRID)),
+        slice(rect.x // GRID, -(-(rect.x + rect.width) // GRID)),
+    )
 
 
-def _halve(sums: NDArray[np.float64], cells: Cells, tiles: int) -> list[Cells]:
-    left, top, right, bottom = cells
-    columns, rows = right - left, bottom - top
-    if tiles == 1:
-        return [cells]
-    first = tiles // 2
-    across = columns >= rows
-    if across:
-        before = sums[bottom, left : right + 1] - sums[top, left : right + 1]
-    else:
-        before = sums[top : bottom + 1, right] - sums[top : bottom + 1, left]
-    before = before - before[0]
-    lanes, depth = (columns, rows) if across else (rows, columns)
-    # Each side must keep at least as many cells as tiles it will be cut into.
-    low = -(-first // depth)
-    high = lanes - -(-(tiles - first) // depth)
-    if low > high:  # nearly a tile per cell: the far side gets what it has room for
-        first, high = tiles - (lanes - low) * depth, low
-    goal = before[-1] * first / tiles
-    at = low + int(np.abs(before[low : high + 1] - goal).argmin())
-    if across:
-        halves = (left, top, left + at, bottom), (left + at, top, right, bottom)
-    else:
-        halves = (left, top, right, top + at), (left, top + at, right, bottom)
-    return [*_halve(sums, halves[0], first), *_halve(sums, halves[1], tiles - first)]
+class Tile(NamedTuple):
+    """A rectangle, and what it is predicted to cost, in the cost map's units."""
+
+    rect: Rect
+    units: float
+
+
+class Tiler:
+    """Cuts one session's frames for the devices at hand, by what the last ones' regions cost."""
+
+    def __init__(self, width: int, height: int, tile_units: float = 0.0) -> None:
+        """width, height: pixels, even. tile_units: what any tile costs beside its cells."""
+        self._size = width, height
+        self._tile_units = tile_units
+        columns, rows = grid_shape(width, height)
+        self._field = CostField((rows, columns))
+
+    def tiles(
+        self, cost: NDArray[np.float64], hint: CutHint, kind: str, at_least: int = 1
+    ) -> list[Tile]:
+        """The next frame's tiles, top-left first, so sized that all devices finish together.
+
+        cost: float64 (rows, columns), > 0: predicted from the content alone, in units.
+        kind: of the pieces. at_least: how many tiles are wanted, 1 or more.
+        """
+        width, height = self._size
+        self._field.relax()
+        for region, factor in ((s.region, s.factor) for s in hint.surprises):
+            self._field.learn(cells_of(Rect(*region)), factor)
+        cost = cost * self._field.factors
+        units = float(cost.sum())
+        sizes = shares(
+            hint,
+            kind,
+            units,
+            piece_units=self._tile_units,
+            bytes_per_unit=width * height * 1.5 / units,
+            at_least=at_least,
+        )
+        return [
+            Tile(rect, self._tile_units + float(cost[cells_of(rect)].sum()))
+            for rect in cut(width, height, sizes, cost)
+        ]

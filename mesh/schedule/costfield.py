@@ -34,5 +34,9 @@ class CostField:
             self._log[cells] = (self._log[cells] + _GAIN * step).clip(-reach, reach)
 
     def relax(self) -> None:
-        """A frame has passed."""
+        """A frame has passed: forget a little, and what all cells have in common.
+
+        That is no region's cost but the devices' speed, which the schedule learns for itself.
+        """
+        self._log -= self._log.mean()
         self._log *= _FORGET

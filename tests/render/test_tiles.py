@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mesh.core.errors import Misuse
-from render.tiles import GRID, Rect, cut, even_cost, grid_shape
+from mesh.core.workload import CutHint, Lane, Surprise
+from render.tiles import GRID, Rect, Tiler, cells_of, cut, even_cost, grid_shape
 
 sides = st.integers(1, 200).map(lambda half: 2 * half)
 
@@ -79,3 +80,51 @@ def test_the_usual_cut_is_into_quarters():
 def test_what_cannot_be_cut_is_our_mistake(arguments: tuple[int, int, int]):
     with pytest.raises(Misuse, match="cannot cut"):
         cut(*arguments)
+
+
+# --- for the devices at hand ----------------------------------------------------------------------
+
+
+SIZE = (1280, 720)
+
+
+def lanes(*us_per_unit: float) -> CutHint:
+    return CutHint(len(us_per_unit), lanes=[Lane(0, {"tile": us}) for us in us_per_unit])
+
+
+def test_tiles_are_as_large_as_the_devices_are_fast():
+    tiles = Tiler(*SIZE).tiles(even_cost(*SIZE), lanes(1, 2, 4), "tile")
+    units = sorted((tile.units for tile in tiles), reverse=True)
+    assert np.array(units) / sum(units) == pytest.approx([4 / 7, 2 / 7, 1 / 7], rel=0.05)
+    assert sum(units) == pytest.approx(1280 * 720)
+
+
+def test_a_tile_also_costs_what_any_tile_does():
+    tiles = Tiler(*SIZE, 1000.0).tiles(even_cost(*SIZE), CutHint(4), "tile")
+    assert sum(tile.units for tile in tiles) == pytest.approx(4 * 1000 + 1280 * 720)
+
+
+def test_more_tiles_are_made_than_there_are_devices_if_asked_for():
+    assert len(Tiler(*SIZE).tiles(even_cost(*SIZE), lanes(1, 1), "tile", at_least=6)) == 6
+
+
+def test_tiles_follow_what_their_regions_really_cost():
+    tiler, base = Tiler(*SIZE), even_cost(*SIZE)
+    truth = base.copy()
+    truth[:, :20] *= 6  # nobody told
+    hint, worst = lanes(1, 1, 1, 1), []
+    for _ in range(20):
+        tiles = tiler.tiles(base, hint, "tile")
+        took = np.array([truth[cells_of(tile.rect)].sum() for tile in tiles])
+        worst.append(took.max() / took.mean())
+        speed = took.sum() / sum(tile.units for tile in tiles)  # what devices are believed to do
+        hint = CutHint(
+            4,
+            lanes=hint.lanes,
+            surprises=[
+                Surprise(tuple(tile.rect), us / (tile.units * speed))
+                for tile, us in zip(tiles, took, strict=True)
+            ],
+        )
+    assert worst[0] > 1.5
+    assert worst[-1] < 1.15

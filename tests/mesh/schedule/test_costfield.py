@@ -16,10 +16,20 @@ def test_a_region_that_costs_double_is_believed_to_within_a_few_frames():
     field = CostField((4, 6))
     for _ in range(20):
         field.relax()
-        field.learn(LEFT, 2 / field.factors[LEFT].mean())
-        field.learn(RIGHT, 1 / field.factors[RIGHT].mean())
-    assert field.factors[LEFT] == pytest.approx(2, rel=0.05)
-    assert field.factors[RIGHT] == pytest.approx(1, rel=0.05)
+        left, right = field.factors[LEFT].mean(), field.factors[RIGHT].mean()
+        level = np.sqrt(2 / left * 1 / right)  # what a device's speed is thought to be
+        field.learn(LEFT, 2 / left / level)
+        field.learn(RIGHT, 1 / right / level)
+    assert field.factors[LEFT] / field.factors[RIGHT] == pytest.approx(np.full((4, 3), 2), rel=0.05)
+
+
+def test_what_all_regions_have_in_common_is_the_devices_speed():
+    field = CostField((4, 6))
+    for _ in range(20):
+        field.learn(LEFT, 1.3)
+        field.learn(RIGHT, 1.3)
+        field.relax()
+    assert field.factors == pytest.approx(np.ones((4, 6)))
 
 
 def test_one_straggler_hardly_matters():
