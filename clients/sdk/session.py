@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+import operator
 from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ import msgspec
 from clients.sdk.feed import Feed
 from mesh.core.errors import MeshError, Misuse
 from mesh.core.loop import monotonic_us
+from mesh.core.wire import Instant
 from mesh.core.workload import Buffer
 
 if TYPE_CHECKING:
@@ -173,8 +175,17 @@ def ended_by_gateway(reason: str) -> SessionEnded:
 
 
 def now_or(stamp_us: int | None) -> int:
-    """An input's stamp."""
-    return monotonic_us() if stamp_us is None else stamp_us
+    """An input's stamp. Raises Misuse if it cannot travel."""
+    if stamp_us is None:
+        return monotonic_us()
+    try:
+        return msgspec.convert(operator.index(stamp_us), Instant)
+    except (TypeError, msgspec.ValidationError) as problem:
+        raise Misuse(
+            what="the input was not sent",
+            why=f"its stamp {stamp_us} cannot travel: {problem}",
+            fix="Give whole microseconds; nanoseconds since 1970 are too many.",
+        ) from problem
 
 
 def _no_inputs() -> Misuse:

@@ -132,6 +132,10 @@ async def test_what_cannot_travel_is_refused_here(host):
             await session.send(np.zeros((4, 4), np.float32)[:, ::2])
         with pytest.raises(Misuse, match="16777217 bytes"):
             await session.send(bytes((16 << 20) + 1))
+        for stamp in (1_700_000_000_000_000_000, -(1 << 63), 0.5):
+            with pytest.raises(Misuse, match=f"its stamp {stamp} cannot travel"):
+                await session.ask(b"ab", stamp_us=stamp)
+        await session.ask(b"ab", stamp_us=np.int64(1_700_000_000_000_000))
         with pytest.raises(Misuse, match="4096"):
             session.steer(text="x" * 5000)
         with pytest.raises(Misuse, match="JSON"):
