@@ -40,9 +40,8 @@ def find() -> list[DeviceInfo]:
             for gpu in cuda.gpus
         ]
     except Exception as problem:  # the driver's wrapper raises many kinds
-        raise DeviceUnavailable(
-            what="no CUDA device can be used", why=str(problem).strip() or repr(problem), fix=_FIX
-        ) from problem
+        why = " ".join(str(problem).split()).rstrip(" .:") or repr(problem)
+        raise DeviceUnavailable(what="no CUDA device can be used", why=why, fix=_FIX) from problem
 
 
 def simulator() -> DeviceInfo:

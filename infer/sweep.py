@@ -18,7 +18,6 @@ from mesh.core.errors import ContentRefused
 from mesh.core.workload import Buffer
 
 MAX_POINTS = 300_000  # a 128-beam sensor at 10 Hz has about 230,000
-MAX_MASKED = 0.1  # the share of points that may be NaN, infinite or absurd: dropped returns
 HEADER_BYTES = 16
 POINT_BYTES = 16
 SENSOR_FRAME = 0
@@ -33,8 +32,8 @@ _HEADER = struct.Struct("<4sHBBII")
 class Sweep:
     """A checked sweep. points: float32 (n, 4), read-only, over the buffer it came in.
 
-    masked: points that are not finite, or over 1 km away; they are skipped. stamp_us: when it was
-    taken, on the sensor's clock.
+    masked: points that are not finite, or over 1 km away. They are skipped, all of them if need be:
+    sensors mark so what did not come back. stamp_us: when it was taken, on the sensor's clock.
     """
 
     stamp_us: int
@@ -82,13 +81,7 @@ def decode_sweep(stamp_us: int, data: Buffer) -> Sweep:
     if not points.flags.aligned:
         points = points.copy()
         points.flags.writeable = False
-    masked = int(kernels.count_unusable(points))
-    if masked > MAX_MASKED * count:
-        raise _refused(
-            f"{masked} of its {count} points are not finite, or over 1 km away",
-            f"Up to {MAX_MASKED:.0%} are skipped; leave the others out.",
-        )
-    return Sweep(stamp_us, points, masked)
+    return Sweep(stamp_us, points, int(kernels.count_unusable(points)))
 
 
 def _refused(why: str, fix: str) -> ContentRefused:

@@ -103,11 +103,13 @@ def test_a_few_bad_points_are_masked_and_counted(bench, clip, same, bad, axis):
     np.testing.assert_array_equal(result.boxes.centres, bench(left).boxes.centres)
 
 
-def test_a_sweep_full_of_bad_points_is_refused():
+def test_a_sweep_of_bad_points_alone_is_answered_with_what_is_known(bench, same):
     points = cloud(1000)
-    points[:101, 2] = np.nan
-    with pytest.raises(ContentRefused, match="101 of its 1000 points are not finite"):
-        decode_sweep(0, encode_sweep(points))
+    points[:, 2] = np.nan
+    result = bench(points)
+    assert (result.counts.points, result.counts.masked) == (1000, 1000)
+    assert result.counts.ground_cells == len(result.boxes.yaws) == 0
+    same(result, bench(points, 4))
 
 
 def test_intensity_may_be_anything(bench, clip, same):
