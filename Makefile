@@ -1,4 +1,4 @@
-# Everything a developer runs. Variables: SCENE=path.gltf CHECK=1 PORT=8080 PYTHON=python3 VENV=.venv
+# Everything a developer runs. Variables: SCENE=path.gltf SWEEPS=folder CHECK=1 PORT=8080 PYTHON=python3 VENV=.venv
 .PHONY: help demo test lint format bench shaders nightly clean
 .DEFAULT_GOAL := help
 
@@ -10,7 +10,8 @@ export LP_NUM_THREADS ?= 2
 export NUMBA_NUM_THREADS ?= 2
 
 help:
-	@echo 'make demo     a small mesh on this machine and a page to open (SCENE=path.gltf, PORT=8080;'
+	@echo 'make demo     a small mesh on this machine and a page to open (SCENE=path.gltf, PORT=8080,'
+	@echo '              SWEEPS=folder of KITTI velodyne files to find boxes in, beside it;'
 	@echo '              CHECK=1 drives a headless browser instead and says whether all is well)'
 	@echo 'make test     all tests'
 	@echo 'make lint     formatting, lint rules, types, freshness of compiled shaders'
@@ -32,7 +33,7 @@ system-run system-check system-test: system-%:
 
 demo: $(if $(CHECK),system-check,system-run)
 	@$(MAKE) --no-print-directory $(INSTALLED)
-	$(VENV)/bin/framemesh demo $(if $(SCENE),--scene '$(SCENE)') $(if $(PORT),--port $(PORT)) $(if $(CHECK),--check)
+	$(VENV)/bin/framemesh demo $(if $(SCENE),--scene '$(SCENE)') $(if $(PORT),--port $(PORT)) $(if $(SWEEPS),--sweeps '$(SWEEPS)') $(if $(CHECK),--check)
 
 test: system-test
 	@$(MAKE) --no-print-directory $(INSTALLED)

@@ -11,14 +11,16 @@ import subprocess
 import sys
 import tempfile
 import urllib.parse
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import aiohttp
 
+from clients.cli.feeding import feed, feedable, recorded
 from clients.cli.realm import admit, viewer_token
+from clients.sdk.connect import connect
 from mesh.core.errors import MeshError
 from mesh.core.home import NodeHome
 from mesh.core.membership import Role, Scope
@@ -30,6 +32,8 @@ START_TIMEOUT_S = 60.0
 TOKEN_LIFETIME_S = 12 * 3600
 # Software rendering on a busy machine: rather a frame a little later than one with a hole.
 DEADLINE_MS = 120
+FED = "infer"  # the workload beside it
+SWEEPS_HZ = 5.0  # leaves two cores something to render with
 
 
 class DemoFailed(MeshError):
@@ -47,6 +51,15 @@ def register(commands: Commands) -> None:
     parser.add_argument("--width", type=int, default=640)
     parser.add_argument("--height", type=int, default=360)
     parser.add_argument("--fps", type=int, default=30)
+    parser.add_argument(
+        "--sweeps",
+        type=Path,
+        nargs="?",
+        const=True,
+        metavar="FOLDER",
+        help="LiDAR sweeps to feed beside it: KITTI velodyne files (default: a made-up drive, but"
+        " with --check none)",
+    )
     parser.add_argument("--check", action="store_true", help="drive Chromium, then exit 0 or 1")
     parser.add_argument(
         "--screenshot", type=Path, default=Path("out/demo.png"), help="where --check puts it"
@@ -60,9 +73,17 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 async def _demo(arguments: argparse.Namespace) -> int:
+    sweeps = arguments.sweeps if isinstance(arguments.sweeps, Path) else None
+    fed = arguments.sweeps is not None or not arguments.check
+    if fed:
+        feedable(FED).read_inputs(sweeps)  # what is wrong with it is said before anything starts
     with tempfile.TemporaryDirectory(prefix="framemesh-demo-") as folder:
         mesh = DemoMesh.lay_out(
-            Path(folder), workers=arguments.workers, port=arguments.port, scene=arguments.scene
+            Path(folder),
+            workers=arguments.workers,
+            port=arguments.port,
+            scene=arguments.scene,
+            workloads=("render", "infer"),
         )
         async with mesh.running():
             await mesh.ready()
@@ -75,11 +96,34 @@ async def _demo(arguments: argparse.Namespace) -> int:
                 deadline_ms=DEADLINE_MS,
                 barcode=int(arguments.check),
             )
-            if arguments.check:
-                return await _check(url, arguments.screenshot)
-            print(f"\n  framemesh is up: {arguments.workers} workers found. Open\n\n  {url}\n")
-            print("  Ctrl-C ends it.", flush=True)
-            await mesh.watch()
+            if not arguments.check:
+                print(f"\n  framemesh is up: {arguments.workers} workers found. Open\n\n  {url}\n")
+                print("  Ctrl-C ends it.", flush=True)
+            task = _check(url, arguments.screenshot) if arguments.check else mesh.watch()
+            return await _first_to_end(task, *([_feed(mesh, sweeps)] if fed else []))
+
+
+async def _first_to_end(*coroutines: Coroutine[None, None, int]) -> int:
+    """What the first of them returns or raises; the others are cancelled."""
+    tasks = [asyncio.create_task(coroutine) for coroutine in coroutines]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        return done.pop().result()
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _feed(mesh: DemoMesh, sweeps: Path | None) -> int:
+    """Feed sweeps, for ever, and say where to look at what is found in them."""
+    plugin = feedable(FED)
+    options: dict[str, Any] = dict(plugin.options_for(SWEEPS_HZ))
+    inputs = recorded(plugin, sweeps, loops=0)
+    async with connect(mesh.page_url(), FED, results="link", **options) as session:
+        print("\n  The same workers find boxes in LiDAR sweeps. Seen from above:\n")
+        print(f"  {mesh.page_url(session=session.id)}\n", flush=True)
+        await feed(session, inputs, SWEEPS_HZ, told=lambda _: None)
     return 0
 
 
@@ -201,8 +245,8 @@ class DemoMesh:
             fix=f"Read the logs:\n{self._log_ends()}",
         )
 
-    async def watch(self) -> None:
-        """Return only by cancellation, or raise when a node ends."""
+    async def watch(self) -> NoReturn:
+        """Until cancelled. Raises DemoFailed when a node ends."""
         while True:
             self._raise_if_dead()
             await asyncio.sleep(1)
