@@ -78,7 +78,9 @@ class NodeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     device: DeviceConfig = DeviceConfig()
     gateway: GatewayConfig = GatewayConfig()
     # One table per plug-in, read by the plug-in: [workloads.render], [discovery.mdns].
-    workloads: dict[str, dict[str, Any]] = msgspec.field(default_factory=lambda: {"render": {}})
+    workloads: dict[str, dict[str, Any]] = msgspec.field(
+        default_factory=lambda: {"render": {}, "infer": {}}
+    )
     discovery: dict[str, dict[str, Any]] = msgspec.field(default_factory=lambda: {"mdns": {}})
 
     @property
