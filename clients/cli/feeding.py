@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from clients.sdk.address import Option, read_address
 from clients.sdk.session import Result, Session, SessionEnded
 from mesh.core.errors import LinkLost, MeshError, Misuse
 from mesh.core.loop import monotonic_us
@@ -32,17 +31,6 @@ def feedable(name: str) -> Feedable:
             fix="Feed it from a program with `framemesh.connect`.",
         )
     return workload
-
-
-def address_for(url: str, workload: str) -> tuple[str, Mapping[str, Option]]:
-    """Address and options for a session of `workload` at the gateway whose page is at `url`.
-
-    The options of an address are for the workload that it names: another gets none of them.
-    Raises ConfigError.
-    """
-    address = read_address(url)
-    options = address.options if address.workload == workload else {}
-    return f"{address.base}/#token={address.token}", options
 
 
 async def recorded(

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import uvloop
 
-from clients.cli.feeding import Answer, NotTaken, Tally, address_for, feed, feedable, recorded
+from clients.cli.feeding import Answer, NotTaken, Tally, feed, feedable, recorded
 from clients.sdk.connect import connect
 from mesh.core.errors import ConfigError
 
@@ -65,13 +65,10 @@ def run(arguments: argparse.Namespace) -> int:
 async def _infer(
     arguments: argparse.Namespace, plugin: Feedable, write: Callable[[str], None]
 ) -> None:
-    url, asked = address_for(arguments.url, arguments.workload)
-    options: dict[str, Any] = dict(asked)
-    if arguments.rate:
-        options.update(plugin.options_for(arguments.rate))
+    options: dict[str, Any] = dict(plugin.options_for(arguments.rate) if arguments.rate else {})
     await asyncio.to_thread(plugin.read_inputs, arguments.folder)  # whether it can be read at all
     inputs = recorded(plugin, arguments.folder, loops=arguments.loop)
-    async with connect(url, arguments.workload, results="link", **options) as session:
+    async with connect(arguments.url, arguments.workload, results="link", **options) as session:
         tally = Tally(session.description["deadline_us"])
 
         def told(news: Answer | NotTaken) -> None:

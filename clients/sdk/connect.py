@@ -26,7 +26,8 @@ async def connect(
     """An open session at the gateway whose page is at `url`; it ends with the block.
 
     url: as `framemesh demo` prints it, http://HOST:PORT/?option=value#token=TOKEN.
-    workload: what to ask for; the address's own, else "render".
+    workload: what to ask for; the address's own, else "render". An address's options are for its
+        own workload: another gets none of them.
     results: how results of inputs come back: over the "link" that carries the inputs (each one,
         in order, of any size), or over an unordered "webrtc" data channel (the newest soonest;
         lost ones stay lost, and those over 1 MiB are not sent).
@@ -37,8 +38,10 @@ async def connect(
     """
     address = read_address(url, token)
     opened_by = read_token(address.token, int(time.time()))
-    name = workload or address.workload or "render"
-    asked = {**address.options, **{n: _option(v) for n, v in options.items()}}
+    addressed = address.workload or "render"
+    name = workload or addressed
+    asked = {**address.options} if name == addressed else {}
+    asked.update({n: _option(v) for n, v in options.items()})
     async with open_http(address) as gateway, AsyncExitStack() as stack:
         if results is None and Scope.INFER not in opened_by.scopes:
             session = await stack.enter_async_context(_watched(gateway, name, asked))

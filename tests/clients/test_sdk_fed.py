@@ -68,6 +68,12 @@ async def test_options_come_from_the_address_and_from_the_caller_who_wins(host):
         assert session.description["options"] == options
 
 
+async def test_an_addresss_options_are_for_its_own_workload(host):
+    url = host.url(query="scene=courtyard&width=640")
+    async with framemesh.connect(url, "mirror", d=1) as session:
+        assert session.description["options"] == {"d": 1}
+
+
 async def test_a_slow_reader_gets_the_newest_and_the_count_of_the_others(host):
     async with framemesh.connect(host.url(), "mirror") as session:
         sent = 40
