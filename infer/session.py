@@ -2,28 +2,26 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from infer.codec import CLASSES, Counts, Result, StageTimes, boxes_of, encode_result
 from infer.grid import UNITS_PER_M, bin_degrees
 from infer.layout import COUNTERS, GROUND_CELLS, GROUND_POINTS, OBSTACLE_POINTS, OUTSIDE_POINTS
 from infer.merge import Merger
 from infer.partial import STAGES, Partial, bound_bytes, unpack
-from infer.pieces import MAX_SECTORS, SessionSpec, encode
-from infer.sectors import Cut, Cutter
+from infer.pieces import SessionSpec, encode
+from infer.sectors import Cut, Cutter, SectorCosts, sector_sizes
 from infer.sweep import Sweep, decode_sweep, encode_sweep
 from infer.thinning import Thinner
 from infer.warmup import small_scene
 from mesh.core.errors import ContentRefused, Misuse
 from mesh.core.workload import Buffer, Contract, CutHint, Piece, SessionSetup
-
-PIECE_OVERHEAD = 4_000  # what a sector costs beside its points, in points: about 0.1 ms
 
 
 def kind_of(spec: SessionSpec) -> str:
@@ -46,18 +44,25 @@ class Tools:
 class SweepFrame:
     """One sweep under way; see mesh.core.workload.Frame."""
 
-    def __init__(self, sweep: Sweep, spec: SessionSpec, tools: Tools, sectors: int) -> None:
-        """Cut it."""
+    def __init__(
+        self,
+        sweep: Sweep,
+        spec: SessionSpec,
+        tools: Tools,
+        sizes: Sequence[float],
+        factors: NDArray[np.float64],
+    ) -> None:
+        """Cut it; sizes, factors: see `Cutter.cut`."""
         began = time.perf_counter_ns()
         self._sweep, self._tools, self._grid = sweep, tools, spec.grid()
-        self._cut: Cut = tools.cutter.cut(sweep.points, sweep.masked, sectors)
+        self._cut: Cut = tools.cutter.cut(sweep.points, sweep.masked, sizes, factors)
         self._answers: dict[int, Partial] = {}
         kind = kind_of(spec)
         self.pieces: Sequence[Piece] = [
             Piece(
                 index,
                 kind,
-                float(PIECE_OVERHEAD + sector.spec.points),
+                sector.units,
                 encode(sector.spec),
                 bound_bytes(sector.spec.points, self._grid),
                 inputs=sector.inputs,
@@ -148,9 +153,10 @@ class InferSession:
         self.setup = SessionSetup(encode(spec))
         self._points = points
         thinner = Thinner(spec.grid(), points) if points else None
+        self._costs = SectorCosts()
         self._tools = Tools(Cutter(spec.grid()), Merger(spec.grid()), thinner)
         scene = decode_sweep(0, encode_sweep(small_scene()))
-        self._tools.cutter.cut(scene.points, scene.masked, 2)
+        self._tools.cutter.cut(scene.points, scene.masked, (1.0, 1.0))
         self._tools.merger.warm_up()
         if thinner is not None:
             thinner.thin(scene.points)
@@ -209,12 +215,5 @@ class InferSession:
                 why="no sweep has come since the last one",
                 fix="Offer one first.",
             )
-        sectors = self._sectors or sectors_wanted(len(sweep.points), kind_of(self._spec), hint)
-        return SweepFrame(sweep, self._spec, self._tools, sectors)
-
-
-def sectors_wanted(points: int, kind: str, hint: CutHint) -> int:
-    """One sector per device, more if one would take longer than the quantum."""
-    cost_us = (points + PIECE_OVERHEAD) * hint.us_per_unit.get(kind, 0.0)
-    quanta = math.ceil(cost_us / hint.quantum_us) if hint.quantum_us else 1
-    return min(max(hint.devices, quanta, 1), MAX_SECTORS)
+        sizes = sector_sizes(len(sweep.points), kind_of(self._spec), hint, self._sectors)
+        return SweepFrame(sweep, self._spec, self._tools, sizes, self._costs.learn(hint))

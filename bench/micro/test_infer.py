@@ -1,158 +1,166 @@
-"""How long each kernel takes on the CPU for one synthetic sweep (64 beams, about 112,000 points).
+"""How long a sweep's parts take on the CPU: kernel by kernel, stage by stage, and its result.
 
-Run: `pytest bench/micro --benchmark-only`. One thread; compiled before the first round. The stages
-of a piece are timed on whole tables, so their times add up to `test_whole_sweep_on_one_device`.
+One thread; everything is compiled before the first round. Each kernel is called with what the
+pipeline gave it for one whole sweep, or for the same sweep in four sectors where it is the
+gateway's; its arguments are laid out anew before each round, which is not timed.
 """
 
 from __future__ import annotations
 
+import itertools
+import sys
+from collections.abc import Callable, Sequence
+from types import FunctionType, SimpleNamespace
+from typing import Any
+
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
-from infer.codec import boxes_of
-from infer.executor import warm_up
-from infer.grid import BINS, azimuth_bins
-from infer.kernels.cpu import Boxes, CpuPipeline, kernels
-from infer.layout import CLUSTER_FIELDS, COLUMN_FIELDS, COUNTERS, NONE
-from infer.merge import Merger
-from infer.partial import Partial, bound_bytes, pack, unpack
-from infer.sectors import Cutter
-from infer.sweep import MAX_POINTS, decode_sweep, encode_sweep
-from infer.synthetic import scan, street
-from infer.workload import InferOptions
+from infer.codec import decode_result, encode_result
+from infer.kernels import cpu
+from infer.session import InferSession, SweepFrame
+from infer.sweep import decode_sweep, encode_sweep
+from infer.workload import create
+from mesh.core.workload import CutHint, SessionRequest
 
-NO_HALO = np.empty((0, 2), np.int32)
-NO_HALO.flags.writeable = False
-
-
-class Tables:
-    """One sweep, and every table as it is after the last kernel."""
-
-    def __init__(self) -> None:
-        self.grid = InferOptions().spec().grid()
-        self.data = encode_sweep(scan(street()))
-        self.points = decode_sweep(0, self.data).points
-        self.p, self.bins = self.grid.parameters(), azimuth_bins(self.grid.ground_side)
-        self.lowest = np.full(self.grid.ground_cells, NONE, np.int32)
-        self.ground = np.empty_like(self.lowest)
-        self.occupied = np.zeros(self.grid.cells, np.int32)
-        self.cell_of = np.empty(len(self.points), np.int32)
-        rows = len(self.points)
-        self.columns = np.empty((rows, COLUMN_FIELDS), np.int32)
-        self.parents, self.number = np.empty(rows, np.int32), np.empty(rows, np.int32)
-        self.clusters = np.empty((rows, CLUSTER_FIELDS), np.int64)
-        self.border = np.empty((rows, 2), np.int32)
-        self.n = np.zeros(COUNTERS, np.int32)
-        self.boxes = Boxes()
-        for step in STEPS.values():
-            step(self)
+NOTHING = memoryview(b"")
+CLOUD = 4096  # points that go with the result for people to look at
+KERNELS = [
+    name
+    for module in cpu.LOOPS
+    for name, function in vars(module).items()
+    if isinstance(function, FunctionType) and function.__module__ == module.__name__
+]
 
 
-def lowest(t: Tables) -> None:
-    kernels.each_lowest(t.points, t.p, t.lowest)
+class Call:
+    """A call that a kernel got, to be repeated: its arguments before it and after."""
+
+    def __init__(self, kernel: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
+        self.kernel, self.arguments = kernel, arguments
+        self._before = self._contents()
+        self._returned = kernel(*arguments)
+        self._after = self._contents()
+
+    def lay_out(self) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        for array, contents in zip(self._written(), self._before, strict=True):
+            np.copyto(array, contents)
+        return self.arguments, {}
+
+    def check(self, returned: Any) -> None:
+        """A repeated call does what the first one did."""
+        assert returned == self._returned
+        for array, contents in zip(self._written(), self._after, strict=True):
+            np.testing.assert_array_equal(array, contents)
+
+    def _written(self) -> list[NDArray[Any]]:
+        return [a for a in self.arguments if isinstance(a, np.ndarray) and a.flags.writeable]
+
+    def _contents(self) -> list[NDArray[Any]]:
+        return [array.copy() for array in self._written()]
 
 
-def ground(t: Tables) -> None:
-    kernels.each_ground(t.p, t.bins, t.lowest, t.ground, t.n)
+class Pipeline:
+    """A gateway's session and a device's executor, without a network between them."""
+
+    def __init__(self, points: NDArray[np.float32], sectors: int) -> None:
+        workload = create({"api": "cpu"})
+        options = {"sectors": sectors, "points": CLOUD}
+        self.session: InferSession = workload.open_session(SessionRequest("infer", options))
+        self.executor = workload.open_executor(workload.find_devices()[0])
+        self.executor.prepare("s", self.session.setup.spec, {})
+        self._sweep, self._stamps = memoryview(encode_sweep(points)), itertools.count()
+
+    def open(self) -> SweepFrame:
+        self.session.offer_input(next(self._stamps), self._sweep)
+        return self.session.open_frame(0, 0, CutHint(1), NOTHING, NOTHING)
+
+    def answer(self, frame: SweepFrame, index: int) -> bytes:
+        piece = frame.pieces[index]
+        output, inputs = memoryview(bytearray(piece.output_bytes)), memoryview(piece.inputs)
+        nbytes = self.executor.run("s", piece.spec, inputs.toreadonly(), output)
+        return bytes(output[:nbytes])
+
+    def answers(self) -> list[bytes]:
+        frame = self.open()
+        return [self.answer(frame, index) for index in range(len(frame.pieces))]
 
 
-def sort(t: Tables) -> None:
-    kernels.each_sorted(t.points, t.p, t.ground, t.occupied, t.cell_of, t.n)
-
-
-def list_cells(t: Tables) -> None:
-    t.occupied[t.occupied > 0] = 1
-    t.n[:] = 0
-    kernels.each_listed(t.p, t.occupied, t.columns, t.parents, t.n)
-
-
-def measure(t: Tables) -> None:
-    kernels.each_measured(t.points, t.p, t.ground, t.occupied, t.cell_of, t.columns)
-
-
-def unite(t: Tables) -> None:
-    t.parents[: t.n[0]] = np.arange(t.n[0])
-    kernels.each_united(t.p, t.occupied, t.columns, t.parents, t.n)
-
-
-def gather(t: Tables) -> None:
-    t.n[1:3] = 0
-    kernels.each_numbered(t.parents, t.number, t.clusters, t.n)
-    kernels.each_gathered(t.p, t.bins, t.columns, t.parents, t.number, t.clusters, t.border, t.n)
-
-
-def fit(t: Tables) -> None:
-    t.boxes.fit(t.p, t.columns, t.clusters, t.n)
-
-
-STEPS = {
-    "lowest": lowest,
-    "ground": ground,
-    "sort": sort,
-    "list": list_cells,
-    "measure": measure,
-    "unite": unite,
-    "gather": gather,
-    "fit": fit,
-}
+def merge(frame: SweepFrame, answers: Sequence[bytes]) -> bytes:
+    for index, answer in enumerate(answers):
+        frame.accept(index, memoryview(answer))
+    return frame.finish()
 
 
 @pytest.fixture(scope="module")
-def tables() -> Tables:
-    return Tables()
+def calls(sweep: NDArray[np.float32]) -> dict[str, Call]:
+    """The first call that each kernel got."""
+    found: dict[str, Call] = {}
+
+    def watched(name: str, kernel: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*arguments: Any) -> Any:
+            if name not in found:
+                found[name] = Call(kernel, arguments)
+                found[name].lay_out()
+            return kernel(*arguments)
+
+        return call
+
+    pipelines = [Pipeline(sweep, sectors) for sectors in (1, 4)]
+    kernels = cpu.kernels
+    stand_in = SimpleNamespace(**{name: watched(name, getattr(kernels, name)) for name in KERNELS})
+    with pytest.MonkeyPatch.context() as patch:
+        for module in list(sys.modules.values()):
+            if getattr(module, "kernels", None) is kernels:
+                patch.setattr(module, "kernels", stand_in)
+        for pipeline in pipelines:
+            merge(pipeline.open(), pipeline.answers())
+    return found
 
 
-@pytest.fixture(scope="module")
-def pipeline(tables) -> CpuPipeline:
-    made = CpuPipeline(tables.grid, MAX_POINTS)
-    warm_up(made)
-    return made
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_kernel(benchmark: Any, calls: dict[str, Call], kernel: str) -> None:
+    call = calls[kernel]
+    returned = benchmark.pedantic(call.kernel, setup=call.lay_out, rounds=50, warmup_rounds=2)
+    call.check(returned)
 
 
-def partials(tables: Tables, pipeline: CpuPipeline, sectors: int) -> list[tuple[bytes, int]]:
-    """What devices answer, and for how many points."""
-    answers = []
-    for sector in Cutter(tables.grid).cut(tables.points, 0, sectors).sectors:
-        spec, floats = sector.spec, np.frombuffer(sector.inputs, np.float32)
-        points = floats[: 4 * spec.points].reshape(-1, 4)
-        halo = floats[4 * spec.points :].view(np.int32).reshape(-1, 2)
-        points.flags.writeable = halo.flags.writeable = False
-        output = memoryview(bytearray(bound_bytes(spec.points, tables.grid)))
-        nbytes = pack(pipeline.run(points, halo, spec.lo, spec.hi), tables.grid, output)
-        answers.append((bytes(output[:nbytes]), spec.points))
-    return answers
-
-
-@pytest.mark.parametrize("step", STEPS)
-def test_kernel(benchmark, tables, step):
-    benchmark(STEPS[step], tables)
-    assert tables.n[0] > 500
-
-
-def test_whole_sweep_on_one_device(benchmark, tables, pipeline):
-    found = benchmark(pipeline.run, tables.points, NO_HALO, 0, BINS)
-    assert len(found.clusters) > 20
-
-
-def test_check_a_sweep(benchmark, tables):
-    assert benchmark(decode_sweep, 0, tables.data).masked == 0
-
-
-@pytest.mark.parametrize("sectors", [2, 4, 8])
-def test_cut(benchmark, tables, sectors):
-    cutter = Cutter(tables.grid)
-    assert len(benchmark(cutter.cut, tables.points, 0, sectors).sectors) == sectors
+def test_check_a_sweep(benchmark: Any, sweep: NDArray[np.float32]) -> None:
+    data = encode_sweep(sweep)
+    assert len(benchmark(decode_sweep, 0, data).points) == len(sweep)
 
 
 @pytest.mark.parametrize("sectors", [1, 2, 4, 8])
-def test_merge(benchmark, tables, pipeline, sectors):
-    """Read the answers, join them, fit what crosses borders, and make boxes of all."""
-    merger, answers = Merger(tables.grid), partials(tables, pipeline, sectors)
+def test_check_and_cut(benchmark: Any, sweep: NDArray[np.float32], sectors: int) -> None:
+    assert len(benchmark(Pipeline(sweep, sectors).open).pieces) == sectors
 
-    def merge() -> int:
-        parts: list[Partial] = [
-            unpack(memoryview(data), tables.grid, points) for data, points in answers
-        ]
-        return len(boxes_of(merger.merge(parts)).yaws)
 
-    assert benchmark(merge) > 20
+@pytest.mark.parametrize("sectors", [1, 2, 4, 8])
+def test_one_sector_on_a_device(benchmark: Any, sweep: NDArray[np.float32], sectors: int) -> None:
+    """All stages, and the answer written for the way back."""
+    pipeline = Pipeline(sweep, sectors)
+    frame = pipeline.open()
+    assert len(benchmark(pipeline.answer, frame, 0)) > 1000
+
+
+@pytest.mark.parametrize("sectors", [1, 2, 4, 8])
+def test_merge(benchmark: Any, sweep: NDArray[np.float32], sectors: int) -> None:
+    """Read the answers, join them, fit what crosses borders, and write the result."""
+    pipeline = Pipeline(sweep, sectors)
+    answers = pipeline.answers()
+    result = benchmark.pedantic(
+        merge, setup=lambda: ((pipeline.open(), answers), {}), rounds=50, warmup_rounds=2
+    )
+    assert len(decode_result(result).boxes.yaws) > 20
+
+
+@pytest.mark.parametrize("way", ["encode", "decode"])
+def test_result(benchmark: Any, sweep: NDArray[np.float32], way: str) -> None:
+    pipeline = Pipeline(sweep, 1)
+    data = merge(pipeline.open(), pipeline.answers())
+    result = decode_result(data)
+    if way == "encode":
+        assert benchmark(encode_result, result) == data
+    else:
+        assert len(benchmark(decode_result, data).boxes.yaws) == len(result.boxes.yaws)

@@ -86,7 +86,9 @@ def shares(
     sizes = sorted(
         (part.units / part.pieces for part in parts for _ in range(part.pieces)), reverse=True
     )
-    while len(sizes) < at_least:
+    # Devices still to be measured want a piece of their own: a copy of it, or a share of the frame.
+    unknown = hint.devices - len(hint.lanes)
+    while len(sizes) < min(max(at_least, len(parts) + unknown), most):
         largest = sizes.pop(0)
         sizes = sorted([*sizes, largest / 2, largest / 2], reverse=True)
     if len(sizes) > most:

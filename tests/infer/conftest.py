@@ -45,10 +45,12 @@ class Bench:
         self.executor.prepare("s", self.session.setup.spec, {})
         self._stamp_us = 0
 
-    def open(self, points: NDArray[np.float32], sectors: int = 1) -> SweepFrame:
+    def open(
+        self, points: NDArray[np.float32], sectors: int = 1, hint: CutHint | None = None
+    ) -> SweepFrame:
         self._stamp_us += 100_000
         self.session.offer_input(self._stamp_us, encode_sweep(points))
-        return self.session.open_frame(0, 0, CutHint(sectors), NOTHING, NOTHING)
+        return self.session.open_frame(0, 0, hint or CutHint(sectors), NOTHING, NOTHING)
 
     def answer(self, frame: SweepFrame, index: int) -> bytes:
         piece = frame.pieces[index]

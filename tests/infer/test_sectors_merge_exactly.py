@@ -7,9 +7,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from infer.grid import BINS
-from infer.sectors import boundaries
-
 WHOLE_SWEEPS = range(8)
 
 
@@ -61,17 +58,6 @@ def test_the_order_of_answers_does_not_matter(bench, clip):
             frame.accept(index, memoryview(bench.answer(frame, index)))
     one, other = (frame.finish()[72:] for frame in frames)
     assert one == other
-
-
-@given(st.dictionaries(st.integers(0, BINS - 1), st.integers(1, 5000)), st.integers(1, 16))
-def test_borders_rise_and_span_all_bins(counts, sectors):
-    histogram = np.zeros(BINS, np.int64)
-    histogram[list(counts)] = list(counts.values())
-    edges = boundaries(histogram, sectors)
-    assert edges[0] == 0
-    assert edges[-1] == BINS
-    assert (np.diff(edges) > 0).all()
-    assert len(edges) <= sectors + 1
 
 
 def test_sectors_of_a_real_sweep_have_about_equal_work(bench, clip):

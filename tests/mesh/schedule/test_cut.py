@@ -67,6 +67,11 @@ def test_unknown_devices_get_an_even_cut():
     assert shares(hint((0, 1)), "tile", float("nan")) == [1.0]
 
 
+def test_a_device_not_measured_yet_finds_a_piece_to_be_tried_with():
+    known = hint((0, 1), (0, 1))
+    assert len(shares(CutHint(3, lanes=known.lanes), "tile", 100)) == 3
+
+
 devices = st.tuples(st.floats(0, 1e5), st.floats(0.01, 100))
 
 
