@@ -1,5 +1,5 @@
 # Everything a developer runs. Variables: SCENE=path.gltf SWEEPS=folder CHECK=1 PORT=8080 PYTHON=python3 VENV=.venv
-.PHONY: help demo test lint format bench shaders nightly clean
+.PHONY: help demo test lint format bench bench-micro shaders nightly clean
 .DEFAULT_GOAL := help
 
 PYTHON ?= python3
@@ -17,6 +17,7 @@ help:
 	@echo 'make lint     formatting, lint rules, types, freshness of compiled shaders'
 	@echo 'make format   let the formatter and the linter mend what they can'
 	@echo 'make bench    the benchmarks, quick'
+	@echo 'make bench-micro  single kernels, messages and decisions, timed by pytest-benchmark'
 	@echo 'make shaders  compile the shaders that have changed'
 	@echo 'make nightly  the same tests with far more cases, the benchmarks in full'
 
@@ -51,6 +52,10 @@ format: $(INSTALLED)
 
 bench: $(INSTALLED)
 	$(RUN) -m bench --quick
+
+bench-micro: $(INSTALLED)
+	$(RUN) -m pytest bench/micro --benchmark-only --benchmark-group-by=func --benchmark-sort=name \
+		--benchmark-columns=min,median,iqr,rounds
 
 shaders: $(INSTALLED)
 	$(RUN) -m render.shaders.build
