@@ -19,7 +19,6 @@ from typing import Any
 import numpy as np
 import pytest
 import pytest_asyncio
-import uvloop
 from aiohttp import web
 
 from clients.chromium import BrowserUnavailable, Page, find_chromium, open_chromium
@@ -36,11 +35,6 @@ TILES = [(x, y, 320, 184 if y == 0 else 176) for y in (0, 184) for x in (0, 320)
 HOME = {"yaw": 0.4, "pitch": 0.25, "distance": 6.0, "target": [0.0, 1.0, 0.0]}
 
 shared_loop = pytest_asyncio.fixture(loop_scope="session")  # the browser's
-
-
-def pytest_asyncio_loop_factories(config, item):
-    """The loop of production."""
-    return {"uvloop": uvloop.new_event_loop}
 
 
 def pytest_collection_modifyitems(items):

@@ -1,20 +1,14 @@
-"""A viewer made of stock aiortc, and the event loop of production."""
+"""A viewer made of stock aiortc."""
 
 from __future__ import annotations
 
 import asyncio
 
 import pytest
-import uvloop
 from aiortc import RTCConfiguration, RTCPeerConnection, RTCRtpReceiver, RTCSessionDescription
 
 from mesh.stream import barcode
 from mesh.stream.offer import PLAYOUT_DELAY
-
-
-def pytest_asyncio_loop_factories(config, item):
-    """The loop of production."""
-    return {"uvloop": uvloop.new_event_loop}
 
 
 class Viewer:
