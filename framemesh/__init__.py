@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from mesh.core.workload import CutHint as CutHint
     from mesh.core.workload import DeviceInfo as DeviceInfo
     from mesh.core.workload import Executor as Executor
+    from mesh.core.workload import Feedable as Feedable
     from mesh.core.workload import Finder as Finder
     from mesh.core.workload import FinderSession as FinderSession
     from mesh.core.workload import Frame as Frame
@@ -78,6 +79,7 @@ _EXPORTS = {
         "CutHint",
         "DeviceInfo",
         "Executor",
+        "Feedable",
         "Finder",
         "FinderSession",
         "Frame",

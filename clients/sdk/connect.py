@@ -43,14 +43,20 @@ async def connect(
     asked = {**address.options} if name == addressed else {}
     asked.update({n: _option(v) for n, v in options.items()})
     async with open_http(address) as gateway, AsyncExitStack() as stack:
-        if results is None and Scope.INFER not in opened_by.scopes:
-            session = await stack.enter_async_context(_watched(gateway, name, asked))
-        else:
-            opening = open_fed(gateway, opened_by, name, asked, results or "link")
-            try:
-                session = await stack.enter_async_context(opening)
-            except WrongRoad:
-                session = await stack.enter_async_context(_watched(gateway, name, asked))
+
+        def fed() -> AbstractAsyncContextManager[Session]:
+            return open_fed(gateway, opened_by, name, asked, results or "link")
+
+        def watched() -> AbstractAsyncContextManager[Session]:
+            return _watched(gateway, name, asked)
+
+        # Which of the two it is the gateway knows; a token that can only watch is no way to feed.
+        may_feed = Scope.INFER in opened_by.scopes or Scope.CONTROL not in opened_by.scopes
+        likely, other = (fed, watched) if results or may_feed else (watched, fed)
+        try:
+            session = await stack.enter_async_context(likely())
+        except WrongRoad:
+            session = await stack.enter_async_context(other())
         yield session
 
 

@@ -121,6 +121,8 @@ async def test_a_session_that_the_gateway_ends_says_why_wherever_it_is_waited_fo
     ("scopes", "workload", "problem", "why"),
     [
         ([Scope.INFER], "mirror", NotAuthorized, "scope 'view'"),
+        ([Scope.VIEW], "mirror", NotAuthorized, "scope 'infer'"),
+        ([Scope.VIEW, Scope.CONTROL], "mirror", NotAuthorized, "scope 'infer'"),
         ([Scope.VIEW, Scope.INFER], "other", framemesh.SessionRefused, "no workload 'other'"),
         ([Scope.VIEW, Scope.INFER], "mirror", framemesh.SessionRefused, "codec"),
     ],
