@@ -10,9 +10,9 @@ The idle mesh only pings. A first slice of each is thrown away, and the first se
 On time is what the client has whole before the deadline, counted from where the gateway opened the
 frame; see bench/mixed.py. Pictures have two periods, as in a session that asks for nothing else,
 and are cut into 12 tiles, of about one quantum (5 ms) each on a software renderer. At their default
-deadline of one period, sweeps are never late under either queue: so they get 40 ms, which a car's
-brakes might ask for. That is the tighter class by far: by arrival, a sweep waits behind all tiles
-of a picture that has 133 ms.
+deadline, one period of 200 ms, sweeps would not be late under either queue. So they get 40 ms, and
+are the tighter class: by arrival, a sweep waits behind all tiles of a picture that has 133 ms,
+which are more than 30 ms of work for each worker.
 
 The second part kills a worker (SIGKILL) under our queues, starts it again, and counts from the
 signal: the cycles that were missed until one that was due after the gateway noticed came on time,
