@@ -1,4 +1,4 @@
-"""How long the schedule's decisions take: queue, ledger, cost model, placement, driver.
+"""How long the schedule's decisions take: cut, placement, ledger, driver; queue, cost model.
 
 All of it is pure: time is invented, nothing is sent. Devices are trusted (they have a history),
 which is what they are but for their first pieces.
@@ -10,10 +10,12 @@ import itertools
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 
-from mesh.core.workload import Contract, Piece
+from mesh.core.workload import Contract, CutHint, Lane, Piece
 from mesh.schedule.cost import CostModel
+from mesh.schedule.cut import divide_line, divide_plane, shares
 from mesh.schedule.driver import Compose, OpenFrame, Send, SessionDriver
 from mesh.schedule.ids import DeviceKey, PieceKey
 from mesh.schedule.ledger import FrameLedger, Verdict
@@ -93,6 +95,31 @@ def test_driver_carries_a_frame(benchmark: Benchmark, pieces: int, devices: int)
     """Open, place, take every answer, compose."""
     mesh = Mesh(devices)
     assert benchmark(mesh.frame, pieces) == 0
+
+
+@over
+def test_sizes_of_a_cut(benchmark: Benchmark, devices: int) -> None:
+    """A sweep for devices of two speeds behind links of a gigabit."""
+    lanes = [Lane(1000.0, {KIND: 0.04 * (1 + index % 2)}, 0.008) for index in range(devices)]
+    sizes = benchmark(
+        shares, CutHint(devices, lanes=lanes), KIND, 114_000.0, bytes_per_unit=16.0, most=16
+    )
+    assert devices <= len(sizes) <= 16
+    assert sum(sizes) == pytest.approx(1)
+
+
+@of_size
+def test_cut_of_a_picture(benchmark: Benchmark, pieces: int) -> None:
+    """1280x720 in cells of 16 pixels."""
+    costs = np.random.default_rng(1).uniform(1, 4, (45, 80))
+    assert len(benchmark(divide_plane, costs, [1 / pieces] * pieces)) == pieces
+
+
+@of_size
+def test_cut_of_a_sweep(benchmark: Benchmark, pieces: int) -> None:
+    """1024 bins of azimuth."""
+    costs = np.random.default_rng(1).uniform(1, 4, 1024)
+    assert len(benchmark(divide_line, costs, [1 / pieces] * pieces)) == pieces + 1
 
 
 @of_size
