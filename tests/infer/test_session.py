@@ -19,7 +19,7 @@ from mesh.core.errors import (
     PieceFailed,
     SessionRefused,
 )
-from mesh.core.workload import Contract, CutHint, DeviceInfo, SessionRequest
+from mesh.core.workload import Contract, CutHint, Lane, DeviceInfo, SessionRequest
 
 NOTHING = memoryview(b"")
 CPU = DeviceInfo(unit="cpu", api="cpu", name="any", driver="any", index=0, software=True)
@@ -105,7 +105,7 @@ def test_as_many_sectors_as_devices_unless_said_otherwise(clip):
 def test_no_sector_is_longer_than_a_quantum(session, clip):
     """114,000 points at 0.1 us each, quanta of 2 ms: six sectors for two devices."""
     session.offer_input(1, encode_sweep(clip[0]))
-    hint = CutHint(2, quantum_us=2_000, us_per_unit={"sweep-8-512": 0.1})
+    hint = CutHint(2, quantum_us=2_000, lanes=[Lane(0.0, {"sweep-8-512": 0.1})] * 2)
     assert len(session.open_frame(0, 0, hint, NOTHING, NOTHING).pieces) == 6
 
 
