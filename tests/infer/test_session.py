@@ -19,7 +19,7 @@ from mesh.core.errors import (
     PieceFailed,
     SessionRefused,
 )
-from mesh.core.workload import Contract, CutHint, Lane, DeviceInfo, SessionRequest
+from mesh.core.workload import Contract, CutHint, DeviceInfo, Lane, SessionRequest
 
 NOTHING = memoryview(b"")
 CPU = DeviceInfo(unit="cpu", api="cpu", name="any", driver="any", index=0, software=True)
