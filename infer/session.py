@@ -191,6 +191,7 @@ class InferSession:
             "sectors": self._sectors,
             "cell_m": (1 << grid.shift) / UNITS_PER_M,
             "reach_m": grid.ground_side / 2,
+            "sensor_height_m": grid.height / UNITS_PER_M,
             "classes": list(CLASSES),
             "points": self._points,
             "result": "FMBX/2" if self._points else "FMBX/1",

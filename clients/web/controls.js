@@ -42,6 +42,7 @@ export class Controls {
     this.pose = DEFAULT_POSE;
     this.reach = reachOf(DEFAULT_POSE);
     this.moved = false;
+    this.active = true; // until the session turns out to have no camera to move
     /** @type {Map<number, {x: number, y: number}>} */
     this.pointers = new Map();
     /** @type {Set<string>} */
@@ -60,6 +61,7 @@ export class Controls {
    * @param {import("./protocol.js").Description} description
    */
   begin({ camera, bounds }) {
+    this.active = true;
     this.home = camera ?? DEFAULT_POSE;
     this.reach = reachOf(this.home, bounds);
     if (!this.moved) this.pose = this.home;
@@ -74,9 +76,15 @@ export class Controls {
     if (!this.moved) this.pose = { ...this.home, yaw: this.home.yaw + byYaw };
   }
 
+  /** There is no camera to move, or it is another's. */
+  end() {
+    this.active = false;
+    this.held.clear();
+  }
+
   /** Back to where the session began. */
   reset() {
-    this.#set(this.home);
+    if (this.active) this.#set(this.home);
   }
 
   /**
@@ -122,7 +130,7 @@ export class Controls {
 
   /** @param {PointerEvent} event */
   #pressed(event) {
-    if (this.pointers.size >= 2) return;
+    if (!this.active || this.pointers.size >= 2) return;
     this.surface.setPointerCapture(event.pointerId);
     this.pointers.set(event.pointerId, { x: event.clientX, y: event.clientY });
   }
@@ -130,7 +138,7 @@ export class Controls {
   /** @param {PointerEvent} event */
   #dragged(event) {
     const from = this.pointers.get(event.pointerId);
-    if (from === undefined) return;
+    if (!this.active || from === undefined) return;
     const to = { x: event.clientX, y: event.clientY };
     const height = Math.max(1, this.surface.clientHeight);
     const right = (to.x - from.x) / height;
@@ -162,6 +170,7 @@ export class Controls {
 
   /** @param {WheelEvent} event */
   #scrolled(event) {
+    if (!this.active) return;
     event.preventDefault(); // or the page would scroll, or zoom with a trackpad's pinch
     const lines = event.deltaMode === WheelEvent.DOM_DELTA_LINE;
     const pixels = event.deltaY * (lines ? PIXELS_PER_LINE : 1) * (event.ctrlKey ? 4 : 1);
@@ -171,7 +180,7 @@ export class Controls {
   /** @param {KeyboardEvent} event */
   #keyDown(event) {
     this.fast = event.shiftKey;
-    if (event.ctrlKey || event.altKey || event.metaKey) return;
+    if (!this.active || event.ctrlKey || event.altKey || event.metaKey) return;
     if (!FLY_KEYS.has(event.code) && !LOOK_KEYS.has(event.code)) return;
     event.preventDefault();
     this.held.add(event.code);

@@ -9,12 +9,13 @@ import { MakerColours } from "./palette.js";
 import { Panel, element } from "./panel.js";
 import { Recorder } from "./recorder.js";
 import { Session } from "./session.js";
+import { SweepView, showsSweeps } from "./sweepview.js";
 import { TileOverlay } from "./tiles.js";
 import { readAddress } from "./whep.js";
 
 const PANEL_MS = 500;
 const LONGEST_STEP_S = 0.1; // a held key must not jump after a pause of the display
-const SILENT_MS = 2000; // without a picture for this long, say so
+const SILENT_MS = 2000; // without anything new for this long, say so
 
 const STATUS = {
   connecting: "Connecting",
@@ -32,6 +33,9 @@ class Viewer {
     };
     const colours = new MakerColours();
     this.tiles = new TileOverlay(/** @type {HTMLCanvasElement} */ (element("tiles")), colours);
+    this.sweeps = new SweepView(
+      element("stage"), /** @type {HTMLCanvasElement} */ (element("map")), colours,
+    );
     this.panel = new Panel(colours);
     this.figures = new RollingFigures();
     this.recorder = new Recorder();
@@ -48,9 +52,11 @@ class Viewer {
     /** @type {import("./protocol.js").Problem | null} */
     this.problem = null;
     this.overlay = this.asked.overlay;
-    this.pictureAtMs = 0;
+    this.shownAtMs = 0; // the newest picture or sweep
     this.steppedAtMs = 0;
     this.stepping = 0;
+    /** @type {((sweep: import("./fmbx.js").Sweep, frame: number) => void) | null} */
+    this.onSweep = null;
     this.session = this.#newSession();
   }
 
@@ -75,6 +81,7 @@ class Viewer {
     element("panel").hidden = !shown;
     element("overlay").setAttribute("aria-pressed", String(shown));
     if (!shown) this.tiles.clear();
+    this.sweeps.showSectors(shown);
   }
 
   // --- the session ------------------------------------------------------------------------
@@ -85,6 +92,7 @@ class Viewer {
       opening: () => this.#opening(),
       opened: (description) => this.#opened(description),
       picture: (picture) => this.#picture(picture),
+      result: (result) => this.#result(result),
       facts: (facts) => this.#facts(facts),
       oddity: () => this.recorder.oddity(),
     });
@@ -94,7 +102,9 @@ class Viewer {
     this.recorder.connection();
     this.outbox = new Outbox(); // ids start over
     this.book = this.#newBook();
+    this.sweeps.forget();
     this.firstOpenedUs = 0;
+    document.body.toggleAttribute("data-joined", this.asked.session !== "");
   }
 
   /** @param {import("./protocol.js").Description} description */
@@ -103,9 +113,28 @@ class Viewer {
     const title = description.title ?? description.workload ?? "framemesh";
     element("title").textContent = title;
     document.title = `${title} · framemesh`;
-    element("stage").setAttribute("aria-label", `Live picture of ${title}`);
-    this.controls.begin(description);
-    if (this.controls.moved) this.#wake(); // the new session is told where the camera was left
+    const { view } = this;
+    document.body.dataset.view = view;
+    const label = view === "map" ? `Top view of ${title}` : `Live picture of ${title}`;
+    element("stage").setAttribute("aria-label", label);
+    if (view === "map") this.sweeps.begin(description);
+    else this.sweeps.end();
+    if (!this.steers) this.controls.end();
+    else {
+      this.controls.begin(description);
+      if (this.controls.moved) this.#wake(); // the new session is told where the camera was left
+    }
+  }
+
+  /** What the session is shown as. @returns {"picture" | "map" | "none"} */
+  get view() {
+    if (this.description?.pictures !== false) return "picture";
+    return showsSweeps(this.description) ? "map" : "none";
+  }
+
+  /** Whether there is a camera, and it is this page's to move. */
+  get steers() {
+    return this.view === "picture" && this.asked.session === "";
   }
 
   #newBook() {
@@ -126,6 +155,7 @@ class Viewer {
     this.recorder.facts(facts, nowMs);
     this.figures.frame(facts, nowMs);
     this.book.addFacts(facts, nowMs);
+    if (this.view === "map") this.sweeps.addFacts(facts, nowMs);
     this.firstOpenedUs ||= facts.openedUs;
     const turnedS = (facts.openedUs - this.firstOpenedUs) / 1e6;
     this.controls.turned(turnedS * (this.description?.turntable ?? 0));
@@ -135,7 +165,7 @@ class Viewer {
   #picture({ source, width, height, rtp }) {
     const atMs = performance.now();
     const id = this.barcode?.read(source) ?? null;
-    this.pictureAtMs = atMs;
+    this.shownAtMs = atMs;
     if (width !== this.size.width || height !== this.size.height) {
       this.size = { width, height };
       document.body.style.setProperty("--aspect", String(width / height));
@@ -144,6 +174,18 @@ class Viewer {
     this.recorder.picture(id, atMs, this.barcode !== null);
     this.figures.picture(atMs);
     this.book.addPicture({ atMs, id, rtp });
+  }
+
+  /** @param {import("./parts.js").Result} result */
+  #result(result) {
+    if (this.view !== "map") return;
+    const sweep = this.sweeps.show(result);
+    if (sweep === null) return;
+    const atMs = performance.now();
+    this.shownAtMs = atMs;
+    this.figures.picture(atMs);
+    this.recorder.sweep(result.frame, sweep, atMs);
+    this.onSweep?.(sweep, result.frame);
   }
 
   /**
@@ -168,7 +210,7 @@ class Viewer {
 
   #listen() {
     element("overlay").addEventListener("click", () => this.showOverlay(!this.overlay));
-    element("reset").addEventListener("click", () => this.controls.reset());
+    element("reset").addEventListener("click", () => this.#reset());
     element("fullscreen").addEventListener("click", toggleFullscreen);
     element("again").addEventListener("click", () => {
       if (this.state === "refused") this.restart();
@@ -184,8 +226,13 @@ class Viewer {
   #shortcut(event) {
     if (event.repeat || event.ctrlKey || event.altKey || event.metaKey) return;
     if (event.code === "KeyT") this.showOverlay(!this.overlay);
-    else if (event.code === "KeyR") this.controls.reset();
+    else if (event.code === "KeyR") this.#reset();
     else if (event.code === "KeyF") toggleFullscreen();
+  }
+
+  #reset() {
+    if (this.view === "map") this.sweeps.controls.reset();
+    else this.controls.reset();
   }
 
   /** Step with the display for as long as there is something to do. */
@@ -212,15 +259,21 @@ class Viewer {
 
   async #showFigures() {
     const nowMs = performance.now();
-    if (this.state === "live") {
-      const silentMs = nowMs - this.pictureAtMs;
-      element("status-text").textContent = silentMs < SILENT_MS
-        ? STATUS.live
-        : `No picture for ${Math.round(silentMs / 1000)} s`;
-    }
+    if (this.state === "live") element("status-text").textContent = this.#liveness(nowMs);
     if (!this.overlay || this.state !== "live") return;
-    const measured = await this.session.stream?.measure();
-    this.panel.show(this.figures.read(nowMs), measured ?? null, this.size);
+    const measured = await this.session.stream?.measure() ?? null;
+    const figures = this.figures.read(nowMs);
+    this.panel.show(figures, measured, this.size);
+    if (this.view === "map") this.panel.showSweeps(figures, measured, this.sweeps.read(nowMs));
+  }
+
+  /** @param {number} nowMs */
+  #liveness(nowMs) {
+    const silentMs = nowMs - this.shownAtMs;
+    if (silentMs < SILENT_MS || this.view === "none") return STATUS.live;
+    if (this.shownAtMs === 0) return "Nothing yet";
+    const what = this.view === "map" ? "sweep" : "picture";
+    return `No ${what} for ${Math.round(silentMs / 1000)} s`;
   }
 }
 
@@ -245,12 +298,17 @@ globalThis.framemesh = {
       direct: !viewer.screen.canvas.hidden,
       picture: { ...viewer.size, box: [x, y, width, height] },
       pose: viewer.controls.pose,
+      view: viewer.view,
+      map: { ...viewer.sweeps.controls.view, area: viewer.sweeps.controls.area },
+      misses: viewer.sweeps.read(performance.now()).misses,
       input: viewer.outbox.id, // of the last camera state that was said, -1 before the first
       counts: viewer.recorder.counts,
     };
   },
   /** @param {boolean} shown */
   showOverlay: (shown) => viewer.showOverlay(shown),
+  /** @param {(sweep: import("./fmbx.js").Sweep, frame: number) => void} told  of each shown */
+  onSweep: (told) => { viewer.onSweep = told; },
 };
 
 viewer.start();

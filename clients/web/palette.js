@@ -34,3 +34,33 @@ export class MakerColours {
 export function stageColour(index) {
   return STAGE_COLOURS[index % STAGE_COLOURS.length];
 }
+
+/** What is drawn for each class of things in a sweep. Apart from the makers' colours. */
+export const CLASS_COLOURS = {
+  car: "#4ade80",
+  truck: "#facc15",
+  pedestrian: "#fb7185",
+  cyclist: "#c084fc",
+  other: "#8d9aab",
+};
+
+const GROUND_M = 0.25; // what lies lower is the ground to the eye
+const TALL_M = 3;
+const LEVELS = 5; // of brightness
+
+/** Colours of points: on the ground, standing, tall; each from faint to bright. */
+export const pointShades = [[210, 26, 38], [205, 24, 58], [38, 34, 60]].flatMap(
+  ([hue, saturation, lightness]) => Array.from({ length: LEVELS }, (_, level) => (
+    `hsl(${hue} ${saturation}% ${(lightness * (0.7 + (0.75 * level) / (LEVELS - 1))).toFixed(0)}%)`
+  )),
+);
+
+/**
+ * The index in `pointShades` of a point.
+ * @param {number} height  metres above the ground
+ * @param {number} intensity  0 to 1
+ */
+export function pointShade(height, intensity) {
+  const level = Math.min(LEVELS - 1, Math.floor(Math.sqrt(intensity) * LEVELS));
+  return (height < GROUND_M ? 0 : height < TALL_M ? LEVELS : 2 * LEVELS) + level;
+}

@@ -1,6 +1,6 @@
 /** The live figures beside the picture, as text and bars. */
 
-import { FILLED_COLOUR, stageColour } from "./palette.js";
+import { CLASS_COLOURS, FILLED_COLOUR, stageColour } from "./palette.js";
 
 /**
  * @param {string} id
@@ -20,6 +20,8 @@ export class Panel {
     this.stages = new Rows(element("stages"));
     this.bar = new Rows(element("bar"), "span");
     this.makers = new Rows(element("makers"));
+    this.found = new Rows(element("found"));
+    this.sectorStages = new Rows(element("sector-stages"));
   }
 
   /**
@@ -35,6 +37,28 @@ export class Panel {
     element("size").textContent = `${width} × ${height}`;
     this.#showStages(figures, measured);
     this.#showMakers(figures);
+  }
+
+  /**
+   * What a session of sweeps has besides.
+   * @param {import("./figures.js").Figures} figures
+   * @param {import("./stream.js").Measured | null} measured
+   * @param {import("./sweepview.js").SweepFigures} sweeps
+   */
+  showSweeps(figures, measured, { misses, sweep, classes }) {
+    element("sweep-rate").textContent = figures.fps > 0 ? `${figures.fps.toFixed(1)} Hz` : "–";
+    element("sweep-bitrate").textContent = measured === null ? "–" : rate(measured.bitsPerS);
+    element("late").textContent = `${misses.late} of ${misses.sweeps}`;
+    element("lost").textContent = `${misses.lost} of ${misses.sweeps}`;
+    if (sweep === null) return;
+    element("points").textContent = sweep.counts.points.toLocaleString("en");
+    element("boxes").textContent = String(sweep.boxes.count);
+    this.found.show(classes.map(({ name, count }) => (
+      { name, value: String(count), colour: CLASS_COLOURS[name], share: 0 }
+    )));
+    this.sectorStages.show(sweep.times.slice(1, -1).map(([name, us], i) => (
+      { name, value: milliseconds(us / 1000), colour: stageColour(i + 1), share: 0 }
+    )));
   }
 
   /**
@@ -69,7 +93,7 @@ export class Panel {
     if (filledShare > 0) {
       rows.push({
         name: "filled",
-        title: "came too late: the frame before was used",
+        title: "came too late",
         more: "",
         value: percent(filledShare),
         colour: FILLED_COLOUR,

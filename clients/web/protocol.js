@@ -9,13 +9,10 @@
  */
 
 /**
- * One piece of a frame. Pixels of the picture; `maker` is null where nothing came in time and the
- * frame before was used.
+ * One piece of a frame; `maker` is null where nothing came in time.
  * @typedef {object} Piece
- * @property {number} x
- * @property {number} y
- * @property {number} width
- * @property {number} height
+ * @property {number[]} region  a picture's: x, y, width, height, pixels; a sweep's: azimuth from
+ *   and to, degrees counter-clockwise from forward
  * @property {string | null} maker  `node/device`
  * @property {number} queueUs  waited on the device, microseconds
  * @property {number} runUs  ran on the device, microseconds
@@ -28,8 +25,10 @@
  * @property {number} input  id of the last input that shaped it, -1 before the first
  * @property {number} openedUs  on the gateway's clock, microseconds
  * @property {[string, number][]} stages  name and microseconds, in the order they happened
+ * @property {number} resultBytes  of its result, 0 if it has none
+ * @property {number} resultParts  messages that its result comes in; 0 if it does not come
  * @property {Piece[]} pieces
- * @property {number} filled  how many pieces were filled
+ * @property {number} filled  how many pieces never came
  */
 
 /**
@@ -43,6 +42,9 @@
  * @property {import("./camera.js").Pose} [camera]  where to begin
  * @property {{low: number[], high: number[]}} [bounds]  of the scene, metres
  * @property {number} [turntable]  radians per second that the camera turns until the first input
+ * @property {boolean} [pictures]  whether it makes pictures
+ * @property {string} [result]  the encoding of its results, `FMBX/1` for instance
+ * @property {number} [sensor_height_m]  above the ground
  */
 
 const LOSSY = { negotiated: true, ordered: false, maxRetransmits: 0 };
@@ -53,6 +55,7 @@ export const INPUT_CHANNEL = { label: "input", options: { ...LOSSY, id: 2 } };
 
 const MAX_PIECES = 4096;
 const MAX_STAGES = 16;
+const MAX_REGION = 8; // numbers
 
 /** A Problem, thrown. */
 export class ProblemError extends Error {
@@ -100,6 +103,8 @@ function parseFacts(message) {
     input: message.input,
     openedUs: message.opened_us,
     stages: parseStages(stages),
+    resultBytes: Number(message.result_bytes) || 0,
+    resultParts: Number(message.result_parts) || 0,
     pieces: pieces.map((piece) => parsePiece(piece, makers)),
     filled: message.filled,
   };
@@ -121,13 +126,14 @@ function parseStages(stages) {
  * @returns {Piece}
  */
 function parsePiece(piece, makers) {
-  if (!Array.isArray(piece) || piece.length !== 7 || !piece.every(Number.isFinite)) {
-    throw malformed("a piece is not seven numbers");
+  if (!Array.isArray(piece) || piece.length < 3 || !piece.every(Number.isFinite)) {
+    throw malformed("a piece is not three numbers and those of its region");
   }
-  const [x, y, width, height, maker, queueUs, runUs] = piece;
+  if (piece.length > 3 + MAX_REGION) throw malformed("a piece's region has too many numbers");
+  const [maker, queueUs, runUs] = piece.slice(-3);
   const name = maker === -1 ? null : makers[maker];
   if (name !== null && typeof name !== "string") throw malformed("a piece's maker has no name");
-  return { x, y, width, height, maker: name, queueUs, runUs };
+  return { region: piece.slice(0, -3), maker: name, queueUs, runUs };
 }
 
 /** @param {string} why */

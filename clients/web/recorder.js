@@ -16,12 +16,13 @@ const MOST = 20_000; // of each kind, between two takes
  * @property {[number, number | null][]} pictures  shown at, id in the pixels (null: unreadable)
  * @property {[number, number, number, number, Object<string, number>][]} facts  received at,
  *   frame, input, filled pieces, pieces by maker
+ * @property {[number, number, number, number][]} sweeps  shown at, frame, boxes, points to look at
  * @property {[number, number][]} roundTrips  shown at, milliseconds since the input
  */
 
 /** @returns {Record} */
 function nothing() {
-  return { pictures: [], facts: [], roundTrips: [] };
+  return { pictures: [], facts: [], sweeps: [], roundTrips: [] };
 }
 
 /** Records one page's life; ids start over with each connection. */
@@ -36,6 +37,7 @@ export class Recorder {
       backwards: 0,
       matched: 0,
       facts: 0,
+      sweeps: 0,
       oddities: 0,
     };
     /** @type {number | null} */
@@ -73,6 +75,12 @@ export class Recorder {
       if (maker !== null) made[maker] = (made[maker] ?? 0) + 1;
     }
     keep(this.record.facts, [atMs, facts.frame, facts.input, facts.filled, made]);
+  }
+
+  /** @param {number} frame @param {import("./fmbx.js").Sweep} sweep @param {number} atMs */
+  sweep(frame, { boxes, cloud }, atMs) {
+    this.counts.sweeps += 1;
+    keep(this.record.sweeps, [atMs, frame, boxes.count, cloud?.count ?? 0]);
   }
 
   /** A picture on the screen was found to be that of known facts. */

@@ -10,7 +10,7 @@ const STEADY_MS = 10_000; // a stream that lasted this long was no failure
 /** @typedef {"connecting" | "live" | "reconnecting" | "refused"} State */
 
 /**
- * @typedef {import("./stream.js").StreamEvents & {
+ * @typedef {Omit<import("./stream.js").StreamEvents, "ready"> & {
  *   state: (state: State, problem: ProblemError | null, pauseMs: number) => void,
  *   opening: () => void,
  *   opened: (description: import("./protocol.js").Description) => void,
@@ -32,8 +32,10 @@ export function pauseMs(failures, askedMs, chance) {
  * Whether asking again, with nothing changed, may help. Pure.
  * @param {ProblemError} error
  * @param {boolean} wasLive  the same question was answered before
+ * @param {boolean} joined  the session is another's: once it has ended it is no more
  */
-export function mayPass(error, wasLive) {
+export function mayPass(error, wasLive, joined = false) {
+  if (joined && (error.status === 404 || error.problem.code === "session_ended")) return false;
   if (error.status === 401 || error.status === 403) return false;
   return wasLive || error.status === 0 || error.status >= 500;
 }
@@ -63,7 +65,7 @@ export class Session {
       this.events.state(this.wasLive ? "reconnecting" : "connecting", null, 0);
       const error = await this.#live();
       if (this.left) return;
-      if (!mayPass(error, this.wasLive)) {
+      if (!mayPass(error, this.wasLive, this.asked.session !== "")) {
         this.events.state("refused", error, 0);
         return;
       }
@@ -91,17 +93,20 @@ export class Session {
    */
   async #live() {
     let liveSinceMs = Infinity;
+    const live = () => {
+      if (liveSinceMs < Infinity) return;
+      liveSinceMs = performance.now();
+      this.wasLive = true;
+      this.events.state("live", null, 0);
+    };
     this.events.opening();
     const stream = new Stream(this.asked, this.screen, {
       ...this.events,
       picture: (picture) => {
-        if (liveSinceMs === Infinity) {
-          liveSinceMs = performance.now();
-          this.wasLive = true;
-          this.events.state("live", null, 0);
-        }
+        live();
         this.events.picture(picture);
       },
+      ready: live,
     });
     this.stream = stream;
     try {

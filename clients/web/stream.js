@@ -1,8 +1,9 @@
-/** One session over one WebRTC connection: pictures and facts in, inputs out. */
+/** One session over one WebRTC connection: pictures, results and facts in, inputs out. */
 
 import { FRAMES_CHANNEL, INPUT_CHANNEL, ProblemError, parseMessage } from "./protocol.js";
+import { Joiner } from "./parts.js";
 import { showTrack } from "./picture.js";
-import { describeSession, endSession, openSession } from "./whep.js";
+import { describeSession, endSession, openSession, sessionUrl } from "./whep.js";
 
 const GONE_AFTER_MS = 4000; // a connection may be interrupted this long and come back
 const CONNECT_MS = 20_000;
@@ -10,6 +11,8 @@ const CONNECT_MS = 20_000;
 /**
  * @typedef {object} StreamEvents
  * @property {(picture: import("./picture.js").Picture) => void} picture  is on the screen
+ * @property {(result: import("./parts.js").Result) => void} result  of a frame, whole
+ * @property {() => void} ready  results can come, of a session that makes no pictures
  * @property {(facts: import("./protocol.js").FrameFacts) => void} facts
  * @property {(problem: ProblemError) => void} oddity  a message that could not be read
  */
@@ -41,8 +44,11 @@ export class Stream {
     this.end = () => {};
     /** @type {Promise<ProblemError>} settles when the stream is over, with why */
     this.ended = new Promise((resolve) => { this.end = resolve; });
-    this.before = { bytes: 0, atMs: performance.now(), processedS: 0, decoded: 0 };
-    this.input = this.#openChannels();
+    this.pictures = true; // unless the session is known to make none
+    this.joiner = new Joiner();
+    this.before = { bytes: 0, told: 0, atMs: performance.now(), processedS: 0, decoded: 0 };
+    this.frames = this.#openFramesChannel();
+    this.input = this.#openChannel(INPUT_CHANNEL);
   }
 
   /**
@@ -51,17 +57,22 @@ export class Stream {
    */
   async open() {
     const { signal } = this.closing;
-    const { receiver } = this.connection.addTransceiver("video", { direction: "recvonly" });
-    if ("jitterBufferTarget" in receiver) receiver.jitterBufferTarget = 0;
+    const { session, token } = this.asked;
+    const running = session ? await describeSession(sessionUrl(session), token, signal) : null;
+    this.pictures = running?.pictures !== false;
+    const receiver = this.pictures ? this.#askForPictures() : null;
     this.connection.addEventListener("connectionstatechange", () => this.#stateChanged());
     await this.connection.setLocalDescription();
     const offer = /** @type {RTCSessionDescription} */ (this.connection.localDescription);
     const { url, answerSdp } = await openSession(this.asked, offer.sdp, signal);
     this.url = url;
     await this.connection.setRemoteDescription({ type: "answer", sdp: answerSdp });
-    showTrack(receiver.track, this.screen, this.events.picture, signal);
+    if (receiver) showTrack(receiver.track, this.screen, this.events.picture, signal);
     this.#endUnless("connected", CONNECT_MS, "no connection came about");
-    return describeSession(url, this.asked.token, signal);
+    const description = running ?? await describeSession(url, token, signal);
+    this.pictures = description.pictures !== false;
+    this.#tellReady();
+    return description;
   }
 
   /** Whether inputs can be sent: the channel opens a moment after the first picture. */
@@ -92,11 +103,14 @@ export class Stream {
         now.processedS = part.totalProcessingDelay ?? 0;
         now.decoded = part.framesDecoded;
         measured.codec = report.get(part.codecId)?.mimeType.replace("video/", "") ?? "";
+      } else if (part.type === "data-channel" && part.label === FRAMES_CHANNEL.label) {
+        now.told = part.bytesReceived;
       }
     });
     const pictures = now.decoded - before.decoded;
     if (pictures > 0) measured.decodeMs = ((now.processedS - before.processedS) / pictures) * 1000;
-    measured.bitsPerS = ((now.bytes - before.bytes) * 8000) / Math.max(1, now.atMs - before.atMs);
+    const bytes = now.bytes - before.bytes + now.told - before.told;
+    measured.bitsPerS = (bytes * 8000) / Math.max(1, now.atMs - before.atMs);
     this.before = now;
     return measured;
   }
@@ -110,26 +124,52 @@ export class Stream {
     this.end(lost("it was closed here"));
   }
 
-  #openChannels() {
-    const open = (/** @type {typeof FRAMES_CHANNEL} */ { label, options }) =>
-      this.connection.createDataChannel(label, options);
-    const frames = open(FRAMES_CHANNEL);
+  #askForPictures() {
+    const { receiver } = this.connection.addTransceiver("video", { direction: "recvonly" });
+    if ("jitterBufferTarget" in receiver) receiver.jitterBufferTarget = 0;
+    return receiver;
+  }
+
+  #openFramesChannel() {
+    const frames = this.#openChannel(FRAMES_CHANNEL);
+    frames.binaryType = "arraybuffer";
+    frames.addEventListener("open", () => this.#tellReady());
     frames.addEventListener("message", ({ data }) => this.#received(data));
     frames.addEventListener("close", () => this.end(lost("the gateway closed the connection")));
-    return open(INPUT_CHANNEL);
+    return frames;
+  }
+
+  /** @param {typeof FRAMES_CHANNEL} channel */
+  #openChannel({ label, options }) {
+    return this.connection.createDataChannel(label, options);
+  }
+
+  #tellReady() {
+    if (!this.pictures && this.frames.readyState === "open") this.events.ready();
   }
 
   /** @param {unknown} data */
   #received(data) {
-    if (typeof data !== "string") return; // a result message: this page shows pictures
     try {
-      const message = parseMessage(data);
-      if ("facts" in message) this.events.facts(message.facts);
-      else this.end(lost(message.closed));
+      if (typeof data !== "string") this.#receivedPart(/** @type {ArrayBuffer} */ (data));
+      else this.#receivedText(data);
     } catch (error) {
       if (!(error instanceof ProblemError)) throw error;
       this.events.oddity(error);
     }
+  }
+
+  /** @param {ArrayBuffer} part */
+  #receivedPart(part) {
+    const result = this.joiner.add(part);
+    if (result !== null) this.events.result(result);
+  }
+
+  /** @param {string} text */
+  #receivedText(text) {
+    const message = parseMessage(text);
+    if ("facts" in message) this.events.facts(message.facts);
+    else this.end(ended(message.closed, this.asked.session !== ""));
   }
 
   #stateChanged() {
@@ -151,6 +191,20 @@ export class Stream {
       if (this.connection.connectionState !== state) this.end(lost(why));
     }, afterMs);
   }
+}
+
+/**
+ * The gateway ended the session, or this page's part in it.
+ * @param {string} why
+ * @param {boolean} joined  it was another's, and cannot be opened again
+ */
+function ended(why, joined) {
+  return new ProblemError({
+    code: "session_ended",
+    what: "the session has ended",
+    why,
+    fix: joined ? "Join another one." : "This page opens it again by itself.",
+  });
 }
 
 /** @param {string} why */

@@ -28,7 +28,7 @@ export class TileOverlay {
    */
   draw(facts, width, height) {
     const wanted = JSON.stringify([
-      width, height, facts.pieces.map((p) => [p.x, p.y, p.width, p.height, p.maker]),
+      width, height, facts.pieces.map(({ region, maker }) => [region, maker]),
     ]);
     if (wanted === this.drawn) return;
     this.drawn = wanted;
@@ -50,8 +50,9 @@ export class TileOverlay {
    * @param {import("./protocol.js").Piece} piece
    * @param {number} scale  CSS pixels per pixel of the picture
    */
-  #piece({ x, y, width, height, maker }, scale) {
+  #piece({ region, maker }, scale) {
     const { context } = this;
+    const [x, y, width, height] = region;
     const colour = maker === null ? FILLED_COLOUR : this.colours.of(maker);
     const [left, top] = [x * scale, y * scale];
     const [wide, high] = [width * scale, height * scale];

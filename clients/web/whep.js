@@ -8,6 +8,7 @@ import { ProblemError } from "./protocol.js";
  * What the page's own address asks for.
  * @typedef {object} Asked
  * @property {string} workload
+ * @property {string} session  a running one to join; "" to open one
  * @property {string} token  from the fragment, which no server's log sees
  * @property {URLSearchParams} options  for the gateway and the workload
  * @property {boolean} barcode  the pictures carry their frame id
@@ -15,32 +16,41 @@ import { ProblemError } from "./protocol.js";
  */
 
 /**
- * Read `/?scene=...&width=...#token=...`. `workload` and `overlay` are the page's own options.
+ * Read `/?scene=...&width=...#token=...`, or `/?session=...#token=...` to join a running session.
+ * `workload`, `session` and `overlay` are the page's own options.
  * @param {{search: string, hash: string}} address
  * @returns {Asked}
  */
 export function readAddress({ search, hash }) {
   const options = new URLSearchParams(search);
   const workload = options.get("workload") ?? "render";
+  const session = options.get("session") ?? "";
   const overlay = options.get("overlay") !== "0";
-  options.delete("workload");
-  options.delete("overlay");
+  for (const name of ["workload", "session", "overlay"]) options.delete(name);
   const token = new URLSearchParams(hash.replace(/^#/, "")).get("token") ?? "";
-  return { workload, token, options, barcode: options.get("barcode") === "1", overlay };
+  return { workload, session, token, options, barcode: options.get("barcode") === "1", overlay };
 }
 
 /**
- * Open a session.
+ * Where a running session is found.
+ * @param {string} session
+ */
+export function sessionUrl(session) {
+  return `/whep/sessions/${encodeURIComponent(session)}`;
+}
+
+/**
+ * Open a session, or join the one that is asked for.
  * @param {Asked} asked
  * @param {string} offerSdp
  * @param {AbortSignal} signal
- * @returns {Promise<{url: string, answerSdp: string}>}
+ * @returns {Promise<{url: string, answerSdp: string}>}  url: what to DELETE in the end
  * @throws {ProblemError}
  */
 export async function openSession(asked, offerSdp, signal) {
-  if (!asked.token) throw noToken();
   const query = asked.options.toString();
-  const url = `/whep/${encodeURIComponent(asked.workload)}${query && `?${query}`}`;
+  const opens = `/whep/${encodeURIComponent(asked.workload)}${query && `?${query}`}`;
+  const url = asked.session ? sessionUrl(asked.session) : opens;
   const answer = await request(url, asked.token, {
     method: "POST",
     headers: { "Content-Type": "application/sdp" },
@@ -72,7 +82,8 @@ export async function describeSession(url, token, signal) {
 }
 
 /**
- * End a session. Works while the page is going away; never throws: the gateway also notices.
+ * End a session, or one's part in it. Works while the page is going away; never throws: the gateway
+ * also notices.
  * @param {string} url
  * @param {string} token
  */
@@ -90,6 +101,7 @@ export async function endSession(url, token) {
  * @param {RequestInit} init
  */
 async function request(url, token, init) {
+  if (!token) throw noToken();
   let answer;
   try {
     answer = await fetch(url, { ...init, headers: { ...init.headers, ...bearer(token) } });

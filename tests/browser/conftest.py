@@ -24,7 +24,7 @@ from aiohttp import web
 from clients.chromium import BrowserUnavailable, Page, find_chromium, open_chromium
 from mesh.core.errors import NotAuthorized, SessionRefused
 from mesh.core.workload import PictureFormat
-from mesh.http import OpenedSession, UnknownSession, create_app
+from mesh.http import JoinedSession, OpenedSession, UnknownSession, create_app
 from mesh.stream.session import Stream, StreamOptions
 
 PAGE = Path(str(files("clients") / "web"))
@@ -162,6 +162,7 @@ class SyntheticGateway:
         self.panorama = panorama()
         self.sessions: list[SyntheticSession] = []
         self.deleted: asyncio.Queue[int] = asyncio.Queue()  # sessions that a client ended
+        self.left: asyncio.Queue[str] = asyncio.Queue()  # viewers that looked on
 
     def authorize(self, token: str, scope: str) -> str:
         if token != TOKEN:
@@ -189,9 +190,22 @@ class SyntheticGateway:
         answer = await session.stream.answer(offer_sdp)
         return OpenedSession(f"s{len(self.sessions) - 1}", answer, {})
 
+    def _running(self, session_id: str) -> SyntheticSession:
+        running = {f"s{i}": s for i, s in enumerate(self.sessions) if not s.closed.done()}
+        if session_id not in running:
+            raise UnknownSession(what="no such session", why="it is no more", fix="Open one.")
+        return running[session_id]
+
+    async def join_session(self, principal, session_id: str, offer_sdp: str) -> JoinedSession:
+        joined = await self._running(session_id).stream.join(offer_sdp)
+        return JoinedSession(joined.viewer_id, joined.answer_sdp)
+
+    def leave_session(self, principal, session_id: str, viewer_id: str) -> None:
+        self._running(session_id).stream.leave(viewer_id)
+        self.left.put_nowait(viewer_id)
+
     def describe_session(self, principal, session_id: str) -> dict[str, Any]:
-        if session_id not in {f"s{i}" for i in range(len(self.sessions))}:
-            raise UnknownSession(what="no such session", why="it never was", fix="Open one.")
+        self._running(session_id)
         size = dataclasses.asdict(FORMAT)
         bounds = {"low": [-4, 0, -4], "high": [4, 3, 4]}
         view = {"camera": HOME, "bounds": bounds, "turntable": self.turntable}

@@ -256,6 +256,53 @@ async def test_the_last_state_is_said_again_while_nothing_answers_it(open_page, 
     assert gateway.sessions[0].inputs[-1] == last
 
 
+# --- looking on -----------------------------------------------------------------------------
+
+
+async def test_a_running_session_is_joined_by_its_id_and_left_as_it_was(open_page, gateway):
+    owner = await open_page()
+    await owner.until(shown(5))
+    guest = await open_page("session=s0&barcode=1")
+    await guest.until(shown(30))
+    look = await guest.evaluate("framemesh.look()")
+    ids = [number for _, number in (await guest.evaluate("framemesh.take()"))["pictures"]]
+    assert ids == sorted(set(ids))
+    assert (look["view"], look["counts"]["matched"] > 5) == ("picture", True)
+    assert await visible_text(guest, "title") == "Panorama"
+    assert await visible_text(guest, "help") == await visible_text(guest, "reset") == ""
+    await guest.drag([(300, 300), (500, 330)])
+    await guest.key("keyDown", "w", "KeyW")
+    await guest.key("keyUp", "w", "KeyW")
+    assert (await guest.evaluate("framemesh.look()"))["pose"] == look["pose"]
+    await guest.goto("about:blank")
+    await gateway.left.get()
+    before = (await owner.evaluate("framemesh.look()"))["counts"]["pictures"]
+    await owner.until(shown(before + 10))
+    [session] = gateway.sessions
+    assert session.inputs == []
+    assert session.stream.viewers == 1
+    assert guest.errors == owner.errors == []
+
+
+async def test_a_joined_session_that_ends_is_not_waited_for(open_page, gateway):
+    owner = await open_page()
+    await owner.until(shown(5))
+    guest = await open_page("session=s0&barcode=1")
+    await guest.until(shown(5))
+    await owner.goto("about:blank")
+    await guest.until("framemesh.look().state === 'refused'")
+    told = await visible_text(guest, "problem")
+    assert "the session has ended" in told.lower()
+    assert "Join another one." in told
+    assert await guest.evaluate("framemesh.look().counts.connections") == 1
+
+
+async def test_a_session_that_never_was_is_said_to_be_none(open_page, gateway):
+    page = await open_page("session=nowhere")
+    await page.until("framemesh.look().state === 'refused'")
+    assert "no such session" in (await visible_text(page, "problem")).lower()
+
+
 # --- when things go wrong -------------------------------------------------------------------
 
 

@@ -202,7 +202,21 @@ async def test_frame_facts_are_decoded(run_js):
     facts = await run_js("protocol", body, FACTS)
     assert [piece["maker"] for piece in facts["pieces"]] == ["a/b", None]
     assert facts["stages"] == [["open", 3]]
+    assert [piece["region"] for piece in facts["pieces"]] == [[0, 0, 16, 16], [16, 0, 16, 16]]
     assert (facts["frame"], facts["openedUs"], facts["filled"]) == (7, 12, 1)
+    assert (facts["resultBytes"], facts["resultParts"]) == (0, 0)
+
+
+async def test_the_facts_of_a_sweep_are_decoded(run_js):
+    body = "return protocol.parseMessage(JSON.stringify(given[0])).facts"
+    pieces = [[-180, 12, 0, 40, 900], [12, 180, -1, 0, 0]]
+    sweep = FACTS | {"pieces": pieces, "result_bytes": 30_000, "result_parts": 2}
+    facts = await run_js("protocol", body, sweep)
+    assert [(p["region"], p["maker"]) for p in facts["pieces"]] == [
+        ([-180, 12], "a/b"),
+        ([12, 180], None),
+    ]
+    assert (facts["resultBytes"], facts["resultParts"]) == (30_000, 2)
 
 
 @pytest.mark.parametrize(
@@ -216,6 +230,8 @@ async def test_frame_facts_are_decoded(run_js):
         FACTS | {"pieces": [[0, 0, 16, 16, 5, 1, 2]]},
         FACTS | {"pieces": [[0, 0, 16, "16", 0, 1, 2]]},
         FACTS | {"pieces": [[0, 0, 1, 1, -1, 0, 0]] * 4097},
+        FACTS | {"pieces": [[-1, 0]]},
+        FACTS | {"pieces": [[0] * 9 + [-1, 0, 0]]},
     ],
 )  # fmt: skip
 async def test_a_malformed_message_is_a_problem_and_nothing_else(run_js, broken):
@@ -232,6 +248,7 @@ async def test_the_address_holds_the_pages_options_the_gateways_and_the_token(ru
     address = {"search": "?workload=x&scene=a&overlay=0&barcode=1", "hash": "#token=t.t"}
     assert await run_js("whep", body, address) == {
         "workload": "x",
+        "session": "",
         "token": "t.t",
         "options": "scene=a&barcode=1",
         "barcode": True,
@@ -239,6 +256,8 @@ async def test_the_address_holds_the_pages_options_the_gateways_and_the_token(ru
     }
     plain = await run_js("whep", body, {"search": "", "hash": ""})
     assert (plain["workload"], plain["token"], plain["overlay"]) == ("render", "", True)
+    joins = await run_js("whep", body, {"search": "?session=a-b", "hash": ""})
+    assert (joins["session"], joins["options"]) == ("a-b", "")
 
 
 async def test_pauses_grow_to_a_bound_and_never_undercut_what_the_gateway_asked(run_js):
@@ -259,6 +278,14 @@ async def test_only_what_may_pass_is_tried_again(run_js):
     first, later = await run_js("session protocol", body)
     assert first == [True, False, False, False, False, True, True]
     assert later == [True, True, False, False, True, True, True]
+
+
+async def test_a_session_of_another_that_has_ended_is_not_asked_for_again(run_js):
+    body = """
+        const may = (code, status) => session.mayPass(
+          new protocol.ProblemError({ code, what: "", why: "", fix: "" }, { status }), true, true);
+        return [may("session_ended", 0), may("unknown_session", 404), may("link_lost", 0)];"""
+    assert await run_js("session protocol", body) == [False, False, True]
 
 
 # --- what the page keeps --------------------------------------------------------------------
