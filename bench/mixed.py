@@ -447,7 +447,12 @@ def token(mesh: DemoMesh, *scopes: Scope) -> str:
 @asynccontextmanager
 async def two_workers(queue: str = "edf") -> AsyncIterator[DemoMesh]:
     """A gateway and two workers that serve both workloads; `queue` orders their devices' work."""
-    extra = f'[workloads.infer]\napi = "cpu"\n[device]\nqueue = "{queue}"\n'
+    tables = {
+        "workloads.infer": 'api = "cpu"',
+        "device": f'queue = "{queue}"',
+        "link": "silent_ms = 3000",  # a busy machine's pause is no death; a kill is told at once
+    }
+    extra = "".join(f"[{name}]\n{line}\n" for name, line in tables.items())
     with tempfile.TemporaryDirectory() as folder:
         mesh = DemoMesh.lay_out(Path(folder), workers=2, port=free_port(), extra=extra)
         async with mesh.running():
