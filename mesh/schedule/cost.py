@@ -8,8 +8,10 @@ quantile is the split-conformal one (Vovk, Gammerman and Shafer, "Algorithmic Le
 World", 2005; rank ceil(q (n + 1)) of n), which covers a fraction q of what comes as long as the
 ratios are exchangeable, whatever their distribution.
 
-Transfers are `delay + bytes / bandwidth`, by least squares with exponential forgetting, drawn
-towards a prior slope because tiles of one size cannot tell the two apart.
+Transfers are `delay + bytes / bandwidth`. The bandwidth comes by least squares with exponential
+forgetting, drawn towards a prior slope because tiles of one size cannot tell the two apart; the
+delay is the median of what it leaves of the last few transfers. A mean would do as well on a link
+in use, but one that began badly is not in use: a few probes have to set it right.
 """
 
 from __future__ import annotations
@@ -31,7 +33,7 @@ HIGH: Final = 0.95  # what to promise
 TYPICAL: Final = 0.5  # what to expect
 
 _SETTLED: Final = 2  # the first run compiles, uploads and pages in: it says nothing of the next
-_RECENT: Final = 7  # odd; the level is the median of so many
+_RECENT: Final = 7  # odd; levels and delays are the median of so many
 _WINDOW: Final = 128  # ratios kept
 # What is believed of errors before any was seen: a tenth either way. It outvotes one early stall,
 # which would otherwise pass for the 95th percentile of the first 38 runs.
@@ -139,12 +141,13 @@ class RunCost:
 class LinkCost:
     """Time on the way to one node and back. Read `rtt_us`, `us_per_byte` and `margin_us`."""
 
-    __slots__ = ("_count", "_errors", "_nn", "_nt", "_sum_n", "_sum_t", "margin_us", "rtt_us",
-                 "us_per_byte")  # fmt: skip
+    __slots__ = ("_count", "_errors", "_nn", "_nt", "_recent", "_sum_n", "_sum_t", "margin_us",
+                 "rtt_us", "us_per_byte")  # fmt: skip
 
     def __init__(self, prior_us: float) -> None:
         self._count = self._sum_n = self._sum_t = self._nn = self._nt = 0.0
         self._errors = _Quantile(_RESIDUALS)
+        self._recent: deque[tuple[int, float]] = deque(maxlen=_RECENT)  # bytes, microseconds
         self.rtt_us = prior_us
         self.us_per_byte = _PRIOR_US_PER_BYTE
         self.margin_us = prior_us / 2
@@ -168,7 +171,9 @@ class LinkCost:
         ridge = _PRIOR_BYTES * _PRIOR_BYTES
         slope = (together + ridge * _PRIOR_US_PER_BYTE) / (max(spread, 0.0) + ridge)
         self.us_per_byte = min(max(slope, 0.0), mean_t / mean_n if mean_n else slope)
-        self.rtt_us = max(0.0, mean_t - self.us_per_byte * mean_n)
+        self._recent.append((nbytes, took_us))
+        delays = sorted(took - self.us_per_byte * sent for sent, took in self._recent)
+        self.rtt_us = max(0.0, delays[(len(delays) - 1) // 2])
 
 
 def _bounded(units: float) -> float:

@@ -133,6 +133,16 @@ def test_delay_and_bandwidth_are_told_apart_once_sizes_differ() -> None:
     assert costs.transfer_us("far", 1_000_000) == pytest.approx(20_600, rel=0.05)
 
 
+def test_a_link_that_began_badly_is_set_right_by_a_few_probes() -> None:
+    """With a mean, forty were needed; at one in two seconds the node had no work for a minute."""
+    costs = CostModel(prior_link_us=1_000)
+    for _ in range(5):
+        costs.observe_transfer("far", 600_000, 60_000)
+    for _ in range(6):
+        costs.observe_transfer("far", 600_000, 6_000)
+    assert costs.transfer_us("far", 600_000) == pytest.approx(6_000, rel=0.1)
+
+
 def test_a_peer_that_slept_does_not_spoil_its_link_but_a_slow_link_is_learnt() -> None:
     costs = CostModel()
     for _ in range(50):
