@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 FOLDER = Path(__file__).resolve().parent
-NO_BENCHMARKS = {"__init__", "__main__", "mixed", "report", "victim", "workernode"}
+NO_BENCHMARKS = {"__init__", "__main__", "mixed", "rayside", "report", "victim", "workernode"}
 
 
 def main() -> int:
