@@ -11,7 +11,6 @@ import pytest
 from bench.timed.mesh import Made, ask, linked, timed_mesh, timed_session
 from bench.timed.plugin import Pattern
 from bench.victim import free_port
-from clients.cli.demo import DemoMesh
 from clients.sdk.session import Session
 
 SIZE = (640, 368)
