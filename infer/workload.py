@@ -82,7 +82,7 @@ class InferOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class InferWorkload:
     """Boxes around what stands on the ground in LiDAR sweeps.
 
-    See mesh.core.workload.Workload, and Feedable.
+    See Workload, Preloading and Feedable in mesh.core.workload.
     """
 
     name = "infer"
@@ -139,6 +139,10 @@ class InferWorkload:
             deadline_us=round(options.deadline_ms * 1000),
             points=options.points,
         )
+
+    def preload(self) -> None:
+        """See Preloading: opening a session compiles the gateway's kernels for all."""
+        self.open_session(SessionRequest(self.name, {}))
 
     def options_for(self, rate_hz: float) -> Mapping[str, int | float | str]:
         """See Feedable."""

@@ -43,7 +43,7 @@ from mesh.core.wire import (
     SessionFailed,
     SessionReady,
 )
-from mesh.core.workload import DeviceInfo, FinderSession, NodeId, Workload
+from mesh.core.workload import DeviceInfo, FinderSession, NodeId, Preloading, Workload
 from mesh.device.probe import probe
 from mesh.device.supervisor import Device, DeviceLimits, open_device
 from mesh.gateway import Gateway
@@ -400,7 +400,11 @@ def _is_software(infos: Sequence[DeviceInfo]) -> bool:
 
 
 async def _workloads(config: NodeConfig) -> dict[str, Workload]:
-    return {name: create_workload(name, settings) for name, settings in config.workloads.items()}
+    created = {name: create_workload(name, settings) for name, settings in config.workloads.items()}
+    for workload in created.values():
+        if isinstance(workload, Preloading):
+            await asyncio.to_thread(workload.preload)
+    return created
 
 
 async def _start_links(node: Node, stack: AsyncExitStack) -> list[FinderSession]:

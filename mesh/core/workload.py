@@ -286,6 +286,19 @@ class Workload(Protocol):
 
 
 @runtime_checkable
+class Preloading(Protocol):
+    """What a workload may offer beside `Workload`: to have loaded what sessions need in time."""
+
+    def preload(self) -> None:
+        """Load and compile what the session half needs; otherwise the first session does.
+
+        Called in a thread, once, before the gateway serves: even in a thread, importing and
+        compiling hold the interpreter for longer than frames can wait.
+        """
+        ...
+
+
+@runtime_checkable
 class Feedable(Protocol):
     """What a workload may offer beside `Workload`: programs can feed it without knowing it.
 
