@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from mesh.core.workload import Frame as Frame
     from mesh.core.workload import PictureFormat as PictureFormat
     from mesh.core.workload import Piece as Piece
+    from mesh.core.workload import Preloading as Preloading
     from mesh.core.workload import SessionRequest as SessionRequest
     from mesh.core.workload import SessionSetup as SessionSetup
     from mesh.core.workload import SessionWork as SessionWork
@@ -85,6 +86,7 @@ _EXPORTS = {
         "Frame",
         "PictureFormat",
         "Piece",
+        "Preloading",
         "SessionRequest",
         "SessionSetup",
         "SessionWork",
