@@ -2,9 +2,10 @@
 
 `shares` says how much of a frame each piece should hold. A device's pieces end when its queue,
 the way there and back, and its speed say so; the sizes are those for which that instant is the
-same for all (water filling, as over parallel channels: Cover and Thomas, "Elements of Information
-Theory", 2nd ed. 2006, 9.4). No piece is longer than a quantum, and where a link is slow a device
-gets more than one, so that a result travels while the next piece runs.
+same for all, but for the moment it takes to merge the others' results (water filling, as over
+parallel channels: Cover and Thomas, "Elements of Information Theory", 2nd ed. 2006, 9.4). No
+piece is longer than a quantum, and where a link is slow a device gets more than one, so that a
+result travels while the next piece runs.
 
 `divide_plane` and `divide_line` then cut a map of costs into parts of such sizes.
 """
@@ -27,6 +28,10 @@ from mesh.core.workload import CutHint
 # What one more piece costs those who make, send and merge it. A device is given another one to
 # hide its transfers only where that saves more.
 PIECE_US: Final = 500.0
+# Results are received and merged one after another. Devices that end at one instant would have
+# theirs wait for each other: they end this far apart instead, but all within a tenth of the time.
+MERGE_US: Final = 200.0
+_APART: Final = 0.1
 MAX_PIECES: Final = 64  # of one frame
 _SLIVER: Final = 0.05  # of an even share: a device that would get less is not asked
 _ROUNDS: Final = 3  # sizes and counts of pieces depend on each other; they settle in two
@@ -62,13 +67,15 @@ def shares(
     *,
     piece_units: float = 0.0,
     bytes_per_unit: float = 0.0,
+    merge_us: float = MERGE_US,
     at_least: int = 1,
     most: int = MAX_PIECES,
 ) -> list[float]:
     """Sizes of the pieces to cut a frame of `units` into, largest first; they sum to 1.
 
     kind: of the pieces. piece_units: what a piece costs beside its share of the work.
-    bytes_per_unit: of inputs and results together. at_least, most: how many pieces are wanted,
+    bytes_per_unit: of inputs and results together. merge_us: what receiving one result takes;
+    0: all devices finish at the same instant. at_least, most: how many pieces are wanted,
     most >= at_least >= 1. When nothing is known of any device, even sizes.
     """
     parts = [
@@ -79,6 +86,11 @@ def shares(
     if not parts or not (isfinite(units) and units > 0):
         count = min(max(at_least, hint.devices), most)
         return [1 / count] * count
+    # The slower a device, the less work it loses by ending earlier.
+    parts.sort(key=lambda part: part.run_us)
+    apart_us = min(merge_us, _APART * units / sum(1 / part.run_us for part in parts) / len(parts))
+    for rank, part in enumerate(parts):
+        part.wait_us += apart_us * rank
     for _ in range(_ROUNDS):
         parts = _level(parts, units, piece_units)
         for part in parts:

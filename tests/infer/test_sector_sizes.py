@@ -20,7 +20,7 @@ def lanes(*us_per_unit: float, quantum_us: int = 0) -> CutHint:
 def test_a_faster_device_gets_more_of_the_sweep():
     large, small = sector_sizes(100_000, "sweep", lanes(0.1, 0.3))
     assert 0.1 * (PIECE_OVERHEAD + 1e5 * large) == pytest.approx(
-        0.3 * (PIECE_OVERHEAD + 1e5 * small), rel=0.01
+        0.3 * (PIECE_OVERHEAD + 1e5 * small), rel=0.05
     )
 
 

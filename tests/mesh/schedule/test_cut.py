@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pytest
 from hypothesis import assume, given
@@ -9,13 +11,18 @@ from hypothesis import strategies as st
 
 from mesh.core.errors import Misuse
 from mesh.core.workload import CutHint, Lane
-from mesh.schedule.cut import divide_line, divide_plane, shares
+from mesh.schedule import cut
+from mesh.schedule.cut import divide_line, divide_plane
 
 
 def hint(*lanes: tuple[float, float], quantum_us: int = 0, us_per_byte: float = 0.0) -> CutHint:
     """Devices as (wait_us, us per unit)."""
     known = [Lane(wait_us, {"tile": us}, us_per_byte) for wait_us, us in lanes]
     return CutHint(len(known), quantum_us, lanes=known)
+
+
+# Without the moments between the results, unless a test is about them.
+shares = partial(cut.shares, merge_us=0)
 
 
 # --- how much -----------------------------------------------------------------------------------
@@ -65,6 +72,23 @@ def test_unknown_devices_get_an_even_cut():
     assert shares(hint((0, 1), (0, 9)), "another kind", 100) == [0.5, 0.5]
     assert shares(CutHint(1), "tile", 100, at_least=4) == [0.25] * 4
     assert shares(hint((0, 1)), "tile", float("nan")) == [1.0]
+
+
+def test_results_come_one_after_another():
+    lanes = hint((0, 1), (0, 1), (0, 1), (0, 1))
+    ends_us = [40_000 * size for size in cut.shares(lanes, "tile", 40_000, merge_us=200)]
+    assert -np.diff(ends_us) == pytest.approx([200] * 3)
+    assert sum(ends_us) == pytest.approx(40_000)
+
+
+def test_waiting_for_each_other_never_takes_more_than_a_tenth():
+    sizes = cut.shares(hint((0, 1), (0, 1), (0, 1), (0, 1)), "tile", 40, merge_us=200)
+    assert max(sizes) - min(sizes) < 0.1 * max(sizes)
+
+
+def test_the_slower_ones_end_first():
+    fast, slow = cut.shares(hint((0, 1), (0, 3)), "tile", 40_000, merge_us=200)
+    assert 40_000 * (fast - 3 * slow) == pytest.approx(200)
 
 
 def test_a_device_not_measured_yet_finds_a_piece_to_be_tried_with():
