@@ -44,11 +44,11 @@ def run(arguments: argparse.Namespace) -> int:
 async def _view(url: str, workload: str | None, frames: int | None, out: Path | None) -> None:
     options: dict[str, Any] = {"codec": "h264"} if out is not None else {}
     async with connect(url, workload, **options) as session, AsyncExitStack() as stack:
-        if session.fed:
+        if session.fed or session.description.get("pictures") is False:
             raise Misuse(
                 what="there is nothing to view",
-                why=f"'{session.description.get('workload')}' makes no pictures, it is fed",
-                fix="Feed it from a program with `framemesh.connect`.",
+                why=f"'{session.description.get('workload')}' makes no pictures",
+                fix="Look at it in a browser, or read its results with `framemesh.connect`.",
             )
         print(f"session {session.id}", flush=True)
         if out is not None:

@@ -26,6 +26,7 @@ class Address:
     token: str = field(repr=False)
     workload: str | None
     options: Mapping[str, Option]
+    session: str = ""  # a running one to join
 
     @property
     def on_this_machine(self) -> bool:
@@ -57,13 +58,14 @@ def read_address(url: str, token: str = "") -> Address:
             fix="Use the whole address that the gateway's owner gave, or pass token=TOKEN"
             " (`framemesh realm token` makes one).",
         )
-    workload = options.pop("workload", None)
+    workload, session = options.pop("workload", None), options.pop("session", "")
     return Address(
         base=f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}",
         host=host,
         token=token,
         workload=workload,
         options={n: option_value(v) for n, v in options.items() if n not in _PAGES_OWN},
+        session=session,
     )
 
 

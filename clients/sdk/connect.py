@@ -27,7 +27,8 @@ async def connect(
 
     url: as `framemesh demo` prints it, http://HOST:PORT/?option=value#token=TOKEN.
     workload: what to ask for; the address's own, else "render". An address's options are for its
-        own workload: another gets none of them.
+        own workload: another gets none of them. Without one, an address with ?session=ID joins
+        that running session and looks on: it can be neither steered nor fed, and goes on after.
     results: how results of inputs come back: over the "link" that carries the inputs (each one,
         in order, of any size), or over an unordered "webrtc" data channel (the newest soonest;
         lost ones stay lost, and those over 1 MiB are not sent).
@@ -43,6 +44,9 @@ async def connect(
     asked = {**address.options} if name == addressed else {}
     asked.update({n: _option(v) for n, v in options.items()})
     async with open_http(address) as gateway, AsyncExitStack() as stack:
+        if address.session and workload is None:
+            yield await stack.enter_async_context(_joined(gateway, address.session))
+            return
 
         def fed() -> AbstractAsyncContextManager[Session]:
             return open_fed(gateway, opened_by, name, asked, results or "link")
@@ -66,6 +70,12 @@ def _watched(
     from clients.sdk.watched import open_watched  # noqa: PLC0415  aiortc and codecs: if needed
 
     return open_watched(gateway, workload, options)
+
+
+def _joined(gateway: GatewayHttp, session_id: str) -> AbstractAsyncContextManager[Session]:
+    from clients.sdk.watched import open_joined  # noqa: PLC0415  aiortc and codecs: if needed
+
+    return open_joined(gateway, session_id)
 
 
 def _option(value: Option | bool) -> Option:

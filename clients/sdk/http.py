@@ -15,6 +15,7 @@ from mesh.core.errors import LinkLost, MeshError, Problem, ProtocolViolation, fr
 from mesh.core.wire import MALFORMED
 
 SDP = "application/sdp"
+SESSIONS = "/whep/sessions/"
 MAX_ANSWER = 1 << 20  # bytes
 # Opening a session includes loading its content on a device, which the gateway allows 30 s.
 _TIMEOUT = aiohttp.ClientTimeout(total=45, sock_connect=10)
@@ -35,19 +36,30 @@ class GatewayHttp:
         self, workload: str, options: Mapping[str, Option], offer_sdp: str
     ) -> tuple[str, str]:
         """Open a session: (its path, the SDP answer). Needs the scope `control`."""
-        body = await self._ask("POST", f"/whep/{workload}", params=dict(options), offer=offer_sdp)
-        path, answer = body.headers.get("Location", ""), body.text
-        if not path.startswith("/whep/sessions/"):
-            raise _no_gateway(self.address.base, "its answer does not say where the session is")
-        return path, answer
+        return self._created(
+            await self._ask("POST", f"/whep/{workload}", params=dict(options), offer=offer_sdp)
+        )
+
+    async def join(self, path: str, offer_sdp: str) -> tuple[str, str]:
+        """Look on at a session: (the path of one's part in it, the SDP answer).
+
+        Needs the scope `view`.
+        """
+        return self._created(await self._ask("POST", path, offer=offer_sdp))
 
     async def describe(self, path: str) -> dict[str, Any]:
         """What the gateway says of a session. Needs the scope `view`."""
         return json_object((await self._ask("GET", path)).body)
 
     async def close(self, path: str) -> None:
-        """End a session. Needs the scope `control`."""
+        """End a session, which needs the scope `control`, or one's part in it."""
         await self._ask("DELETE", path)
+
+    def _created(self, answer: _Answer) -> tuple[str, str]:
+        path = answer.headers.get("Location", "")
+        if not path.startswith(SESSIONS):
+            raise _no_gateway(self.address.base, "its answer does not say where the session is")
+        return path, answer.text
 
     async def _ask(
         self, method: str, path: str, *, params: Mapping[str, Option] | None = None, offer: str = ""

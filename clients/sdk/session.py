@@ -191,6 +191,6 @@ def now_or(stamp_us: int | None) -> int:
 def _no_inputs() -> Misuse:
     return Misuse(
         what="the input was not sent",
-        why="this session makes pictures, and takes no bulk inputs",
-        fix="Steer it with `steer`, or open a session of a workload that is fed.",
+        why="this session is watched, and takes no bulk inputs",
+        fix="Open a session of a workload that is fed.",
     )

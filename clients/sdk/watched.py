@@ -1,9 +1,10 @@
-"""Sessions that make pictures: opened over HTTP (WHEP), watched over WebRTC."""
+"""Sessions that are watched: opened or joined over HTTP (WHEP), received over WebRTC."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Mapping
+import urllib.parse
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,13 +12,13 @@ from typing import TYPE_CHECKING
 from clients.sdk.address import Option
 from clients.sdk.frame import Frame
 from clients.sdk.framebook import FrameBook
-from clients.sdk.http import GatewayHttp
+from clients.sdk.http import SESSIONS, GatewayHttp
 from clients.sdk.messages import Closed, parse_message
 from clients.sdk.receiver import Receiver, open_receiver
 from clients.sdk.recorder import Recorder
 from clients.sdk.resultbook import ResultBook
 from clients.sdk.session import Result, Session, ended_by_gateway
-from mesh.core.errors import LinkLost, MeshError, ProtocolViolation
+from mesh.core.errors import LinkLost, MeshError, Misuse, ProtocolViolation
 from mesh.core.loop import monotonic_us
 
 if TYPE_CHECKING:
@@ -29,10 +30,39 @@ async def open_watched(
     gateway: GatewayHttp, workload: str, options: Mapping[str, Option]
 ) -> AsyncIterator[Session]:
     """A session over WHEP. Raises what the gateway says, or LinkLost."""
-    session = WatchedSession()
+
+    def opening(offer: str) -> Awaitable[tuple[str, str]]:
+        return gateway.open(workload, options, offer)
+
+    async with _watching(gateway, WatchedSession(), opening, pictures=True) as session:
+        yield session
+
+
+@asynccontextmanager
+async def open_joined(gateway: GatewayHttp, session_id: str) -> AsyncIterator[Session]:
+    """A running session, looked on at over WHEP. Raises what the gateway says, or LinkLost."""
+    path = SESSIONS + urllib.parse.quote(session_id, safe="")
+    pictures = (await gateway.describe(path)).get("pictures") is not False
+
+    def joining(offer: str) -> Awaitable[tuple[str, str]]:
+        return gateway.join(path, offer)
+
+    async with _watching(gateway, JoinedSession(), joining, pictures=pictures) as session:
+        yield session
+
+
+@asynccontextmanager
+async def _watching(
+    gateway: GatewayHttp,
+    session: WatchedSession,
+    admission: Callable[[str], Awaitable[tuple[str, str]]],
+    *,
+    pictures: bool,
+) -> AsyncIterator[Session]:
+    """admission: (path, SDP answer) for an SDP offer."""
     loopback = gateway.address.on_this_machine
-    async with open_receiver(session, pictures=True, loopback=loopback) as receiver:
-        path, answer = await gateway.open(workload, options, await receiver.offer())
+    async with open_receiver(session, pictures=pictures, loopback=loopback) as receiver:
+        path, answer = await admission(await receiver.offer())
         try:
             session.begin(path, await gateway.describe(path), receiver)
             await receiver.accept(answer)
@@ -55,7 +85,7 @@ class WatchedSession(Session):
 
     def begin(self, path: str, description: Mapping[str, object], receiver: Receiver) -> None:
         """The gateway has admitted us."""
-        self.id = path.rpartition("/")[2]
+        self.id = urllib.parse.unquote(path.removeprefix(SESSIONS).partition("/")[0])
         self.description = description
         self._receiver = receiver
 
@@ -64,6 +94,8 @@ class WatchedSession(Session):
         """See Session."""
         self._raise_if_ended()
         assert self._receiver is not None
+        if self.description.get("pictures") is False:
+            super().recording(path)  # says why not
         recorder = Recorder(path)
         self._recorders.append(recorder)
         try:
@@ -114,3 +146,14 @@ class WatchedSession(Session):
     def receiver_ended(self, why: LinkLost) -> None:
         """For the receiver."""
         self._end(why)
+
+
+class JoinedSession(WatchedSession):
+    """A session that others opened; see `Session`."""
+
+    def _steer(self, event: bytes) -> None:
+        raise Misuse(
+            what="nothing was steered",
+            why="this session is looked on at, and steered by who opened it",
+            fix="Open one of your own: name a workload.",
+        )

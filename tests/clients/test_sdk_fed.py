@@ -5,12 +5,21 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
+from contextlib import AsyncExitStack
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 import framemesh
-from mesh.core.errors import ConfigError, ContentRefused, LinkLost, Misuse, NotAuthorized
+from mesh.core.errors import (
+    ConfigError,
+    ContentRefused,
+    LinkLost,
+    MeshError,
+    Misuse,
+    NotAuthorized,
+)
 from mesh.core.membership import Scope
 from mesh.stream.parts import MAX_RESULT
 
@@ -202,6 +211,44 @@ async def test_results_may_come_over_a_data_channel_and_facts_still_over_the_lin
         await session.send(b"bug")
         with pytest.raises(framemesh.SessionEnded, match="the gateway failed at it"):
             await anext(session.results)
+
+
+async def test_a_running_session_is_looked_on_at_and_goes_on_after(host):
+    async with framemesh.connect(host.url(), "mirror") as session:
+        there = host.url(Scope.VIEW, query=f"session={session.id}")
+        async with framemesh.connect(there) as guest:
+            assert (guest.id, guest.fed) == (session.id, False)
+            assert guest.description == session.description
+            number = await session.send(b"abc")
+            result = await anext(guest.results)
+            assert (result.number, bytes(result.data)) == (number, b"cba")
+            assert result.facts == await anext(guest.facts) == await anext(session.facts)
+            assert result.frame == result.facts["frame"]
+            with pytest.raises(Misuse, match="steered by who opened it"):
+                guest.steer(x=1)
+            with pytest.raises(Misuse, match="takes no bulk inputs"):
+                await guest.send(b"x")
+            with pytest.raises(Misuse, match="makes no pictures"):
+                async with guest.recording(Path("never.mp4")):
+                    pass
+            assert host.sessions[0]["viewers"] == 1
+        assert host.sessions[0]["viewers"] == 0
+        assert bytes((await session.ask(b"ab")).data) == b"ba"
+
+
+async def test_whoever_looks_on_hears_of_the_sessions_end(host):
+    async with AsyncExitStack() as stack:
+        async with framemesh.connect(host.url(), "mirror") as session:
+            joining = framemesh.connect(host.url(query=f"session={session.id}"))
+            guest = await stack.enter_async_context(joining)
+        with pytest.raises(framemesh.SessionEnded, match="its client is gone"):
+            await anext(guest.results)
+
+
+async def test_a_session_that_is_none_cannot_be_joined(host):
+    with pytest.raises(MeshError, match="no session nowhere"):
+        async with framemesh.connect(host.url(query="session=nowhere")):
+            pass
 
 
 async def test_a_lost_link_is_raised_wherever_the_session_is_waited_for(host):
