@@ -37,7 +37,6 @@ from infer.codec import Boxes, Result, decode_result
 
 RATE_HZ = 10
 DEADLINE_MS = 100
-LEAST_SHARE = 0.3
 CENTRE_M = 0.01
 YAW_DEG = 0.5
 
