@@ -11,7 +11,8 @@ import sys
 from pathlib import Path
 
 FOLDER = Path(__file__).resolve().parent
-NO_BENCHMARKS = {"__init__", "__main__", "mixed", "rayside", "report", "victim", "workernode"}
+HELPERS = {"cycles", "death", "mixed", "rayside", "report", "victim", "workernode"}
+NO_BENCHMARKS = {"__init__", "__main__", *HELPERS}
 
 
 def main() -> int:

@@ -8,7 +8,7 @@ same seed: the same camera path, sweeps and phases, and a drift of the machine h
 The idle mesh only pings. A first slice of each is thrown away, and the first second of every one.
 
 On time is what the client has whole before the deadline, counted from where the gateway opened the
-frame; see bench/mixed.py. Pictures have two periods, as in a session that asks for nothing else,
+frame; see bench/cycles.py. Pictures have two periods, as in a session that asks for nothing else,
 and are cut into 12 tiles, of about one quantum (5 ms) each on a software renderer. At their default
 deadline, one period of 200 ms, sweeps would not be late under either queue. So they get 40 ms, and
 are the tighter class: by arrival, a sweep waits behind all tiles of a picture that has 133 ms,
@@ -23,34 +23,18 @@ from __future__ import annotations
 
 import asyncio
 import sys
-import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import asdict, dataclass
 from math import ceil
 from pathlib import Path
-from random import Random
 
 import uvloop
 
-from bench.mixed import (
-    WORKLOADS,
-    Both,
-    Cycle,
-    Fate,
-    Load,
-    Scan,
-    Wrongs,
-    between,
-    kitti,
-    miss_pct,
-    playing,
-    scans,
-    two_workers,
-    until,
-)
+from bench.cycles import Cycle, Fate, Wrongs, miss_pct
+from bench.death import Death, kill
+from bench.mixed import WORKLOADS, Both, Load, Scan, kitti, playing, scans, two_workers
 from bench.report import Report, arguments
-from bench.victim import Victim
 from clients.cli.demo import DemoMesh
 from mesh.core.loop import monotonic_us
 
@@ -58,12 +42,8 @@ QUEUES = {"ours": "edf", "fifo": "fifo"}
 LOAD = Load(tiles=12, picture_deadline_ms=133, sweep_deadline_ms=40)
 SEED = 3
 SETTLE_S = 1.0
-STEADY_S, AWAY_S, SHARED_S = 3.0, 3.0, 4.0
 STAGES = ("open", "pieces", "compose", "encode", "send")
 QUANTILES = (0.50, 0.95, 0.99)
-
-
-# --- our queues beside FIFO ---------------------------------------------------------------------
 
 
 @dataclass
@@ -114,109 +94,6 @@ async def play_slice(
         until_us = monotonic_us()
         await asyncio.sleep(both.rest_s)
         record.add(both, from_us, until_us)
-
-
-# --- a worker dies ------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Missed:
-    """What one workload lost by the death of a worker.
-
-    missed: cycles, of those open at the signal and those due until one that was due after the
-    gateway had noticed came on time. for_ms: from the signal until that one was due. alone_pct:
-    the share missed from then until the worker's new hello, by one worker alone, while the other
-    starts on the same cores. back_s: from that hello to the first piece of its own. share: its
-    part of the pieces from then on.
-    """
-
-    missed: int
-    for_ms: float
-    alone_pct: float
-    back_s: float
-    share: float
-
-
-@dataclass(frozen=True, slots=True)
-class Death:
-    """A worker's death and return as both clients saw it."""
-
-    noticed_ms: float  # from the signal until the gateway ended the link
-    missed: dict[str, Missed]
-    wrongs: dict[str, Wrongs]
-
-
-async def kill(mesh: DemoMesh, load: Load, scans: Sequence[Scan], *, seed: int) -> Death:
-    """Kill one worker of a running mesh under both sessions, and start it again."""
-    victim = Victim(mesh)
-    phase_s = Random(seed).random() / load.sweep_hz
-    async with playing(mesh, load, scans, seed=seed) as both:
-        await both.joined()
-        await asyncio.sleep(STEADY_S + phase_s)
-        hellos, partings = len(victim.hellos_s()), len(victim.partings_s())
-        killed_us = monotonic_us()
-        victim.kill()
-        await until(lambda: len(victim.partings_s()) > partings)
-        noticed_us = as_monotonic_us(victim.partings_s()[partings])
-        await asyncio.sleep(AWAY_S)
-        victim.start()
-        await until(lambda: len(victim.hellos_s()) > hellos)
-        hello_us = as_monotonic_us(victim.hellos_s()[hellos])
-        await until(lambda: all(back_us(c, victim, hello_us) for c in since(both, hello_us)))
-        await asyncio.sleep(SHARED_S)
-        until_us = monotonic_us()
-        await asyncio.sleep(both.rest_s)
-        cycles = both.cycles(0, until_us)
-        return Death(
-            (noticed_us - killed_us) / 1000,
-            {
-                name: missed(cycles[name], victim, load, (killed_us, noticed_us, hello_us))
-                for name in WORKLOADS
-            },
-            both.wrongs(),
-        )
-
-
-def as_monotonic_us(unix_s: float) -> int:
-    """An instant of the machine's wall clock, on its monotonic one."""
-    return round((unix_s - time.time()) * 1e6) + monotonic_us()
-
-
-def since(both: Both, from_us: int) -> Iterable[Sequence[Cycle]]:
-    """Each workload's cycles from then on."""
-    return both.cycles(from_us, monotonic_us()).values()
-
-
-def back_us(cycles: Iterable[Cycle], victim: Victim, hello_us: int) -> int | None:
-    """When the first frame due after the hello that has a piece of the victim's was there."""
-    back = (
-        cycle.due_us + cycle.took_us
-        for cycle in cycles
-        if cycle.due_us >= hello_us and victim.made_any(maker for maker, _, _ in cycle.pieces)
-    )
-    return min(back, default=None)
-
-
-def missed(
-    cycles: Sequence[Cycle], victim: Victim, load: Load, when_us: tuple[int, int, int]
-) -> Missed:
-    """The account of one workload; when_us: of the signal, of its notice, of the new hello."""
-    killed_us, noticed_us, hello_us = when_us
-    open_us = 1000 * max(load.picture_deadline_ms, load.sweep_deadline_ms)
-    recovered_us = next(
-        cycle.due_us for cycle in cycles if cycle.due_us > noticed_us and cycle.fate is Fate.ON_TIME
-    )
-    around = between(cycles, killed_us - open_us, recovered_us)
-    first_us = back_us(cycles, victim, hello_us)
-    assert first_us is not None, "waited for"
-    makers = [maker for cycle in cycles if cycle.due_us > first_us for maker, _, _ in cycle.pieces]
-    return Missed(
-        missed=sum(cycle.fate is not Fate.ON_TIME for cycle in around),
-        for_ms=(recovered_us - killed_us) / 1000,
-        alone_pct=miss_pct(between(cycles, recovered_us, hello_us)),
-        back_s=(first_us - hello_us) / 1e6,
-        share=sum(victim.made_any([maker]) for maker in makers) / max(1, len(makers)),
-    )
 
 
 # --- the report ---------------------------------------------------------------------------------
@@ -271,6 +148,7 @@ def report_death(report: Report, deaths: Sequence[Death]) -> None:
         worst = {
             "missed": max(m.missed for m in each),
             "for_ms": max(m.for_ms for m in each),
+            "next_late": sum(not m.next_on_time for m in each),
             "alone_pct": max(m.alone_pct for m in each),
             "back_s": max(m.back_s for m in each),
             "share_pct": 100 * min(m.share for m in each),
@@ -280,7 +158,16 @@ def report_death(report: Report, deaths: Sequence[Death]) -> None:
             report.figure(f"kill_{workload}_{key}", value)
     report.figure("kill_noticed_ms", max(death.noticed_ms for death in deaths))
     report.table(
-        ["worker killed", "missed", "for ms", "missed alone %", "back s", "share after %"], rows
+        [
+            "worker killed",
+            "missed",
+            "for ms",
+            "next late",
+            "missed alone %",
+            "back s",
+            "share after %",
+        ],
+        rows,
     )
 
 

@@ -1,10 +1,8 @@
-"""Pictures and sweeps at once on one mesh: the load, a record of what came, and the verdict.
+"""Pictures and sweeps at once on one mesh of real processes: the load, and a record of what came.
 
 A real viewer (the SDK's, over WebRTC) watches a render session, and a sensor feeds an infer
 session over a link; both are clients in this process, on one machine with the mesh, so that all
-times are of one monotonic clock. A *cycle* is a frame that was due: an instant of the picture's
-clock, or a sweep. It is on time if the client had all of it before its deadline, which counts from
-where the gateway opened the frame; whatever else became of it is a miss.
+times are of one monotonic clock.
 """
 
 from __future__ import annotations
@@ -12,11 +10,9 @@ from __future__ import annotations
 import asyncio
 import os
 import tempfile
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import asdict, dataclass, field, fields, replace
-from enum import StrEnum
-from itertools import pairwise
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -25,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import framemesh
+from bench.cycles import Cycle, Fate, Wrongs, between, judge, out_of_order, with_skipped
 from bench.victim import free_port
 from clients.cli.demo import DemoMesh
 from clients.cli.realm import viewer_token
@@ -59,7 +56,10 @@ class Load:
     sweep_hz: int = 5
     sectors: int = 0
     sweep_deadline_ms: int = 200
-    viewers: int = 1  # render sessions; the first is the one that is judged
+
+    def deadlines_ms(self) -> dict[str, int]:
+        """By workload."""
+        return {"render": self.picture_deadline_ms, "infer": self.sweep_deadline_ms}
 
     def render_options(self) -> dict[str, int | str]:
         """For the gateway."""
@@ -139,103 +139,6 @@ def same(one: Result, other: Result) -> bool:
         np.array_equal(getattr(one.boxes, name), getattr(other.boxes, name))
         for name in (entry.name for entry in fields(Boxes))
     )
-
-
-# --- what became of a cycle ---------------------------------------------------------------------
-
-
-class Fate(StrEnum):
-    """What became of a frame that was due."""
-
-    ON_TIME = "on time"
-    FILLED = "filled"  # a tile is of the frame before, or a sector is missing
-    LATE = "late"  # whole, but after its deadline
-    LOST = "lost"  # opened, and it never came
-    REFUSED = "refused"  # never opened: an instant skipped, a sweep not taken
-
-
-@dataclass(frozen=True, slots=True)
-class Cycle:
-    """One frame that was due.
-
-    due_us: when it was opened, or should have been. took_us: from its opening until the client
-    had all of it, for those that came. stages: microseconds by name, the gateway's. pieces: for
-    each that was made, its maker, how long it waited in the device's queue, and how long it ran.
-    """
-
-    due_us: int
-    fate: Fate
-    took_us: int = 0
-    stages: Mapping[str, int] = field(default_factory=dict)
-    pieces: tuple[tuple[str, int, int], ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Wrongs:
-    """What must never happen, counted."""
-
-    wrong: int = 0  # a sweep's result that differs from one node's; a picture without its number
-    repeated: int = 0
-    backwards: int = 0
-
-    def __add__(self, other: Wrongs) -> Wrongs:
-        return Wrongs(
-            *(a + b for a, b in zip(asdict(self).values(), asdict(other).values(), strict=True))
-        )
-
-    @property
-    def any(self) -> bool:
-        """Whether anything did."""
-        return self != Wrongs()
-
-
-def out_of_order(numbers: Sequence[int]) -> Wrongs:
-    """Repetitions and steps back in what should rise strictly."""
-    steps = list(pairwise(numbers))
-    return Wrongs(
-        repeated=sum(a == b for a, b in steps),
-        backwards=sum(a > b for a, b in steps),
-    )
-
-
-def judge(facts: Mapping[str, Any], received_us: int | None, deadline_ms: int) -> Cycle:
-    """The cycle of a frame whose facts came. received_us: when the client had it, None if never."""
-    took_us = received_us - facts["opened_us"] if received_us is not None else 0
-    if received_us is None:
-        fate = Fate.LOST
-    elif facts["filled"]:
-        fate = Fate.FILLED
-    else:
-        fate = Fate.ON_TIME if took_us <= deadline_ms * 1000 else Fate.LATE
-    makers = facts["makers"]
-    pieces = tuple(
-        (makers[maker], queue_us, run_us)
-        for *_, maker, queue_us, run_us in facts["pieces"]
-        if maker >= 0
-    )
-    return Cycle(facts["opened_us"], fate, took_us, facts["stages"], pieces)
-
-
-def with_skipped(cycles: Sequence[Cycle], period_us: int) -> list[Cycle]:
-    """The cycles of a clocked session, and those at instants at which none was opened."""
-    every: list[Cycle] = []
-    for cycle in sorted(cycles, key=lambda cycle: cycle.due_us):
-        if every:
-            last_us = every[-1].due_us
-            for step in range(1, round((cycle.due_us - last_us) / period_us)):
-                every.append(Cycle(last_us + step * period_us, Fate.REFUSED))
-        every.append(cycle)
-    return every
-
-
-def between(cycles: Iterable[Cycle], from_us: int, until_us: int) -> list[Cycle]:
-    """Those due in a stretch of time."""
-    return [cycle for cycle in cycles if from_us <= cycle.due_us < until_us]
-
-
-def miss_pct(cycles: Sequence[Cycle]) -> float:
-    """The share that was not on time, in percent."""
-    return 100.0 * sum(c.fate is not Fate.ON_TIME for c in cycles) / max(1, len(cycles))
 
 
 # --- recording ----------------------------------------------------------------------------------
@@ -401,17 +304,14 @@ async def playing(
 ) -> AsyncIterator[Both]:
     """Both sessions open at a running mesh. A session that ends by itself ends the block."""
     async with AsyncExitStack() as stack:
-        views = [
-            await stack.enter_async_context(
-                framemesh.connect(
-                    mesh.page_url(),
-                    "render",
-                    token=token(mesh, Scope.VIEW, Scope.CONTROL),
-                    **load.render_options(),
-                )
+        view = await stack.enter_async_context(
+            framemesh.connect(
+                mesh.page_url(),
+                "render",
+                token=token(mesh, Scope.VIEW, Scope.CONTROL),
+                **load.render_options(),
             )
-            for _ in range(load.viewers)
-        ]
+        )
         fed = await stack.enter_async_context(
             framemesh.connect(
                 mesh.page_url(),
@@ -420,18 +320,13 @@ async def playing(
                 **load.infer_options(),
             )
         )
-        pictures, *others = [Pictures(view, load) for view in views]
+        pictures = Pictures(view, load)
         sweeps = Sweeps(fed, load, scans, seed)
-        longest_ms = max(load.picture_deadline_ms, load.sweep_deadline_ms)
+        longest_ms = max(load.deadlines_ms().values())
         async with asyncio.TaskGroup() as tasks:
             running = [
                 tasks.create_task(coroutine)
-                for coroutine in (
-                    pictures.watch(),
-                    *(other.watch() for other in others),
-                    sweeps.feed(),
-                    sweeps.listen(),
-                )
+                for coroutine in (pictures.watch(), sweeps.feed(), sweeps.listen())
             ]
             yield Both(pictures, sweeps, longest_ms / 1000 + GRACE_S)
             for task in running:
