@@ -38,6 +38,7 @@ export class SweepView {
   constructor(surface, canvas, colours) {
     this.map = new TopView(canvas, colours, () => this.resize());
     this.controls = new MapControls(surface, (view, area) => this.map.look(view, area));
+    new ResizeObserver(() => this.resize()).observe(element("panel")); // or it is hidden
     this.forget();
   }
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import itertools
 import json
 import time
 from collections.abc import AsyncIterator, Callable
@@ -275,6 +276,36 @@ async def open_page(chromium, address):
     yield open_viewer
     for page in pages:
         await page.close()
+
+
+CARDS = """[...document.querySelectorAll("#header, #panel, #help, #tools")]
+  .map((card) => [card.id, card.getBoundingClientRect().toJSON()])
+  .filter(([, box]) => box.width > 0)"""
+
+
+@pytest.fixture
+def cards_of():
+    """Where the page's cards lie, by name, once it is sure that none covers another or is cut."""
+
+    async def look(page: Page, size: tuple[int, int]) -> dict[str, dict[str, float]]:
+        await page.resize(*size)
+        cards = await page.evaluate(CARDS)
+        for name, box in cards:
+            assert box["left"] >= 0, name
+            assert box["top"] >= 0, name
+            assert box["right"] <= size[0], name
+            assert box["bottom"] <= size[1], name
+        for (one, a), (other, b) in itertools.combinations(cards, 2):
+            apart = (
+                a["right"] <= b["left"]
+                or b["right"] <= a["left"]
+                or a["bottom"] <= b["top"]
+                or b["bottom"] <= a["top"]
+            )
+            assert apart, f"{one} and {other}"
+        return dict(cards)
+
+    return look
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")

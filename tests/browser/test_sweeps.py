@@ -254,7 +254,12 @@ async def test_a_sweep_is_drawn_from_above_and_can_be_gone_nearer_to(fed, look_o
         assert (await page.evaluate("framemesh.look()"))["map"] == start
 
 
-async def test_the_panel_tells_of_sweeps(fed, look_on, made_up):
+SIZES = [(1280, 720), (960, 600), (844, 390), (390, 844), (320, 568)]
+
+
+async def test_the_panel_tells_of_sweeps_and_covers_nothing_that_matters(
+    fed, look_on, made_up, cards_of
+):
     async with fed() as session, look_on(session) as page:
         await page.resize(1280, 720)
         await page.until("document.getElementById('status').innerText === 'Nothing yet'")
@@ -275,6 +280,15 @@ async def test_the_panel_tells_of_sweeps(fed, look_on, made_up):
         ]  # fmt: skip
         assert text["sector-stages"].split()[::3] == ["columns", "clusters", "boxes"]
         assert "orbit" not in text["help"]
+        for size in SIZES:
+            cards = await cards_of(page, size)
+            # The middle of the map is the middle of what no card covers.
+            look = await page.evaluate("framemesh.look()")
+            area, panel = look["map"]["area"], cards["panel"]
+            right, bottom = area["left"] + area["width"], area["top"] + area["height"]
+            assert right <= panel["left"] or bottom <= panel["top"], size
+            assert min(area["width"], area["height"]) > 150, size
+        await page.resize(*SIZES[0])
         await page.until("document.getElementById('status').innerText.startsWith('No sweep')")
 
 
