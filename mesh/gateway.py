@@ -269,6 +269,7 @@ class Gateway:
             "pieces_by": {self.maker_name(d): n for d, n in session.pieces_by.items()},
             "ready": [self.maker_name(d) for d in session.driver.ready],
             "failed": {self.maker_name(d): str(p) for d, p in hosting.failed.items()},
+            "troubles": {self.maker_name(d): why for d, why in session.troubles.items()},
         }
 
     def _owned(self, principal: ClientToken, session_id: str) -> _Hosting:

@@ -16,7 +16,7 @@ from typing import Any, TypeAlias
 import msgspec
 
 from mesh.channel import Channel
-from mesh.core.errors import ContentRefused, ProtocolViolation, SessionRefused
+from mesh.core.errors import ContentRefused, ProtocolViolation, SessionRefused, from_problem
 from mesh.core.loop import monotonic_us
 from mesh.core.wire import Cancel, PieceDone, PieceRefused, PieceRun
 from mesh.core.workload import Frame, NodeId, SessionWork
@@ -83,6 +83,7 @@ class Session:
         self._composed: asyncio.Queue[_Composed | Exception] = asyncio.Queue()
         self._stopped = False
         self.pieces_by: dict[DeviceKey, int] = {}
+        self.troubles: dict[DeviceKey, str] = {}  # the last piece a device broke off, and why
         self.frames_given_up = 0  # no canvas or no viewer when the frame was due
 
     # --- life ------------------------------------------------------------------------------
@@ -209,6 +210,8 @@ class Session:
     def piece_refused(self, channel: Channel, message: PieceRefused) -> None:
         """A worker's refusal."""
         key, device = _names(channel, message)
+        if message.problem is not None:
+            self.troubles[device] = f"{message.reason}: {from_problem(message.problem)}"
         self._advance(
             lambda now_us: self.driver.refused(
                 key, device, now_us, reason=message.reason, backlog_us=message.backlog_us

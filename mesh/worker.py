@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Self
 
 from mesh.channel import Channel
-from mesh.core.errors import DeviceLost, MeshError, ProtocolViolation
+from mesh.core.errors import DeviceLost, MeshError, PieceOverran, ProtocolViolation
 from mesh.core.loop import monotonic_us
 from mesh.core.wire import (
     MAX_BODY,
@@ -266,7 +266,7 @@ class Worker:
             )
         except MeshError as problem:
             slot.queue.finished(monotonic_us())
-            reason = "device_lost" if isinstance(problem, DeviceLost) else "failed"
+            reason = _reason(problem)
             log.warning("piece %s failed: %s", _key(order), problem)
             self._refuse(job, reason, problem)
             return
@@ -327,6 +327,16 @@ class Worker:
         job = slot.jobs.pop((waiting.node, waiting.key), None)
         if job is not None and job.inputs is not None:
             job.inputs.release()
+
+
+def _reason(problem: MeshError) -> str:
+    """Why a piece that had begun is refused."""
+    match problem:
+        case PieceOverran():
+            return "overran"
+        case DeviceLost():
+            return "device_lost"
+    return "failed"
 
 
 def _key(order: PieceRun) -> PieceKey:

@@ -108,6 +108,12 @@ class DeviceLost(MeshError):
     code = "device_lost"
 
 
+class PieceOverran(DeviceLost):
+    """A piece held its device past the kill limit, and its process was killed with it."""
+
+    code = "piece_overran"
+
+
 class PieceFailed(MeshError):
     """A piece raised inside its executor; the device lives on."""
 
@@ -129,6 +135,7 @@ _BY_CODE: dict[str, type[MeshError]] = {
         ContentRefused,
         DeviceUnavailable,
         DeviceLost,
+        PieceOverran,
         PieceFailed,
     )
 }

@@ -176,7 +176,7 @@ class PieceRefused(msgspec.Struct, frozen=True, tag="piece_refused"):
     frame: Count
     piece: Index
     device: Id
-    reason: Annotated[str, Meta(max_length=32)]  # "late", "cancelled", "unknown_session", "failed"
+    reason: Annotated[str, Meta(max_length=32)]  # "late", "unknown_session", "overran", "failed"
     problem: Problem | None = None
     backlog_us: Count = 0
 

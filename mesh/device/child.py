@@ -98,6 +98,8 @@ class Child:
         self._timer: asyncio.TimerHandle | None = None
         self._deadline_us = 0
         self._numbers = 0
+        self.ended_at = 0  # once lost: the request that it was at, 0 if it was idle
+        self.hung = False  # once lost: whether that request took too long
         self._tail: deque[str] = deque(maxlen=_LOG_TAIL)
         self._partial = b""
         self._log_since_s, self._logged = 0.0, 0
@@ -165,8 +167,12 @@ class Child:
                 self._send_next()
         return answer
 
-    def kill(self, why: str) -> None:
-        """End the process now; everything waiting fails with DeviceLost."""
+    def kill(self, why: str, *, answered: int = 0) -> None:
+        """End the process now; everything waiting fails with DeviceLost.
+
+        answered: the request whose answer is the reason, if one is.
+        """
+        self.ended_at = answered
         self._signal(signal.SIGKILL)
         self._lose(why)
 
@@ -214,6 +220,7 @@ class Child:
         if left_us > 0:  # uvloop's timers may fire early
             self._timer = self._loop.call_later(max(left_us, 1000) / 1e6, self._check_hung)
         elif self._current is not None:
+            self.hung = True
             self.kill(f"it did not answer within {self._current.kill_after_us / 1000:.0f} ms")
 
     def _readable(self) -> None:
@@ -242,7 +249,7 @@ class Child:
         self._stop_timer()
         outcome = from_problem(answer.problem) if isinstance(answer, Failed) else answer
         if isinstance(outcome, DeviceLost):  # the executor's word that its GPU is gone
-            self.kill(str(outcome))
+            self.kill(str(outcome), answered=call.number)
         call.end(outcome)
         self._send_next()
 
@@ -275,6 +282,8 @@ class Child:
         self._loop.remove_reader(self._sock.fileno())
         self._sock.close()
         calls = [*([self._current] if self._current else []), *self._waiting]
+        if self._current is not None:
+            self.ended_at = self._current.number
         self._current = None
         self._waiting.clear()
         try:

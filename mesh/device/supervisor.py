@@ -15,7 +15,14 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from mesh.core.errors import DeviceLost, DeviceUnavailable, MeshError, Misuse, PieceFailed
+from mesh.core.errors import (
+    DeviceLost,
+    DeviceUnavailable,
+    MeshError,
+    Misuse,
+    PieceFailed,
+    PieceOverran,
+)
 from mesh.core.workload import AssetId, Buffer, DeviceInfo, Settings
 from mesh.device.assetfiles import AssetFiles
 from mesh.device.buffers import Arena, Lease
@@ -44,6 +51,8 @@ State: TypeAlias = Literal["starting", "ready", "restarting", "failed"]
 
 # A session whose preparation ended this many processes is not prepared again.
 _STRIKES = 2
+# One whose pieces ended so many in a row gets no other: the device is for the others too.
+_FATAL_PIECES = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +69,7 @@ class _Session:
     spec: bytes
     assets: tuple[AssetId, ...]
     strikes: int = 0
+    fatal_pieces: int = 0  # in a row
     problem: MeshError | None = None  # why it cannot be run although it was prepared once
 
 
@@ -179,7 +189,8 @@ class Device:
         gets the piece. Cancelling withdraws a piece that has not begun; the result of one that
         has is discarded when it comes.
         Raises PieceFailed, ContentRefused (the device lives on), or DeviceLost: the process
-        ended, or hung and was killed, and is being replaced.
+        ended and is being replaced; PieceOverran if it was killed because of this very piece.
+        A session whose pieces go on ending processes is refused for good.
         """
         taken = inputs.take() if inputs is not None else None
         flight = _Flight(taken)
@@ -187,11 +198,12 @@ class Device:
             child, flight.inputs = self._runnable(session, workload, taken)
             flight.output = output = self._result_lease(output_bytes)
             slots = _slot(flight.inputs), Slot(output.offset, output_bytes, output.generation)
-            answer = child.call(
-                lambda number: Run(number, session, workload, spec, *slots),
-                kill_after_us=kill_after_us,
-                settled=flight.land,
-            )
+
+            def order(number: int) -> Run:
+                flight.number = number
+                return Run(number, session, workload, spec, *slots)
+
+            answer = child.call(order, kill_after_us=kill_after_us, settled=flight.land)
             flight.flying = not answer.done()
             result = await answer
             if (
@@ -199,13 +211,39 @@ class Device:
                 or result.generation != output.generation
                 or not 0 <= result.nbytes <= output_bytes
             ):
-                child.kill("it answered a piece with a result that cannot be the piece's")
+                child.kill(
+                    "it answered a piece with a result that cannot be the piece's",
+                    answered=flight.number,
+                )
                 raise child.obituary()
-        except BaseException:
+        except BaseException as problem:
             flight.abandon()
+            if isinstance(problem, DeviceLost) and flight.number:
+                raise self._lost_with(child, session, flight.number, problem) from None
             raise
+        if (record := self._sessions.get(session)) is not None:
+            record.fatal_pieces = 0
         output.shorten(result.nbytes)
         return PieceResult(output, result.run_us)
+
+    def _lost_with(
+        self, child: Child, session: str, request: int, problem: DeviceLost
+    ) -> DeviceLost:
+        """The error for a piece that was sent to a process now lost, held against its session."""
+        if child.ended_at != request:
+            return problem  # it waited for its turn
+        record = self._sessions.get(session)
+        if record is not None:
+            record.fatal_pieces += 1
+            if record.fatal_pieces >= _FATAL_PIECES:
+                record.problem = DeviceLost(
+                    what=f"device {self.name} runs no more pieces of session {session}",
+                    why=f"{record.fatal_pieces} in a row ended its process; {problem.why}",
+                    fix="Open the session anew with smaller pieces or other content, or raise "
+                    "[device] kill_ms where they are only slow.",
+                )
+        kind = PieceOverran if child.hung else DeviceLost
+        return kind(problem.what, problem.why, problem.fix)
 
     def _runnable(
         self, session: str, workload: str, inputs: Lease | None
@@ -401,6 +439,7 @@ class _Flight:
     def __init__(self, inputs: Lease | None) -> None:
         self.inputs = inputs
         self.output: Lease | None = None
+        self.number = 0  # of the request, once it is made
         self.flying = False
         self._abandoned = False
 

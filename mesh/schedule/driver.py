@@ -32,7 +32,7 @@ RETRY_US: Final = 2_000  # between attempts to find room for a piece that has no
 _NEVER_US: Final = 2**62
 
 # Refusals after which the device takes nothing of this session until it is ready again.
-NOT_READY: Final = frozenset({"unknown_session", "device_lost"})
+NOT_READY: Final = frozenset({"unknown_session", "device_lost", "overran"})
 
 
 @dataclass(frozen=True, slots=True)

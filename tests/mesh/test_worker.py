@@ -76,7 +76,9 @@ class Gateway:
 
 
 @asynccontextmanager
-async def worker_with_tiny_device(policy: str = "edf") -> AsyncIterator[Worker]:
+async def worker_with_tiny_device(
+    policy: str = "edf", kill_after_us: int = 20_000_000
+) -> AsyncIterator[Worker]:
     changed: list[Worker] = []
     async with open_device(
         "tiny",
@@ -87,7 +89,7 @@ async def worker_with_tiny_device(policy: str = "edf") -> AsyncIterator[Worker]:
         plugins=Plugins({"tiny": "tiny_workload:create"}, (PLUGINS,)),
     ) as device:
         await device.ready()
-        async with Worker([device], kill_after_us=20_000_000, policy=policy) as worker:
+        async with Worker([device], kill_after_us=kill_after_us, policy=policy) as worker:
             changed.append(worker)
             yield worker
             changed.clear()
@@ -289,6 +291,41 @@ async def test_a_crash_answers_every_piece_and_the_device_comes_back_with_its_se
     await opened(worker, gateway)
     deliver(worker, gateway, piece("copy", 2), b"again")
     assert await gateway.result() == b"again"
+
+
+async def test_a_piece_past_the_kill_limit_is_said_to_be_and_the_device_comes_back(
+    gateway: Gateway,
+) -> None:
+    async with worker_with_tiny_device(kill_after_us=300_000) as worker:
+        await opened(worker, gateway)
+        deliver(worker, gateway, piece("hang", 0))
+        refused = await gateway.hears()
+        assert isinstance(refused, PieceRefused)
+        assert (refused.piece, refused.reason) == (0, "overran")
+        assert refused.problem is not None
+        assert refused.problem.code == "piece_overran"
+        assert "did not answer within 300 ms" in refused.problem.why
+        await worker._slots["tiny"].device.ready()
+        deliver(worker, gateway, piece("sum", 1))
+        assert await gateway.result() == b"0"
+
+
+async def test_a_piece_cancelled_while_it_runs_makes_way_at_its_end_and_is_never_sent(
+    worker: Worker, gateway: Gateway
+) -> None:
+    await opened(worker, gateway)
+    deliver(worker, gateway, piece("wait_for", 0), bytes(1))
+    slot = worker._slots["tiny"]
+    while slot.running is None or slot.running.inputs is None or slot.running.inputs.arena:  # noqa: ASYNC110
+        await asyncio.sleep(0)  # until the device process has it
+    deliver(worker, gateway, piece("sum", 1))
+    deliver(worker, gateway, Cancel("s", 1, 0, 0))
+    arena = slot.device._arena
+    assert arena is not None
+    arena._view[0] = 1  # its input, which it waits for
+    assert await gateway.result() == b"0"
+    assert gateway.hears_nothing
+    assert arena.leases == 0
 
 
 async def test_a_gateway_that_is_gone_leaves_nothing_behind(

@@ -18,6 +18,7 @@ from mesh.core.errors import (
     DeviceUnavailable,
     Misuse,
     PieceFailed,
+    PieceOverran,
 )
 from mesh.core.workload import Asset
 from mesh.device import child, restart, supervisor
@@ -202,6 +203,53 @@ async def test_a_crash_or_hang_costs_one_piece_and_the_sessions_come_back(
     assert await ask(device, "sum") == b"6"
     assert device.pid != old and device.restarts == 1
     assert device.diary.states == ["ready", "restarting", "ready"]
+
+
+@pytest.mark.parametrize(
+    ("command", "kind"), [("hang", PieceOverran), ("stop", PieceOverran), ("die", DeviceLost)]
+)
+async def test_a_piece_past_its_limit_is_told_from_one_that_crashed(device, ask, command, kind):
+    with pytest.raises(DeviceLost) as lost:
+        await ask(device, command, kill_after_us=300_000)
+    assert type(lost.value) is kind
+
+
+async def test_only_the_piece_that_hung_is_told_so(device, ask):
+    outcomes = await asyncio.gather(
+        ask(device, "hang", kill_after_us=300_000), ask(device, "sum"), return_exceptions=True
+    )
+    assert [type(outcome) for outcome in outcomes] == [PieceOverran, DeviceLost]
+
+
+@pytest.mark.parametrize("command", ["die", "lose", "hang", 'forge {"request": 1}'])
+async def test_a_session_whose_pieces_go_on_ending_processes_loses_the_device(
+    device, ask, monkeypatch, command
+):
+    monkeypatch.setattr(restart, "FIRST_DELAY_US", 1000)
+    await device.prepare("other", "tiny", b"", {})
+    for _ in range(supervisor._FATAL_PIECES):
+        await device.ready()
+        with pytest.raises(DeviceLost):
+            await ask(device, command, kill_after_us=300_000)
+    await device.ready()
+    pid = device.pid
+    with pytest.raises(DeviceLost, match=r"runs no more pieces of session s: 4 in a row"):
+        await ask(device, "sum")
+    assert await ask(device, "sum", session="other") == b"0"
+    assert device.pid == pid
+    await device.prepare("s", "tiny", b"", {ASSET.digest: ASSET.data})
+    assert await ask(device, "sum") == b"6"
+
+
+async def test_a_session_is_forgiven_what_its_pieces_did_when_one_succeeds(
+    device, ask, monkeypatch
+):
+    monkeypatch.setattr(restart, "FIRST_DELAY_US", 1000)
+    for _ in range(supervisor._FATAL_PIECES):
+        with pytest.raises(DeviceLost):
+            await ask(device, "die")
+        await device.ready()
+        assert await ask(device, "sum") == b"6"
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
