@@ -4,7 +4,7 @@ Two kinds of session, both fed: each input (`Ask`) opens a frame.
 
 * pictures: a frame of `width` x `height` that costs one device of speed 1 `frame_ms`, cut by the
   renderer's own tiler and merged by the renderer's own frame;
-* jobs (`width` 0): one piece that takes `frame_ms`, with a result of 1 KB.
+* jobs (`width` 0): `tiles` pieces that take `frame_ms` together, each with a result of 1 KB.
 """
 
 from __future__ import annotations
@@ -71,10 +71,10 @@ class _Picture(RenderFrame):
 
 
 class _Job:
-    """One piece whose result is of no interest."""
+    """Pieces whose results are of no interest."""
 
-    def __init__(self, piece: Piece) -> None:
-        self.pieces = [piece]
+    def __init__(self, pieces: list[Piece]) -> None:
+        self.pieces = pieces
 
     def accept(self, index: int, result: memoryview) -> None:
         """It came."""
@@ -125,8 +125,9 @@ class TimedSession:
         """Cut the picture, or make the job."""
         options, ask = self._options, self._ask
         if not options.width:
-            spec = encode(PieceSpec(options.frame_ms * 1000, nbytes=JOB_BYTES, slower=ask.slower))
-            return _Job(Piece(0, options.kind, options.frame_ms * 1000, spec, JOB_BYTES))
+            us = options.frame_ms * 1000 / options.tiles
+            spec = encode(PieceSpec(us, nbytes=JOB_BYTES, slower=ask.slower))
+            return _Job([Piece(i, options.kind, us, spec, JOB_BYTES) for i in range(options.tiles)])
         pieces = [
             Piece(
                 index,

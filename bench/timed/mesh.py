@@ -23,7 +23,14 @@ from clients.cli.demo import DemoMesh
 from clients.sdk.session import Result, Session
 
 # A busy machine must not pass for a lost link or a hung device.
-EXTRA = "[link]\nsilent_ms = 5000\n[device]\nkill_ms = 5000\n"
+EXTRA = """
+[link]
+silent_ms = 5000
+[device]
+kill_ms = 5000
+[gateway]
+max_sessions = 64
+"""
 
 
 @asynccontextmanager
