@@ -150,6 +150,7 @@ def report_death(report: Report, deaths: Sequence[Death]) -> None:
             "for_ms": max(m.for_ms for m in each),
             "next_late": sum(not m.next_on_time for m in each),
             "alone_pct": max(m.alone_pct for m in each),
+            "starting_pct": max(m.starting_pct for m in each),
             "back_s": max(m.back_s for m in each),
             "share_pct": 100 * min(m.share for m in each),
         }
@@ -164,6 +165,7 @@ def report_death(report: Report, deaths: Sequence[Death]) -> None:
             "for ms",
             "next late",
             "missed alone %",
+            "at start %",
             "back s",
             "share after %",
         ],

@@ -30,17 +30,29 @@ class Missed:
 
     missed: cycles, of those open at the signal and those due until one that was due after the
     gateway had noticed came on time. for_ms: from the signal until that one was due. next_on_time:
-    whether it was the very first due after the notice. alone_pct: the share missed from then until
-    the worker's new hello, by one worker alone, while the other starts on the same cores. back_s:
-    from that hello to the first piece of its own. share: its part of the pieces from then on.
+    whether it was the very first due after the notice. alone_pct: the share missed from then on
+    until the worker was started again, by the other alone. starting_pct: and from then until its
+    hello, for which it compiles and loads on the same cores. back_s: from that hello to the first
+    piece of its own. share: its part of the pieces from then on.
     """
 
     missed: int
     for_ms: float
     next_on_time: bool
     alone_pct: float
+    starting_pct: float
     back_s: float
     share: float
+
+
+@dataclass(frozen=True, slots=True)
+class Course:
+    """When things happened, microseconds on the monotonic clock."""
+
+    killed_us: int
+    noticed_us: int  # the gateway ended the link
+    started_us: int  # the worker's process, again
+    hello_us: int  # the gateway accepted it again
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +84,7 @@ async def kill(
         await until(lambda: len(victim.partings_s()) > partings)
         noticed_us = as_monotonic_us(victim.partings_s()[partings])
         await asyncio.sleep(acts.alone_s)
+        started_us = monotonic_us()
         victim.start()
         await until(lambda: len(victim.hellos_s()) > hellos)
         hello_us = as_monotonic_us(victim.hellos_s()[hellos])
@@ -80,10 +93,11 @@ async def kill(
         until_us = monotonic_us()
         await asyncio.sleep(both.rest_s)
         cycles = both.cycles(0, until_us)
+        course = Course(killed_us, noticed_us, started_us, hello_us)
         return Death(
             (noticed_us - killed_us) / 1000,
             {
-                name: missed(cycles[name], victim, deadline_ms, (killed_us, noticed_us, hello_us))
+                name: missed(cycles[name], victim, deadline_ms, course)
                 for name, deadline_ms in load.deadlines_ms().items()
             },
             both.wrongs(),
@@ -110,22 +124,20 @@ def back_us(cycles: Iterable[Cycle], victim: Victim, hello_us: int) -> int | Non
     return min(back, default=None)
 
 
-def missed(
-    cycles: Sequence[Cycle], victim: Victim, deadline_ms: int, when_us: tuple[int, int, int]
-) -> Missed:
-    """The account of one workload; when_us: of the signal, of its notice, of the new hello."""
-    killed_us, noticed_us, hello_us = when_us
-    after = [cycle for cycle in cycles if cycle.due_us > noticed_us]
-    recovered_us = next((c.due_us for c in after if c.fate is Fate.ON_TIME), hello_us)
-    around = between(cycles, killed_us - 1000 * deadline_ms, recovered_us)
-    first_us = back_us(cycles, victim, hello_us)
+def missed(cycles: Sequence[Cycle], victim: Victim, deadline_ms: int, course: Course) -> Missed:
+    """The account of one workload."""
+    after = [cycle for cycle in cycles if cycle.due_us > course.noticed_us]
+    recovered_us = next((c.due_us for c in after if c.fate is Fate.ON_TIME), course.hello_us)
+    around = between(cycles, course.killed_us - 1000 * deadline_ms, recovered_us)
+    first_us = back_us(cycles, victim, course.hello_us)
     assert first_us is not None, "waited for"
     makers = [maker for cycle in cycles if cycle.due_us > first_us for maker, _, _ in cycle.pieces]
     return Missed(
         missed=sum(cycle.fate is not Fate.ON_TIME for cycle in around),
-        for_ms=(recovered_us - killed_us) / 1000,
+        for_ms=(recovered_us - course.killed_us) / 1000,
         next_on_time=after[0].fate is Fate.ON_TIME,
-        alone_pct=miss_pct(between(cycles, recovered_us, hello_us)),
-        back_s=(first_us - hello_us) / 1e6,
+        alone_pct=miss_pct(between(cycles, recovered_us, course.started_us)),
+        starting_pct=miss_pct(between(cycles, course.started_us, course.hello_us)),
+        back_s=(first_us - course.hello_us) / 1e6,
         share=sum(victim.made_any([maker]) for maker in makers) / max(1, len(makers)),
     )
