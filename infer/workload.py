@@ -142,7 +142,7 @@ class InferWorkload:
 
     def preload(self) -> None:
         """See Preloading: opening a session compiles the gateway's kernels for all."""
-        self.open_session(SessionRequest(self.name, {"points": 1}))  # so that it takes all of them
+        self.open_session(SessionRequest(self.name, {"points": 1}))  # and those that choose points
 
     def options_for(self, rate_hz: float) -> Mapping[str, int | float | str]:
         """See Feedable."""
