@@ -304,17 +304,18 @@ class Placer:
     ) -> list[Place]:
         """Copies for cold, suspect and long idle devices, so that nobody is written off for ever.
 
+        Each by kind of piece: one that is busy with tiles may never have been asked for a sector.
         Hopeless pieces come first: a prediction that forbids everything must not be final.
         """
         placed: list[Place] = []
         for kind in dict.fromkeys(want.kind for want in wants):
             trusted, cold, suspect = state.options(kind)
             for option in (*cold, *suspect, *trusted):
-                idle_us = state.now_us - option.device.placed_us
+                idle_us = option.device.idle_us(kind, state.now_us)
                 if idle_us < PROBE_COLD_US:
                     continue
                 is_suspect = option.device.key in state.suspects
-                if option.device.attempts and not is_suspect:
+                if option.device.owes(kind) and not is_suspect:
                     continue
                 want = _cheapest(hopeless or wants, kind, option.device)
                 choice = want and _earliest(want, [option], state)

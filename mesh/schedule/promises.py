@@ -8,6 +8,7 @@ from typing import Final, NamedTuple
 from mesh.schedule.ids import DeviceKey, PieceKey
 
 LOST_US: Final = 2_000_000  # an attempt this long past its deadline will never be answered
+MAX_KINDS: Final = 256  # per device; the one not seen for longest goes when there are more
 
 _NEVER_US: Final = -(2**62)
 
@@ -56,7 +57,7 @@ class DeviceAccount:
     running: PieceKey | None = None  # which of them it probably runs now
     other_us: float = 0.0  # work of others on it, as of `since_us`
     since_us: int = 0  # last sign of life, or when it got work after being idle
-    placed_us: int = _NEVER_US  # when it last got a piece
+    placed_us: dict[str, int] = field(default_factory=dict)  # when it last got a piece, by kind
     served_us: float = 0.0  # work given so far; breaks ties between equals
 
     def suspect(self, now_us: int) -> bool:
@@ -78,6 +79,14 @@ class DeviceAccount:
         begun_us = self.other_us + running_us
         return ahead_us + max(0.0, begun_us - max(0, now_us - self.since_us))
 
+    def idle_us(self, kind: str, now_us: int) -> int:
+        """How long it has got no piece of that kind, however busy it is with others."""
+        return now_us - self.placed_us.get(kind, _NEVER_US)
+
+    def owes(self, kind: str) -> bool:
+        """Whether a piece of that kind is unanswered."""
+        return any(attempt.want.kind == kind for attempt in self.attempts.values())
+
     def owe(self, attempt: Attempt, *, arrives_us: int, free_us: float) -> None:
         """A piece is sent there; the device was expected to be free at `free_us`."""
         if not self.attempts:
@@ -85,7 +94,10 @@ class DeviceAccount:
             self.since_us = arrives_us
             self.other_us = max(0.0, free_us - arrives_us)
         self.attempts[attempt.want.key] = attempt
-        self.placed_us = attempt.sent_us
+        self.placed_us.pop(attempt.want.kind, None)
+        self.placed_us[attempt.want.kind] = attempt.sent_us
+        if len(self.placed_us) > MAX_KINDS:
+            del self.placed_us[next(iter(self.placed_us))]
         self.served_us += attempt.run_us
 
     def give_up(self, key: PieceKey) -> None:

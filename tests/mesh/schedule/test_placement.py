@@ -1,4 +1,5 @@
 from collections import Counter
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -14,9 +15,14 @@ FAR_US = 1_000_000
 
 
 def want(
-    index: int, units: float = 1.0, *, frame: int = 0, exclude: frozenset[DeviceKey] = frozenset()
+    index: int,
+    units: float = 1.0,
+    *,
+    frame: int = 0,
+    exclude: frozenset[DeviceKey] = frozenset(),
+    kind: str = "tile",
 ) -> Want:
-    return Want(PieceKey("s", 1, frame, index), "tile", units, 0, 0, 0, exclude)
+    return Want(PieceKey("s", 1, frame, index), kind, units, 0, 0, 0, exclude)
 
 
 def placer_with(speeds: dict[DeviceKey, int], link_us: int = 0) -> Placer:
@@ -273,3 +279,26 @@ def test_a_kind_nobody_ran_is_tried_at_once_however_large_its_units():
     wants = [Want(PieceKey("s", 1, 0, i), "rows", 57_600.0, 100, 100, 100) for i in range(4)]
     placed = placer.place(wants, 100_000, 0, [device])
     assert {p.key for p in placed if isinstance(p, Place) and not p.probe} == {w.key for w in wants}
+
+
+def test_a_device_that_is_never_idle_is_tried_with_a_new_kind() -> None:
+    """Both are busy with tiles; A alone has ever made a sector, so B is cold for these."""
+    placer = placer_with({A: 5_000, B: 5_000})
+    for _ in range(30):
+        placer.costs.observe(A, "sector", 1.0, 2_000)
+    tried_us: list[int] = []
+    for frame in range(40):
+        now_us = frame * 50_000  # the next tile comes before a probe would
+        tiles = [want(i, frame=frame) for i in range(4)]
+        placed = placer.place(tiles, now_us + FAR_US, now_us, [A, B])
+        assert set(makers(placed)) == {A, B}
+        sector = want(4, frame=frame, kind="sector")
+        asked = placer.place([sector], now_us + FAR_US, now_us + 1_000, [A, B])
+        tried_us += [
+            now_us for p in asked if isinstance(p, Place) and (p.device, p.probe) == (B, True)
+        ]
+        for place in [*placed, *asked]:
+            assert isinstance(place, Place)
+            placer.answered(place.key, place.device, now_us + 20_000, 0, result=True)
+    assert tried_us[0] == 0
+    assert {b - a for a, b in pairwise(tried_us)} == {PROBE_COLD_US}
