@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from mesh.core.errors import WrongRoad as WrongRoad
     from mesh.core.workload import Asset as Asset
     from mesh.core.workload import Contract as Contract
+    from mesh.core.workload import Criticality as Criticality
     from mesh.core.workload import CutHint as CutHint
     from mesh.core.workload import DeviceInfo as DeviceInfo
     from mesh.core.workload import Executor as Executor
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     from mesh.core.workload import PictureFormat as PictureFormat
     from mesh.core.workload import Piece as Piece
     from mesh.core.workload import Preloading as Preloading
+    from mesh.core.workload import Rung as Rung
     from mesh.core.workload import SessionRequest as SessionRequest
     from mesh.core.workload import SessionSetup as SessionSetup
     from mesh.core.workload import SessionWork as SessionWork
@@ -77,6 +79,7 @@ _EXPORTS = {
     "mesh.core.workload": (
         "Asset",
         "Contract",
+        "Criticality",
         "CutHint",
         "DeviceInfo",
         "Executor",
@@ -87,6 +90,7 @@ _EXPORTS = {
         "PictureFormat",
         "Piece",
         "Preloading",
+        "Rung",
         "SessionRequest",
         "SessionSetup",
         "SessionWork",

@@ -153,6 +153,10 @@ class PieceRun(msgspec.Struct, frozen=True, tag="piece_run"):
     deadline_us: Instant  # sender's clock: when the result must have left the device
     output_bytes: Annotated[int, Meta(ge=0, le=MAX_BODY)]
     spec: SmallBytes
+    # Who gives way when the device cannot serve all: see mesh.core.workload.Criticality, and the
+    # frame's value per second of the work it still needs.
+    criticality: Annotated[int, Meta(ge=0, le=15)] = 1
+    density: Annotated[float, Meta(ge=0, le=1e12)] = 0.0
 
 
 class PieceDone(msgspec.Struct, frozen=True, tag="piece_done"):

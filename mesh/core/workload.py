@@ -17,8 +17,9 @@ import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
+from enum import IntEnum
 from pathlib import Path
-from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
+from typing import Any, Final, Literal, Protocol, TypeAlias, runtime_checkable
 
 import msgspec
 
@@ -117,6 +118,7 @@ class CutHint:
     lanes: the devices that will take the pieces, as far as their speeds are known; pieces sized
         for them (`mesh.schedule.cut.shares`) all finish together.
     surprises: of the pieces with a region in frames composed since the last one was opened.
+    rung: of the contract's ladder, at which the frame is to be cut; 0 is full quality.
     """
 
     devices: int
@@ -124,6 +126,7 @@ class CutHint:
     us_per_unit: Mapping[str, float] = field(default_factory=dict)
     lanes: Sequence[Lane] = ()
     surprises: Sequence[Surprise] = ()
+    rung: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,17 +145,57 @@ class PictureFormat:
         return self.width * self.height * 3 // 2
 
 
+class Criticality(IntEnum):
+    """What a miss costs, and so who gives way when not all can be served; higher gives way last.
+
+    It orders nobody while there is room: queues serve by deadline, whatever the class (Vestal,
+    "Preemptive scheduling of multi-criticality systems", RTSS 2007; Burns and Davis, "A survey of
+    research into mixed criticality systems", ACM CSUR 50(6), 2017).
+    """
+
+    BATCH = 0  # nobody waits: late is nearly as good
+    STANDARD = 1  # somebody looks on, and sees that a frame is missing
+    INTERACTIVE = 2  # somebody acts on what is shown: a game, a headset
+    CRITICAL = 3  # a machine acts on it
+
+
+@dataclass(frozen=True, slots=True)
+class Rung:
+    """One quality at which a workload can make a frame.
+
+    cost: of the frame's work, relative to the first rung's 1. quality: likewise, in the
+    workload's own measure, 0 to 1.
+    """
+
+    cost: float
+    quality: float
+
+
+FULL_QUALITY: Final = (Rung(1.0, 1.0),)
+
+
 @dataclass(frozen=True, slots=True)
 class Contract:
     """What a session was promised: one frame each `period_us`, due `deadline_us` after opening.
 
     trigger: "clock": the gateway opens frames at that rate and samples the newest input;
         "input": each bulk input opens one frame, at most at that rate.
+    criticality: who gives way in overload; share: how much is the session's due among those of
+        its class (> 0, weights); value: of one frame on time, beside others of its class (> 0).
+    holes: whether a frame with pieces missing is of use. If not, it is given up, and its devices
+        are free, as soon as one piece cannot come in time.
+    ladder: qualities at which frames can be made, best and costliest first; the first is (1, 1).
+        `CutHint.rung` says at which one a frame is to be cut.
     """
 
     period_us: int
     deadline_us: int
     trigger: Literal["clock", "input"] = "clock"
+    criticality: Criticality = Criticality.STANDARD
+    share: float = 1.0
+    value: float = 1.0
+    holes: bool = True
+    ladder: tuple[Rung, ...] = FULL_QUALITY
 
 
 @dataclass(frozen=True, slots=True)
