@@ -134,7 +134,9 @@ class Session:
 
     def on_input(self, event: Mapping[str, Any]) -> None:
         """The client's newest state. Raises ContentRefused on nonsense."""
-        self.work.apply_input(event, monotonic_us())
+        now_us = monotonic_us()
+        self.work.apply_input(event, now_us)
+        self.driver.input_came(now_us)
         self._input_id = event["id"]
 
     def offer_input(self, number: int, stamp_us: int, data: memoryview) -> None:

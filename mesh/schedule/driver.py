@@ -24,6 +24,7 @@ from mesh.core.workload import Contract, CutHint, Piece, Surprise
 from mesh.schedule.frameclock import Crowding, DemandClock, FrameClock
 from mesh.schedule.ids import DeviceKey, PieceKey
 from mesh.schedule.ledger import ClosedFrame, FrameLedger, Verdict
+from mesh.schedule.phase import LatestStartClock
 from mesh.schedule.placement import Place, Placer
 from mesh.schedule.promises import Want
 
@@ -104,10 +105,12 @@ class SessionDriver:
         max_in_flight: int = 2,
         reserve_us: int = 0,
         quantum_us: int = 0,
+        latest_start: bool = False,
     ) -> None:
         """reserve_us: kept back from the contract's deadline for composing and encoding.
 
         quantum_us: the longest piece the workload should cut; 0 for no wish.
+        latest_start: whether a frame clock may move and slow down for fresher input.
         """
         self._session = session
         self._epoch = epoch
@@ -120,7 +123,8 @@ class SessionDriver:
         if contract.trigger == "input":
             self._clock = DemandClock(contract.period_us, max_in_flight=max_in_flight)
         else:
-            self._clock = FrameClock(contract.period_us, start_us, max_in_flight=max_in_flight)
+            clock = LatestStartClock if latest_start else FrameClock
+            self._clock = clock(contract.period_us, start_us, max_in_flight=max_in_flight)
         self._ledger = FrameLedger(session, epoch)
         self._ready: dict[DeviceKey, None] = {}  # ordered, so that a seed replays
         self._cutting: dict[int, int] = {}  # frame opened, pieces not yet given -> cut-off
@@ -169,6 +173,11 @@ class SessionDriver:
             return "no device is ready for the session"
         frame = self._clock.demand(now_us)
         return frame if isinstance(frame, str) else self._opening(frame, now_us)
+
+    def input_came(self, now_us: int) -> None:
+        """The client's small state changed; the next frame will sample it."""
+        if isinstance(self._clock, LatestStartClock):
+            self._clock.input_came(now_us)
 
     def _opening(self, frame: int, now_us: int) -> OpenFrame:
         usable = self._placer.usable(self._ready, now_us)
@@ -418,6 +427,8 @@ class SessionDriver:
                 self._unplaced.pop(key, None)
                 self._retry_us.pop(key, None)
             self._clock.closed(frame)
+            if isinstance(self._clock, LatestStartClock):
+                self._clock.composed(closed)
             self._crowding.closed(whole=not closed.missing)
             self._clock.limit(1 if self._crowding.one_at_a_time else self._max_in_flight)
             self.counts.composed += 1

@@ -27,6 +27,7 @@ INPUT_US: Final = 1_500  # left between an input's arrival and its sampling
 _WAIT_GAIN: Final = 0.5
 _STRETCH_GAIN: Final = 0.15
 _MOST_STRETCH: Final = 3.0  # periods
+_RELEASE: Final = 0.95  # of the stretch, kept by each frame that did not wait
 _INPUT_GAIN: Final = 0.2
 _STEP: Final = 1 / 8  # of the period: one correction at most
 _LOCKED: Final = 0.7  # how much of the phase is shared, 0 to 1, before it is followed
@@ -97,6 +98,8 @@ class LatestStart:
         spare_us = wait_us - WAIT_US
         most_us = _MOST_STRETCH * self._period_us
         self._stretch_us += _STRETCH_GAIN * spare_us
+        if spare_us < 0:
+            self._stretch_us *= _RELEASE
         self._stretch_us = min(max(self._stretch_us, 0.0), most_us)
         return self._bounded(_WAIT_GAIN * spare_us) if spare_us > 0 else 0
 
