@@ -375,6 +375,7 @@ class Gateway:
             self._placer,
             start_us=monotonic_us(),
             reserve_us=min(ENCODE_RESERVE_US, contract.deadline_us // 4) if work.picture else 0,
+            latest_start=not options.steady,
         )
         session = Session(
             driver=driver,

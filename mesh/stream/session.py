@@ -56,6 +56,7 @@ class StreamOptions:
     barcode: bool = False  # draw the frame id into each picture
     bitrate: int | None = None  # the most bits per second; None: by size and rate
     private: bool = False  # nobody else's token lets a viewer join
+    steady: bool = False  # frames at even instants, rather than with the freshest input
 
     @classmethod
     def take(cls, options: Mapping[str, Any]) -> tuple[StreamOptions, dict[str, Any]]:
@@ -67,7 +68,7 @@ class StreamOptions:
         codec = rest.pop("codec", None)
         if codec is not None and codec not in ENCODERS:
             raise _bad_option("codec", codec, f"one of {', '.join(ENCODERS)}")
-        flags = {name: rest.pop(name, 0) for name in ("barcode", "private")}
+        flags = {name: rest.pop(name, 0) for name in ("barcode", "private", "steady")}
         for name, value in flags.items():
             if value not in (0, 1):
                 raise _bad_option(name, value, "0 or 1")
@@ -75,7 +76,7 @@ class StreamOptions:
         in_range = type(bitrate) is int and LOWEST_BPS <= bitrate <= HIGHEST_BPS
         if bitrate is not None and not in_range:
             raise _bad_option("bitrate", bitrate, f"{LOWEST_BPS} to {HIGHEST_BPS}")
-        return cls(codec, bool(flags["barcode"]), bitrate, bool(flags["private"])), rest
+        return cls(codec, bitrate=bitrate, **{n: bool(v) for n, v in flags.items()}), rest
 
 
 @dataclass(frozen=True, slots=True)
