@@ -18,11 +18,12 @@ When there is no trusted device the cold ones take the frames, then the suspect 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from math import inf
+from math import ceil
 from typing import Final, NamedTuple
 
 from mesh.core.workload import Lane
-from mesh.schedule.cost import CostModel, RunCost
+from mesh.schedule.choice import Choice, Round, earliest
+from mesh.schedule.cost import CostModel
 from mesh.schedule.ids import DeviceKey, PieceKey
 from mesh.schedule.promises import Attempt, DeviceAccount, Want
 
@@ -30,8 +31,6 @@ GRACE_US: Final = 2_000  # an answer is overdue this long, and half its run, aft
 COLD_GRACE_US: Final = 250_000  # the first run of a kind may compile shaders or kernels
 PROBE_COLD_US: Final = 100_000  # shortest time between probes of a cold device
 PROBE_IDLE_US: Final = 2_000_000  # a device that got nothing for so long is measured again
-TIE_US: Final = 500  # finishes closer than this, or than
-TIE_SHARE: Final = 10  # one such part of the wait, are equally good
 MAX_OUTSTANDING: Final = 128  # pieces one device may owe
 
 
@@ -56,98 +55,6 @@ class Hopeless(NamedTuple):
 
     key: PieceKey
     late_by_us: int | None
-
-
-class _Option(NamedTuple):
-    """A device as one placement sees it, for one kind of piece. Costs in us per unit."""
-
-    slot: int  # into the placement's list of when each device is free
-    device: DeviceAccount
-    level: float
-    high: float
-    one_way_us: float
-    us_per_byte: float
-    margin_us: float
-    cold: bool
-
-
-class _Choice(NamedTuple):
-    option: _Option
-    start_us: float
-    finish_us: float  # a high quantile
-    expected_us: float
-
-
-class _Round:
-    """One call of `place`: when each usable device will be free, and what each kind costs there."""
-
-    def __init__(
-        self,
-        devices: Sequence[DeviceAccount],
-        costs: CostModel,
-        wants: Sequence[Want],
-        deadline_us: int,
-        now_us: int,
-    ) -> None:
-        self._costs = costs
-        # The prior is for a piece, whatever its units: what nobody ran is guessed from the largest.
-        self._most_units: dict[str, float] = {}
-        for want in wants:
-            self._most_units[want.kind] = max(want.units, self._most_units.get(want.kind, 1e-9))
-        self.devices = devices
-        self.deadline_us = deadline_us
-        self.now_us = now_us
-        self.free_us = [now_us + d.backlog_us(deadline_us, now_us) for d in devices]
-        self.suspects = {d.key for d in devices if d.suspect(now_us)}
-        self._options: dict[str, tuple[list[_Option], list[_Option], list[_Option]]] = {}
-
-    def options(self, kind: str) -> tuple[list[_Option], list[_Option], list[_Option]]:
-        """(trusted, cold, suspect) devices for the kind."""
-        found = self._options.get(kind)
-        if found is None:
-            found = self._options[kind] = self._sorted_by_trust(kind)
-        return found
-
-    def mean_us(self, kind: str) -> float:
-        """Mean level over the devices, to compare pieces of different kinds."""
-        options = [option for group in self.options(kind) for option in group]
-        return sum(option.level for option in options) / len(options) if options else 1.0
-
-    def _sorted_by_trust(self, kind: str) -> tuple[list[_Option], list[_Option], list[_Option]]:
-        runs = [self._costs.run_cost(device.key, kind) for device in self.devices]
-        known = [run.level for run in runs if run is not None]
-        guess = min(known) if known else self._costs.prior_run_us / self._most_units[kind]
-        trusted: list[_Option] = []
-        cold: list[_Option] = []
-        suspect: list[_Option] = []
-        for index, (device, run) in enumerate(zip(self.devices, runs, strict=True)):
-            option = self._option(index, device, run, guess)
-            if device.key in self.suspects:
-                suspect.append(option)
-            elif option.cold:
-                cold.append(option)
-            else:
-                trusted.append(option)
-        return trusted, cold, suspect
-
-    def _option(
-        self, index: int, device: DeviceAccount, run: RunCost | None, guess: float
-    ) -> _Option:
-        link = self._costs.link(device.key.node)
-        if run is not None:
-            level, high = run.level, run.high
-        else:
-            level = high = guess
-        return _Option(
-            index,
-            device,
-            level,
-            high,
-            link.rtt_us / 2,
-            link.us_per_byte,
-            link.margin_us,
-            cold=run is None or not device.proven,
-        )
 
 
 class Placer:
@@ -236,38 +143,57 @@ class Placer:
             and not device.suspended
             and len(device.attempts) < MAX_OUTSTANDING
         ]
-        state = _Round(devices, self.costs, wants, deadline_us, now_us)
+        state = Round(devices, self.costs, wants, deadline_us, now_us)
+        chosen, hopeless = self._plan(wants, state, certain=certain)
+        placed: list[Place | Hopeless] = [self._commit(*plan, state) for plan in chosen]
+        placed += [Hopeless(want.key, late_by_us) for want, late_by_us in hopeless]
+        if probe:
+            placed += self._probes(wants, [want for want, _ in hopeless], state)
+        return placed
+
+    def _plan(
+        self, wants: Sequence[Want], state: Round, *, certain: bool = False
+    ) -> tuple[list[tuple[Want, Choice]], list[tuple[Want, int | None]]]:
+        """What would go where, longest first; and what nobody can make, with how late it would be.
+
+        Commits nobody yet, but counts each piece as placed for those that follow.
+        """
         if len(wants) > 1:
             means = {kind: state.mean_us(kind) for kind in {want.kind for want in wants}}
             wants = sorted(wants, key=lambda want: -want.units * means[want.kind])
-        placed: list[Place | Hopeless] = []
-        hopeless: list[Want] = []
+        chosen: list[tuple[Want, Choice]] = []
+        hopeless: list[tuple[Want, int | None]] = []
         for want in wants:
             choice = self._choose(want, state, certain)
             if choice is None:
-                placed.append(Hopeless(want.key, None))
-                hopeless.append(want)
-            elif choice.expected_us > deadline_us or (certain and choice.finish_us > deadline_us):
-                placed.append(Hopeless(want.key, round(choice.expected_us) - deadline_us))
-                hopeless.append(want)
+                hopeless.append((want, None))
+            elif (late_by_us := self._late_by_us(choice, state, certain)) > 0:
+                hopeless.append((want, late_by_us))
             else:
-                placed.append(self._commit(want, choice, state))
-        if probe:
-            placed += self._probes(wants, hopeless, state)
-        return placed
+                state.reserve(want, choice)
+                chosen.append((want, choice))
+        return chosen, hopeless
 
-    def _choose(self, want: Want, state: _Round, certain: bool) -> _Choice | None:
+    @staticmethod
+    def _late_by_us(choice: Choice, state: Round, certain: bool) -> int:
+        """How much later than its deadline the answer would come; surely, or probably."""
+        comes_us = choice.finish_us if certain else choice.expected_us
+        return ceil(comes_us - state.deadline_us)
+
+    def _choose(self, want: Want, state: Round, certain: bool) -> Choice | None:
         deadline_us = state.deadline_us
         trusted, cold, suspect = state.options(want.kind)
-        choice = _earliest(want, trusted, state)
+        choice = earliest(want, trusted, state)
         if certain or (choice is not None and choice.expected_us <= deadline_us):
             return choice
         # With trusted devices about, cold and suspect ones are no substitute but a last resort:
         # a cold one for a piece the others refused or cannot make, one at a time.
-        usable = [o for o in cold if not trusted or not o.device.attempts]
-        other = _earliest(want, usable, state)
+        usable = [
+            o for o in cold if not trusted or not (o.device.attempts or o.slot in state.taken)
+        ]
+        other = earliest(want, usable, state)
         if other is None and not trusted and not cold:
-            other = _earliest(want, suspect, state)
+            other = earliest(want, suspect, state)
         if choice is None or (other is not None and other.expected_us < choice.expected_us):
             return other
         return choice
@@ -275,8 +201,8 @@ class Placer:
     def _commit(
         self,
         want: Want,
-        choice: _Choice,
-        state: _Round,
+        choice: Choice,
+        state: Round,
         probe: bool = False,
     ) -> Place:
         option, device = choice.option, choice.option.device
@@ -290,9 +216,8 @@ class Placer:
         device.owe(
             Attempt(want, deadline_us, run_us, now_us, expected_us, overdue_us, probe),
             arrives_us=now_us + round(option.one_way_us),
-            free_us=state.free_us[option.slot],
+            free_us=choice.free_us,
         )
-        state.free_us[option.slot] = choice.start_us + run_us
         leave_us = deadline_us - round(option.one_way_us + option.us_per_byte * want.out_bytes)
         return Place(want.key, device.key, leave_us, expected_us, overdue_us, probe)
 
@@ -300,7 +225,7 @@ class Placer:
         self,
         wants: Sequence[Want],
         hopeless: Sequence[Want],
-        state: _Round,
+        state: Round,
     ) -> list[Place]:
         """Copies for cold, suspect and long idle devices, so that nobody is written off for ever.
 
@@ -318,13 +243,14 @@ class Placer:
                 if option.device.owes(kind) and not is_suspect:
                     continue
                 want = _cheapest(hopeless or wants, kind, option.device)
-                choice = want and _earliest(want, [option], state)
+                choice = want and earliest(want, [option], state)
                 if want is None or choice is None:
                     continue
                 # Worth measuring soon: nothing is known, or only the promise stands in the way.
                 unsure = choice.expected_us <= state.deadline_us < choice.finish_us
                 soon = not is_suspect and (option.cold or unsure or bool(hopeless))
                 if soon or idle_us >= PROBE_IDLE_US:
+                    state.reserve(want, choice)
                     placed.append(self._commit(want, choice, state, probe=True))
         return placed
 
@@ -382,51 +308,6 @@ class Placer:
         known = self._devices.get(device)
         attempt = known.attempts.get(key) if known is not None else None
         return attempt.overdue_us if attempt is not None else None
-
-
-def _earliest(want: Want, options: Sequence[_Option], state: _Round) -> _Choice | None:
-    """The option that answers first, of those surely in time if there are any.
-
-    Among equally good ones it is the least served so far.
-
-    The hot loop of every decision: plain locals, nothing allocated for an option passed over.
-    """
-    key, _, units, in_bytes, out_bytes, _, exclude = want
-    free_us, deadline_us, now_us = state.free_us, state.deadline_us, state.now_us
-    best: _Option | None = None
-    best_us = soonest_us = inf
-    in_time: list[tuple[float, _Option]] = []
-    for option in options:
-        slot, device, level, high, one_way_us, us_per_byte, margin_us, _ = option
-        if key in device.attempts or (exclude and device.key in exclude):
-            continue
-        start_us = now_us + one_way_us + us_per_byte * in_bytes
-        if start_us < free_us[slot]:  # noqa: PLR1730  max() costs a call per option
-            start_us = free_us[slot]
-        back_us = start_us + one_way_us + us_per_byte * out_bytes
-        expected_us = back_us + units * level
-        if expected_us < best_us:
-            best, best_us = option, expected_us
-        if back_us + units * high + margin_us <= deadline_us:
-            in_time.append((expected_us, option))
-            if expected_us < soonest_us:  # noqa: PLR1730
-                soonest_us = expected_us
-    if in_time:
-        limit_us = soonest_us + max(TIE_US, (soonest_us - now_us) / TIE_SHARE)
-        least_us = inf
-        for expected_us, option in in_time:
-            if expected_us <= limit_us and option.device.served_us < least_us:
-                best, least_us = option, option.device.served_us
-    return _choice(want, best, state) if best is not None else None
-
-
-def _choice(want: Want, option: _Option, state: _Round) -> _Choice:
-    """What placing the piece there would mean."""
-    arrives_us = state.now_us + option.one_way_us + option.us_per_byte * want.in_bytes
-    start_us = max(arrives_us, state.free_us[option.slot])
-    back_us = option.one_way_us + option.us_per_byte * want.out_bytes
-    finish_us = start_us + want.units * option.high + back_us + option.margin_us
-    return _Choice(option, start_us, finish_us, start_us + want.units * option.level + back_us)
 
 
 def _cheapest(wants: Sequence[Want], kind: str, device: DeviceAccount) -> Want | None:
