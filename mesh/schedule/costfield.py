@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import log
 from typing import Final
 
 import numpy as np
@@ -9,8 +10,8 @@ from numpy.typing import NDArray
 
 # Of a surprise, in logarithms: most of it may be the device's, or the moment's.
 _GAIN: Final = 0.3
-_STEP: Final = 1.5  # one surprise is believed up to this factor
-_REACH: Final = 8.0  # and all together up to this one
+_STEP: Final = log(1.5)  # one surprise is believed up to this factor
+_REACH: Final = log(8.0)  # and all together up to this one
 _FORGET: Final = 0.995  # per frame, of the logarithm: what is no longer seen is no longer held
 
 
@@ -24,19 +25,16 @@ class CostField:
     @property
     def factors(self) -> NDArray[np.float64]:
         """float64 of the grid's shape, > 0."""
-        return np.exp(self._log)
+        return np.exp(self._log.clip(-_REACH, _REACH))
 
     def learn(self, cells: tuple[slice, ...], factor: float) -> None:
         """A piece over `cells` took `factor` times what the map times `factors` had predicted."""
         if factor > 0:
-            step = np.log(min(max(factor, 1 / _STEP), _STEP))
-            reach = np.log(_REACH)
-            self._log[cells] = (self._log[cells] + _GAIN * step).clip(-reach, reach)
+            self._log[cells] += _GAIN * min(max(log(factor), -_STEP), _STEP)
 
     def relax(self) -> None:
         """A frame has passed: forget a little, and what all cells have in common.
 
         That is no region's cost but the devices' speed, which the schedule learns for itself.
         """
-        self._log -= self._log.mean()
-        self._log *= _FORGET
+        self._log = ((self._log - self._log.mean()) * _FORGET).clip(-_REACH, _REACH)

@@ -27,7 +27,7 @@ from mesh.core.workload import CutHint
 
 # What one more piece costs those who make, send and merge it. A device is given another one to
 # hide its transfers only where that saves more.
-PIECE_US: Final = 500.0
+PIECE_US: Final = 1_500.0
 # Results are received and merged one after another. Devices that end at one instant would have
 # theirs wait for each other: they end this far apart instead, but all within a tenth of the time.
 MERGE_US: Final = 200.0

@@ -64,7 +64,7 @@ def test_over_a_slow_link_a_result_travels_while_the_next_piece_runs():
     near = hint((0, 1), us_per_byte=0.001)
     far = hint((0, 1), us_per_byte=0.1)
     assert len(shares(near, "tile", 10_000, bytes_per_unit=10)) == 1
-    assert len(shares(far, "tile", 10_000, bytes_per_unit=10)) == 4
+    assert len(shares(far, "tile", 25_000, bytes_per_unit=10)) == 4
 
 
 def test_unknown_devices_get_an_even_cut():
