@@ -36,6 +36,7 @@ class TileSpec(msgspec.Struct, frozen=True):
     metres, unit length. illuminance: linear RGB, lux on a surface that faces the light. ambient:
     linear RGB irradiance of a uniform environment, lux. exposure: factor on all light before
     sRGB encoding. background: linear RGB, as encoded (exposure does not touch it).
+    animation: which of the scene's is played, -1 for none; time: seconds into it.
     """
 
     rect: tuple[Pixel, Pixel, Pixel, Pixel]
@@ -46,6 +47,8 @@ class TileSpec(msgspec.Struct, frozen=True):
     ambient: Vec3
     exposure: float
     background: Vec3
+    animation: Annotated[int, Meta(ge=-1, le=65_535)] = -1
+    time: float = 0.0
 
     def region(self) -> Rect:
         """`rect`, named."""
@@ -94,6 +97,7 @@ def decode_tile(spec: bytes, session: SessionSpec) -> TileSpec:
         *tile.ambient,
         tile.exposure,
         *tile.background,
+        tile.time,
     )
     if not all(math.isfinite(number) and abs(number) < 1e30 for number in numbers):
         raise _refused("tile", "a number is not finite, or too large for the device's floats")

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from render.passes.bend import BendPass
 from render.passes.i420 import I420Pass, read_planes
 from render.passes.raster import RasterPass, RasterTargets
 from render.passes.scene_upload import DeviceScene
@@ -54,12 +55,15 @@ class Renderer:
 
     def __init__(self, device: Device, scope: ExitStack) -> None:
         self._device = device
+        self._bend = BendPass(device, scope)
         self._raster = RasterPass(device, scope)
         self._convert = I420Pass(device, scope)
 
     def upload(self, scene: Scene) -> DeviceScene:
         """Bring a scene to the device, with the pipelines it needs. Raises ContentRefused."""
-        uploaded = DeviceScene(self._device, self._raster.material_layout, scene)
+        uploaded = DeviceScene(
+            self._device, self._raster.material_layout, self._bend.set_layout, scene
+        )
         try:
             self._raster.prepare(uploaded)
         except BaseException:
@@ -76,9 +80,13 @@ class Renderer:
     ) -> TileTimes:
         """Draw a tile and write its packed I420 planes to `output` (rect.i420_bytes long)."""
         targets, rect = canvas.targets, tile.region()
+        scene.pose(tile.animation, tile.time)
         with self._device.recording() as commands:
             self._device.reset_timestamps(commands)
             self._device.timestamp(commands, 0)
+            bent = scene.take_bend_due()
+            if bent is not None:
+                self._bend.record(commands, bent)
             clusters = self._raster.record(commands, canvas.raster, scene, tile)
             self._device.timestamp(commands, 1)
             self._convert.record(commands, canvas.convert, rect)

@@ -18,8 +18,11 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from render.motion import Motion
+
 Float32Array: TypeAlias = NDArray[np.float32]
 Uint32Array: TypeAlias = NDArray[np.uint32]
+Uint16Array: TypeAlias = NDArray[np.uint16]
 Uint8Array: TypeAlias = NDArray[np.uint8]
 Vec3: TypeAlias = tuple[float, float, float]
 Vec4: TypeAlias = tuple[float, float, float, float]
@@ -128,6 +131,31 @@ class Material:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Morph:
+    """Displacements of a primitive's vertices, one set per target, summed by weight (glTF 3.7.2.2).
+
+    positions, normals, tangents: float32 (targets, n, 3); normals and tangents None where no
+    target has any.
+    """
+
+    positions: Float32Array
+    normals: Float32Array | None
+    tangents: Float32Array | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Influences:
+    """Which joints of a skin move a primitive's vertices (glTF 3.7.3).
+
+    joints: uint16 (n, k), k = 4 or 8, counted within the skin; 0 where the weight is 0.
+    weights: float32 (n, k), >= 0, each row's sum 1.
+    """
+
+    joints: Uint16Array
+    weights: Float32Array
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Primitive:
     """An indexed triangle list in mesh space with one material; all arrays contiguous, read-only.
 
@@ -138,6 +166,7 @@ class Primitive:
     uv0, uv1: float32 (n, 2) or None; every set that the material's textures use is present.
     colors: float32 (n, 4), linear, multiplies the base colour, or None.
     indices: uint32 (3 * triangles,), each < n; at least one triangle.
+    flat: the normals were generated: vertices 3 i .. 3 i + 2 are triangle i, however it is bent.
     """
 
     positions: Float32Array
@@ -148,6 +177,9 @@ class Primitive:
     colors: Float32Array | None
     indices: Uint32Array
     material: int
+    flat: bool = False
+    influences: Influences | None = None
+    morph: Morph | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -156,11 +188,22 @@ class Draw:
 
     world_from_mesh: float32 (4, 4), affine, invertible, row-major. Where its determinant is
         negative the triangles' winding is mirrored (glTF 3.7.4). Normals go by the inverse
-        transpose.
+        transpose. What moves is where it stands at rest; what a skin carries has its joints alone.
+    node: of `Scene.motion` that carries it, -1 where nothing moves it.
+    skin: its first joint among `Motion.joints`, -1 without a skin.
+    weights: its first morph weight among `Motion.weights`, -1 without morph targets.
     """
 
     world_from_mesh: Float32Array
     primitive: int
+    node: int = -1
+    skin: int = -1
+    weights: int = -1
+
+    @property
+    def bends(self) -> bool:
+        """Whether its vertices move among each other."""
+        return self.skin >= 0 or self.weights >= 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,6 +227,7 @@ class Scene:
     draws: in the source's order; at least one. materials: at least one.
     bounds_min, bounds_max: float32 (3,), metres, world frame: the axis-aligned box of all draws.
     light: from the source, or the default.
+    motion: what moves in it, None where nothing can.
     warnings: what the source asks for and the renderer leaves out, one sentence each, for people.
     """
 
@@ -195,6 +239,7 @@ class Scene:
     bounds_min: Float32Array
     bounds_max: Float32Array
     light: DirectionalLight = DirectionalLight()
+    motion: Motion | None = None
     warnings: tuple[str, ...] = ()
 
     @property

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from mesh.core.errors import ContentRefused
 from mesh.core.workload import Asset, Contract, CutHint, PictureFormat, Piece, SessionSetup
 from render.camera import DEFAULT_FOV, Orbit, frame_points
-from render.clusters import Boxes
 from render.cost import TILE, cost_map
 from render.pieces import SessionSpec, TileSpec, encode
+from render.pose import REST, Poser
 from render.scene import DirectionalLight, Vec3
 from render.tiles import Rect, Tiler
 
@@ -39,17 +39,22 @@ class CameraInput(msgspec.Struct, frozen=True):
 
 
 class InputEvent(msgspec.Struct, frozen=True):
-    """One input; `id` grows with each that a client sends."""
+    """One input; `id` grows with each that a client sends.
+
+    time: seconds into the animation, which is held there; without it the animation plays on.
+    """
 
     id: Annotated[int, Meta(ge=0, le=2**53)]
     camera: CameraInput
+    time: Annotated[float, Meta(ge=0, le=1e6)] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class SceneFacts:
     """What the gateway knows of a scene: `low` and `high` bound it, metres, world frame.
 
-    boxes, box_triangles: its clusters, see `render.clusters`; int64 (n,) triangles in each box.
+    poser, box_triangles: its clusters' boxes at a time; int64 (n,) triangles in each box.
+    animations: name and duration (seconds) of each.
     outline: float64 (n, 3), metres, world frame: points that show where the scene lies.
     """
 
@@ -59,8 +64,9 @@ class SceneFacts:
     light: DirectionalLight
     triangles: int
     warnings: tuple[str, ...]
-    boxes: Boxes
+    poser: Poser
     box_triangles: NDArray[np.int64]
+    animations: tuple[tuple[str, float], ...]
     outline: NDArray[np.float64]
 
 
@@ -128,6 +134,9 @@ class RenderSession:
         ambient: float,
         turntable: bool,
         deadline_us: int,
+        animation: int = 0,
+        time: float = 0.0,
+        speed: float = 1.0,
     ) -> None:
         """width, height: pixels, even. deadline_us: 0 for two periods. See RenderOptions."""
         self._facts = facts
@@ -135,8 +144,11 @@ class RenderSession:
         self._fps = fps
         self._exposure = exposure
         self._ambient = ambient
-        self._turning_since_us: int | None = None
+        self._began_us: int | None = None
         self._turntable = turntable
+        self._animation = animation if animation < len(facts.animations) else REST
+        self._time, self._speed = time, speed
+        self._held_at: float | None = None
         self._last_input = -1
         self._kind = f"raster-{asset.digest[:12]}"
         period_us = round(1e6 / fps)
@@ -166,6 +178,10 @@ class RenderSession:
                 "fov": pose.fov,
             },
             "controls": ["orbit", "fly"],
+            "animations": [
+                {"name": name, "duration": duration} for name, duration in self._facts.animations
+            ],
+            "animation": self._animation,
             "turntable": TURN_RAD_PER_S if self._turntable else 0.0,
         }
 
@@ -182,7 +198,7 @@ class RenderSession:
         if given.id <= self._last_input:
             return
         self._last_input = given.id
-        camera = given.camera
+        camera, self._held_at = given.camera, given.time
         self._turntable = False
         self._pose = Orbit(camera.yaw, camera.pitch, camera.distance, camera.target, camera.fov)
 
@@ -199,11 +215,13 @@ class RenderSession:
     ) -> RenderFrame:
         """Sample the camera and cut into tiles that all devices finish together."""
         width, height = self.picture.width, self.picture.height
-        pose = self._pose_at(now_us)
+        if self._began_us is None:
+            self._began_us = now_us
+        since_s = (now_us - self._began_us) / 1e6
+        pose, time = self._pose_at(since_s), self._time_at(since_s)
         clip_from_world = pose.clip_from_world(width / height)
-        cost = cost_map(
-            self._facts.boxes, self._facts.box_triangles, clip_from_world, width, height
-        )
+        boxes = self._facts.poser.at(self._animation, time).boxes
+        cost = cost_map(boxes, self._facts.box_triangles, clip_from_world, width, height)
         light = self._facts.light
         red, green, blue = (channel * light.intensity for channel in light.color)
         template = TileSpec(
@@ -215,6 +233,8 @@ class RenderSession:
             ambient=(self._ambient,) * 3,
             exposure=self._exposure,
             background=BACKGROUND,
+            animation=self._animation,
+            time=time,
         )
         pieces = [
             Piece(
@@ -231,15 +251,22 @@ class RenderSession:
         ]
         return RenderFrame((width, height), pieces, canvas, previous)
 
-    def _pose_at(self, now_us: int) -> Orbit:
+    def _pose_at(self, since_s: float) -> Orbit:
         """The client's pose; before its first input a slow turn, a function of time alone."""
         if not self._turntable:
             return self._pose
-        if self._turning_since_us is None:
-            self._turning_since_us = now_us
-        turned = TURN_RAD_PER_S * (now_us - self._turning_since_us) / 1e6
         pose = self._pose
-        return Orbit(pose.yaw + turned, pose.pitch, pose.distance, pose.target, pose.fov)
+        yaw = pose.yaw + TURN_RAD_PER_S * since_s
+        return Orbit(yaw, pose.pitch, pose.distance, pose.target, pose.fov)
+
+    def _time_at(self, since_s: float) -> float:
+        """Seconds into the animation: what the client holds it at, or playing round and round."""
+        if self._animation == REST:
+            return 0.0
+        if self._held_at is not None:
+            return self._held_at
+        _, duration = self._facts.animations[self._animation]
+        return (self._time + self._speed * since_s) % duration if duration > 0 else 0.0
 
 
 _Planes: TypeAlias = tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint8]]

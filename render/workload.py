@@ -16,8 +16,10 @@ from numpy.typing import NDArray
 from mesh.core.errors import ConfigError, SessionRefused
 from mesh.core.workload import Asset, DeviceInfo, SessionRequest, Settings
 from render.clusters import cluster_scene
+from render.motion import stance
 from render.package import DEFAULT_SCENE, PROCEDURAL, load_scene, pack
 from render.pieces import Side
+from render.pose import REST, Poser, world_positions
 from render.procedural import SCENES
 from render.scene import Scene, Vec3
 from render.session import RenderSession, SceneFacts
@@ -48,6 +50,9 @@ class RenderOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     tiles: Annotated[int, Meta(ge=1, le=64)] = 4
     exposure: Annotated[float, Meta(gt=0, le=100)] = 1.0
     ambient: Annotated[float, Meta(ge=0, le=100)] = 0.6
+    animation: Annotated[int, Meta(ge=-1, le=65_535)] = 0  # of the scene's, -1 for none
+    time: Annotated[float, Meta(ge=0, le=1e6)] = 0.0  # seconds into it, to begin with
+    speed: Annotated[float, Meta(ge=0, le=100)] = 1.0  # at which it plays, over and over
     turntable: Annotated[int, Meta(ge=0, le=1)] = 1  # turn slowly until the first input
     deadline_ms: Annotated[float, Meta(ge=0, le=10_000)] = 0.0
 
@@ -118,6 +123,9 @@ class RenderWorkload:
             exposure=options.exposure,
             ambient=options.ambient,
             turntable=bool(options.turntable),
+            animation=options.animation,
+            time=options.time,
+            speed=options.speed,
             deadline_us=round(options.deadline_ms * 1000),
         )
 
@@ -159,22 +167,28 @@ def _facts(asset: Asset) -> SceneFacts:
         light=scene.light,
         triangles=scene.triangles,
         warnings=scene.warnings,
-        boxes=clusters.boxes,
+        poser=Poser(scene, clusters),
         box_triangles=clusters.triangles,
+        animations=_animations(scene),
         outline=_outline(scene),
     )
 
 
 def _outline(scene: Scene) -> NDArray[np.float64]:
     """Vertices enough to frame the scene by: float64 (n, 3), world frame."""
+    now = None if scene.motion is None else stance(scene.motion, REST, 0.0)
     parts = []
     for draw in scene.draws:
-        positions = scene.primitives[draw.primitive].positions
-        world = draw.world_from_mesh.astype(np.float64)
-        few = positions[:: 1 + len(positions) // OUTLINE_POINTS].astype(np.float64)
-        parts.append(few @ world[:3, :3].T + world[:3, 3])
+        primitive = scene.primitives[draw.primitive]
+        few = slice(None, None, 1 + len(primitive.positions) // OUTLINE_POINTS)
+        parts.append(world_positions(draw, primitive, now, few))
     points = np.concatenate(parts)
     return points[:: 1 + len(points) // OUTLINE_POINTS]
+
+
+def _animations(scene: Scene) -> tuple[tuple[str, float], ...]:
+    found = () if scene.motion is None else scene.motion.animations
+    return tuple((animation.name, animation.duration) for animation in found)
 
 
 def create(settings: Settings) -> RenderWorkload:

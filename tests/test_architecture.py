@@ -48,6 +48,8 @@ PURE = (
     "mesh/stream/ratecontrol.py",
     "mesh/stream/repair.py",
     "render/clusters.py",
+    "render/motion.py",
+    "render/pose.py",
     "render/tiles.py",
 )
 IMPURE_MODULES = {"asyncio", "socket", "ssl", "select", "time", "datetime", "threading", "uvloop"}

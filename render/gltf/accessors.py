@@ -17,7 +17,7 @@ _DTYPES: dict[int, np.dtype[np.generic]] = {
     5125: np.dtype("<u4"),
     5126: np.dtype("<f4"),
 }
-_WIDTHS = {"SCALAR": 1, "VEC2": 2, "VEC3": 3, "VEC4": 4}
+_WIDTHS = {"SCALAR": 1, "VEC2": 2, "VEC3": 3, "VEC4": 4, "MAT4": 16}
 _LARGEST = {5120: 127, 5121: 255, 5122: 32767, 5123: 65535}
 _UNSIGNED = (5121, 5123, 5125)
 
@@ -52,17 +52,24 @@ class Accessors:
             raise refused(here, "it holds numbers that are not finite")
         return values
 
-    def indices(self, index: int, vertices: int, place: str) -> Uint32Array:
-        """Vertex indices as uint32 (count,). Raises ContentRefused if one is >= `vertices`."""
+    def counts(self, index: int, kind: str, place: str) -> NDArray[np.int64]:
+        """Unsigned integers as int64 (count, components)."""
         accessor = self._accessor(index, place)
         here = f"accessors[{index}]"
-        if accessor.type != "SCALAR" or accessor.component_type not in _UNSIGNED:
-            raise refused(here, f"{place} needs unsigned SCALAR, and it is something else")
-        values = self._elements(accessor, here)[:, 0].astype(np.uint32)
+        if accessor.type != kind or accessor.component_type not in _UNSIGNED:
+            raise refused(here, f"{place} needs unsigned {kind}, and it is something else")
+        return self._elements(accessor, here).astype(np.int64)
+
+    def indices(self, index: int, vertices: int, place: str) -> Uint32Array:
+        """Vertex indices as uint32 (count,). Raises ContentRefused if one is >= `vertices`."""
+        values = self.counts(index, "SCALAR", place)[:, 0]
         largest = int(values.max())
         if largest >= vertices:
-            raise refused(here, f"it holds the index {largest}, and there are {vertices} vertices")
-        return values
+            raise refused(
+                f"accessors[{index}]",
+                f"it holds the index {largest}, and there are {vertices} vertices",
+            )
+        return values.astype(np.uint32)
 
     def view(self, index: int, place: str) -> memoryview:
         """The bytes of `bufferViews[index]`."""

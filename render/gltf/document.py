@@ -175,6 +175,7 @@ class Mesh(Entry, frozen=True):
     """Primitives drawn together."""
 
     primitives: Annotated[list[Primitive], Meta(min_length=1, max_length=MAX_ITEMS)]
+    weights: Many[float] = []
 
 
 class NodeLight(Entry, frozen=True):
@@ -199,7 +200,45 @@ class Node(Entry, frozen=True):
     translation: Three = (0.0, 0.0, 0.0)
     rotation: Four = (0.0, 0.0, 0.0, 1.0)
     scale: Three = (1.0, 1.0, 1.0)
+    weights: Many[float] = []
     extensions: NodeExtensions = NodeExtensions()
+
+
+class Skin(Entry, frozen=True):
+    """Joints, and where the mesh was bound to them."""
+
+    joints: Annotated[list[Index], Meta(min_length=1, max_length=MAX_ITEMS)]
+    inverse_bind_matrices: Index | None = None
+
+
+class ChannelTarget(Entry, frozen=True):
+    """What keyframes change."""
+
+    path: Name
+    node: Index | None = None
+
+
+class Channel(Entry, frozen=True):
+    """A sampler applied to a target."""
+
+    sampler: Index
+    target: ChannelTarget
+
+
+class AnimationSampler(Entry, frozen=True):
+    """Keyframes: times and values."""
+
+    input: Index
+    output: Index
+    interpolation: Literal["STEP", "LINEAR", "CUBICSPLINE"] = "LINEAR"
+
+
+class Animation(Entry, frozen=True):
+    """Channels played together."""
+
+    channels: Many[Channel]
+    samplers: Many[AnimationSampler]
+    name: Name = ""
 
 
 class SceneRoots(Entry, frozen=True):
@@ -243,7 +282,8 @@ class Document(Entry, frozen=True):
     textures: Many[Texture] = []
     images: Many[Image] = []
     samplers: Many[Sampler] = []
-    animations: Many[msgspec.Raw] = []
+    animations: Many[Animation] = []
+    skins: Many[Skin] = []
     extensions_used: Many[Name] = []
     extensions_required: Many[Name] = []
     extensions: DocumentExtensions = DocumentExtensions()

@@ -6,12 +6,14 @@ import numpy as np
 
 from render.gltf.accessors import Accessors
 from render.gltf.document import Primitive as Source
-from render.gltf.limits import MAX_COORDINATE, MAX_INDICES, MAX_VERTICES
+from render.gltf.limits import MAX_COORDINATE, MAX_INDICES, MAX_MORPH_VERTICES, MAX_VERTICES
 from render.gltf.refusal import refused
-from render.scene import Float32Array, Primitive, Uint32Array
+from render.scene import Float32Array, Influences, Morph, Primitive, Uint32Array
 
 TRIANGLES, TRIANGLE_STRIP, TRIANGLE_FAN = 4, 5, 6
 _LINES_AND_POINTS = ("points", "lines", "a line loop", "a line strip")
+_MORPHED = {"POSITION", "NORMAL", "TANGENT"}
+_INFLUENCE_SETS = 2  # of four joints each
 _SIMPLIFY = "Simplify the meshes, or split the scene."
 
 
@@ -22,6 +24,7 @@ class Geometry:
         self._accessors = accessors
         self._vertices = 0
         self._indices = 0
+        self._morph_vertices = 0
 
     def convert(
         self, source: Source, material: int, uv_sets: frozenset[int], place: str
@@ -93,12 +96,20 @@ class Geometry:
             uvs.append(uv)
         colors = attributes.colors()
         normals, tangents = attributes.normals(), attributes.tangents()
+        influences = attributes.influences(warnings)
+        morph = self._morph(attributes, warnings, place)
+        flat = normals is None
         if normals is None:  # flat: each triangle gets three vertices of its own
             self._charge(len(indices), 0, place)
             positions = positions[indices]
             uvs = [uv if uv is None else uv[indices] for uv in uvs]
             colors = colors if colors is None else colors[indices]
             normals, tangents = _flat_normals(positions), None
+            if influences is not None:
+                influences = Influences(influences.joints[indices], influences.weights[indices])
+            if morph is not None:
+                self._charge_morph(len(morph.positions) * len(indices), place)
+                morph = Morph(morph.positions[:, indices], None, None)
             indices = np.arange(len(indices), dtype=np.uint32)
         primitive = Primitive(
             positions=_sealed(positions),
@@ -109,9 +120,38 @@ class Geometry:
             colors=None if colors is None else _sealed(colors),
             indices=indices,
             material=material,
+            flat=flat,
+            influences=influences,
+            morph=morph,
         )
         indices.flags.writeable = False
         return primitive, warnings
+
+    def _morph(self, attributes: _Attributes, warnings: list[str], place: str) -> Morph | None:
+        targets = attributes.targets()
+        if not targets:
+            return None
+        other = sorted({name for target in targets for name in target} - _MORPHED)
+        if other:
+            warnings.append(f"{place}: its targets' {', '.join(other[:4])[:80]} are not applied.")
+        self._charge_morph(len(targets) * attributes.count, place)
+        positions = attributes.displacements("POSITION")
+        assert positions is not None
+        return Morph(
+            positions,
+            attributes.displacements("NORMAL"),
+            attributes.displacements("TANGENT"),
+        )
+
+    def _charge_morph(self, vertices: int, place: str) -> None:
+        self._morph_vertices += vertices
+        if self._morph_vertices > MAX_MORPH_VERTICES:
+            raise refused(
+                place,
+                f"with it the morph targets have {self._morph_vertices} vertices; "
+                f"the limit is {MAX_MORPH_VERTICES}",
+                _SIMPLIFY,
+            )
 
 
 class _Attributes:
@@ -152,14 +192,64 @@ class _Attributes:
             return colors
         return np.concatenate((colors, np.ones((self.count, 1), np.float32)), axis=1)
 
+    def influences(self, warnings: list[str]) -> Influences | None:
+        """The joints' influences, weights scaled to sum 1; None where no weight is above 0."""
+        joints, weights = [], []
+        for number in range(_INFLUENCE_SETS):
+            moved = self._read(f"WEIGHTS_{number}", "VEC4")
+            name = f"JOINTS_{number}"
+            if moved is None or name not in self._source.attributes:
+                break
+            index, place = self._source.attributes[name], f"{self._place}.{name}"
+            if self._accessors.count(index, place) != self.count:
+                raise refused(place, "it has another number of vertices than POSITION")
+            joints.append(self._accessors.counts(index, "VEC4", place))
+            weights.append(moved)
+        if f"JOINTS_{_INFLUENCE_SETS}" in self._source.attributes:
+            warnings.append(f"{self._place}: at most {4 * _INFLUENCE_SETS} joints move a vertex.")
+        if not weights:
+            return None
+        return _scaled_influences(np.concatenate(joints, axis=1), np.concatenate(weights, axis=1))
+
+    def targets(self) -> list[dict[str, int]]:
+        return self._source.targets
+
+    def displacements(self, name: str) -> Float32Array | None:
+        """float32 (targets, n, 3), zero where a target has none; None where none has."""
+        if name != "POSITION" and not any(name in target for target in self.targets()):
+            return None
+        moved = np.zeros((len(self.targets()), self.count, 3), np.float32)
+        for number, target in enumerate(self.targets()):
+            if name in target:
+                place = f"{self._place}.targets[{number}].{name}"
+                moved[number] = self._vertices(target[name], place, "VEC3")
+        if np.abs(moved).max() > MAX_COORDINATE:
+            raise refused(self._place, f"a target moves a vertex beyond {MAX_COORDINATE:g} metres")
+        return moved
+
     def _read(self, name: str, *types: str) -> Float32Array | None:
         if name not in self._source.attributes:
             return None
-        index = self._source.attributes[name]
-        place = f"{self._place}.{name}"
+        return self._vertices(self._source.attributes[name], f"{self._place}.{name}", *types)
+
+    def _vertices(self, index: int, place: str, *types: str) -> Float32Array:
         if self._accessors.count(index, place) != self.count:
             raise refused(place, "it has another number of vertices than POSITION")
         return self._accessors.floats(index, types, place)
+
+
+def _scaled_influences(
+    joints: np.ndarray[tuple[int, ...], np.dtype[np.int64]], weights: Float32Array
+) -> Influences:
+    """joints, weights: (n, k). A vertex without weight belongs to its first joint."""
+    wide = np.maximum(weights.astype(np.float64), 0.0)
+    total = wide.sum(axis=1, keepdims=True)
+    weightless = total[:, 0] <= 0.0
+    wide[weightless, 0] = 1.0
+    wide /= np.where(total <= 0.0, 1.0, total)
+    scaled = wide.astype(np.float32)
+    used = np.where(scaled > 0.0, joints, 0).clip(max=65535)  # refused where a skin has fewer
+    return Influences(used.astype(np.uint16), scaled)
 
 
 def _from_strip(listed: Uint32Array) -> Uint32Array:

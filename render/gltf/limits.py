@@ -13,6 +13,15 @@ MAX_VERTICES = 4_000_000  # stored, summed over primitives
 MAX_INDICES = 24_000_000
 MAX_DRAWN_VERTICES = 16_000_000  # per frame: a primitive counts once for each of its draws
 
+# What moves is posed by the CPU, on a gateway's event loop too: these bound it to milliseconds.
+MAX_MOVING_NODES = 8192
+MAX_MOVING_DEPTH = 96  # of moving nodes in moving nodes
+MAX_JOINTS = 8192  # summed over skins
+MAX_TRACKS = 1024  # of one animation, after joining channels that share their times
+MAX_KEY_NUMBERS = 8_000_000  # summed over animations
+MAX_MORPH_VERTICES = 8_000_000  # summed over primitives: targets times vertices
+MAX_BENT_VERTICES = 4_000_000  # copies that skins and morph targets move, summed over draws
+
 MAX_IMAGE_SIDE = 8192  # what every Vulkan device offers is 4096; desktop ones 16384
 MAX_PIXELS = 64 * 1024 * 1024  # decoded, summed over images: 256 MiB
 

@@ -9,12 +9,22 @@ from render.gltf.accessors import Accessors
 from render.gltf.container import split_glb
 from render.gltf.document import SUPPORTED_EXTENSIONS, Document, Node, decode_document, pick
 from render.gltf.geometry import Geometry
-from render.gltf.limits import MAX_COORDINATE, MAX_DRAWN_VERTICES, MAX_DRAWS, MAX_WARNINGS
+from render.gltf.limits import (
+    MAX_BENT_VERTICES,
+    MAX_COORDINATE,
+    MAX_DRAWN_VERTICES,
+    MAX_DRAWS,
+    MAX_WARNINGS,
+)
+from render.gltf.moving import Moving
 from render.gltf.refusal import refused
 from render.gltf.surfaces import Surfaces
-from render.gltf.tree import Matrix, is_flattened, placed_nodes
+from render.gltf.tree import Matrix, Placed, is_flattened, placed_nodes
+from render.motion import Motion, stance
+from render.pose import REST, world_positions
 from render.scene import DirectionalLight, Draw, Float32Array, Primitive, Scene
 
+_AT_ONCE = 65_536  # vertices placed at a time, so that memory stays small
 _SIMPLIFY = "Simplify the scene, or split it."
 
 
@@ -37,62 +47,123 @@ class _Loader:
         self._warnings: list[str] = []
         self._left_out = 0
         accessors = Accessors(document, binary)
+        self._nodes = list(placed_nodes(document))
+        self._moving = Moving(document, accessors, self._nodes, self._warn)
         self._geometry = Geometry(accessors)
         self._surfaces = Surfaces(document, accessors, self._warn)
         self._primitives: list[Primitive] = []
         self._primitives_of: dict[int, tuple[int, ...]] = {}
         self._draws: list[Draw] = []
-        self._drawn_vertices = 0
+        self._drawn_vertices = self._bent_vertices = 0
         self._lights: list[DirectionalLight] = []
-        self._low = np.full(3, np.inf)
-        self._high = np.full(3, -np.inf)
 
     def load(self) -> Scene:
         self._warn_of_what_is_not_read()
-        for index, node, world_from_node in placed_nodes(self._document):
-            self._place_mesh(node, world_from_node, f"nodes[{index}]")
-            self._place_light(node, world_from_node, f"nodes[{index}]")
+        for placed in self._nodes:
+            self._place_mesh(placed, f"nodes[{placed.index}]")
+            self._place_light(placed.node, placed.world_from_node, f"nodes[{placed.index}]")
         if not self._draws:
             raise refused("its node tree", "it has no triangle to draw")
+        motion = self._moving.motion()
+        low, high = self._bounds(motion)
         return Scene(
             draws=tuple(self._draws),
             primitives=tuple(self._primitives),
             materials=tuple(self._surfaces.materials),
             textures=tuple(self._surfaces.textures),
             images=tuple(self._surfaces.images),
-            bounds_min=_sealed(self._low),
-            bounds_max=_sealed(self._high),
+            bounds_min=low,
+            bounds_max=high,
+            motion=motion,
             light=self._lights[0] if self._lights else DirectionalLight(),
             warnings=self._all_warnings(),
         )
 
-    def _place_mesh(self, node: Node, world_from_node: Matrix, place: str) -> None:
+    def _place_mesh(self, placed: Placed, place: str) -> None:
+        node, moving = placed.node, self._moving.node(placed.index)
         if node.mesh is None:
             return
-        if is_flattened(world_from_node):
+        if moving < 0 and node.skin is None and is_flattened(placed.world_from_node):
             self._warn(f"{place} is scaled to nothing; it is left out")
             return
-        world_from_mesh = _sealed(world_from_node)
-        for primitive in self._mesh(node.mesh, place):
-            positions = self._primitives[primitive].positions
-            self._drawn_vertices += len(positions)
-            if len(self._draws) >= MAX_DRAWS or self._drawn_vertices > MAX_DRAWN_VERTICES:
-                raise refused(
-                    place,
-                    f"with it the scene draws {len(self._draws) + 1} primitives and "
-                    f"{self._drawn_vertices} vertices a frame; the limits are {MAX_DRAWS} and "
-                    f"{MAX_DRAWN_VERTICES}",
-                    _SIMPLIFY,
-                )
-            self._draws.append(Draw(world_from_mesh, primitive))
-            self._grow_bounds(positions, world_from_node, place)
+        world_from_mesh = _sealed(placed.world_from_node)
+        for number in self._mesh(node.mesh, place):
+            primitive = self._primitives[number]
+            draw = Draw(
+                world_from_mesh,
+                number,
+                node=moving,
+                skin=self._skin(node, primitive, place),
+                weights=self._weights(placed.index, node, primitive, place),
+            )
+            self._charge_draw(draw, len(primitive.positions), place)
+            self._draws.append(draw)
 
-    def _grow_bounds(self, positions: Float32Array, world_from_node: Matrix, place: str) -> None:
-        world = positions @ world_from_node[:3, :3].T + world_from_node[:3, 3]
-        if np.abs(world).max() > MAX_COORDINATE:
-            raise refused(place, f"a vertex lies beyond {MAX_COORDINATE:g} metres in the world")
-        np.minimum(self._low, world.min(axis=0), out=self._low)
-        np.maximum(self._high, world.max(axis=0), out=self._high)
+    def _charge_draw(self, draw: Draw, vertices: int, place: str) -> None:
+        self._drawn_vertices += vertices
+        self._bent_vertices += vertices if draw.bends else 0
+        if len(self._draws) >= MAX_DRAWS or self._drawn_vertices > MAX_DRAWN_VERTICES:
+            raise refused(
+                place,
+                f"with it the scene draws {len(self._draws) + 1} primitives and "
+                f"{self._drawn_vertices} vertices a frame; the limits are {MAX_DRAWS} and "
+                f"{MAX_DRAWN_VERTICES}",
+                _SIMPLIFY,
+            )
+        if self._bent_vertices > MAX_BENT_VERTICES:
+            raise refused(
+                place,
+                f"with it skins and morph targets move {self._bent_vertices} vertices a frame; "
+                f"the limit is {MAX_BENT_VERTICES}",
+                _SIMPLIFY,
+            )
+
+    def _skin(self, node: Node, primitive: Primitive, place: str) -> int:
+        """The first joint of a node's skin, checked against the vertices' influences; or -1."""
+        if node.skin is None:
+            return -1
+        joints = self._moving.joints(node.skin, place)
+        if primitive.influences is None:
+            self._warn(f"{place} has a skin, and a primitive without JOINTS_0 and WEIGHTS_0")
+            return -1
+        largest = int(primitive.influences.joints.max())
+        if largest >= joints:
+            raise refused(
+                place, f"its vertices use joint {largest}, and skins[{node.skin}] has {joints}"
+            )
+        return self._moving.skin(node.skin)
+
+    def _weights(self, index: int, node: Node, primitive: Primitive, place: str) -> int:
+        """The first of a node's morph weights; or -1."""
+        if primitive.morph is None:
+            return -1
+        assert node.mesh is not None
+        targets = len(primitive.morph.positions)
+        mesh = self._document.meshes[node.mesh]
+        if any(len(other.targets) not in (0, targets) for other in mesh.primitives):
+            raise refused(f"meshes[{node.mesh}]", "its primitives differ in morph targets")
+        rest = node.weights or mesh.weights or [0.0] * targets
+        if len(rest) != targets or max(map(abs, rest)) > MAX_COORDINATE:
+            raise refused(place, f"its weights do not fit its mesh's {targets} morph targets")
+        return self._moving.weights(index, rest)
+
+    def _bounds(self, motion: Motion | None) -> tuple[Float32Array, Float32Array]:
+        """The box of everything at rest."""
+        low, high = np.full(3, np.inf), np.full(3, -np.inf)
+        now = None if motion is None else stance(motion, REST, 0.0)
+        for draw in self._draws:
+            primitive = self._primitives[draw.primitive]
+            for start in range(0, len(primitive.positions), _AT_ONCE):
+                chosen = slice(start, start + _AT_ONCE)
+                world = world_positions(draw, primitive, now, chosen)
+                if not np.abs(world).max() <= MAX_COORDINATE:  # also where it is not a number
+                    raise refused(
+                        "the placing of its meshes",
+                        f"a vertex lies beyond {MAX_COORDINATE:g} metres",
+                    )
+                np.minimum(low, world.min(axis=0), out=low)
+                np.maximum(high, world.max(axis=0), out=high)
+        return _sealed(low), _sealed(high)
 
     def _mesh(self, index: int, place: str) -> tuple[int, ...]:
         """The scene's primitives of `meshes[index]`, converted at first use."""
@@ -134,12 +205,6 @@ class _Loader:
         ignored = sorted(set(self._document.extensions_used) - SUPPORTED_EXTENSIONS)
         if ignored:
             self._warn(f"The extensions {', '.join(ignored[:8])} are not read")
-        if self._document.animations:
-            self._warn(f"Its {len(self._document.animations)} animations are not played")
-        if any(node.skin is not None for node in self._document.nodes):
-            self._warn("Its skins are not applied: skinned meshes stand in their bind pose")
-        if any(p.targets for mesh in self._document.meshes for p in mesh.primitives):
-            self._warn("Its morph targets are not applied")
 
     def _warn(self, *sentences: str) -> None:
         room = MAX_WARNINGS - len(self._warnings)

@@ -12,7 +12,7 @@ from contextlib import ExitStack
 import numpy as np
 from numpy.typing import NDArray
 
-from render.clusters import visible
+from render.clusters import Boxes, visible
 from render.passes.scene_upload import (
     MATERIAL_BINDINGS,
     VERTEX_LAYOUT,
@@ -144,16 +144,18 @@ class RasterPass:
 
         Afterwards the colour target may be sampled in compute shaders.
         """
+        pose = scene.pose(tile.animation, tile.time)
         self._set_view(tile)
         self._begin(commands, targets, tile)
         clip_from_world, rect = tile.matrix(), tile.region()
-        seen = visible(scene.clusters.boxes, clip_from_world, targets.width, targets.height, rect)
+        seen = visible(pose.boxes, clip_from_world, targets.width, targets.height, rect)
         self._bind_scene(commands, scene)
         bound: DrawState | None = None
-        for draw, start, end in _runs(scene, seen, clip_from_world):
+        for draw, start, end in _runs(scene, pose.boxes, seen, clip_from_world):
             state = scene.draws[draw]
             if state is not bound:
                 self._bind(commands, state, bound)
+                lib.vkCmdSetFrontFace(commands, scene.front_faces[draw])
                 bound = state
             lib.vkCmdDrawIndexed(commands, end - start, 1, start, state.first_vertex, 0)
         lib.vkCmdEndRendering(commands)
@@ -208,7 +210,6 @@ class RasterPass:
                 commands, _GRAPHICS, self._layout, 1, 1, state.material_set, 0, NULL
             )
         lib.vkCmdSetCullMode(commands, state.cull_mode)
-        lib.vkCmdSetFrontFace(commands, state.front_face)
         lib.vkCmdPushConstants(
             commands, self._layout, _VERTEX_STAGE, 0, _PLACEMENT_BYTES, state.placement
         )
@@ -258,7 +259,10 @@ def _end_barrier(targets: FrameTargets) -> CData:
 
 
 def _runs(
-    scene: DeviceScene, seen: NDArray[np.bool_], clip_from_world: NDArray[np.float64]
+    scene: DeviceScene,
+    boxes: Boxes,
+    seen: NDArray[np.bool_],
+    clip_from_world: NDArray[np.float64],
 ) -> Iterator[tuple[int, int, int]]:
     """(draw, first index, end index) in drawing order, neighbours joined.
 
@@ -279,7 +283,7 @@ def _runs(
         )
     blended = np.flatnonzero(seen & scene.blended)
     if len(blended):
-        depth = clusters.boxes.centre[blended] @ clip_from_world[3, :3]  # w grows with distance
+        depth = boxes.centre[blended] @ clip_from_world[3, :3]  # w grows with distance
         order = blended[np.argsort(-depth, kind="stable")]
         yield from zip(
             clusters.draw[order].tolist(),

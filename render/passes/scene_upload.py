@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 
 from mesh.core.errors import ContentRefused
 from render.clusters import DrawnClusters, cluster_scene
+from render.passes.bend import BentDraws
+from render.pose import Pose, Poser
 from render.scene import (
     AlphaMode,
-    Draw,
     MagFilter,
     Material,
     MinFilter,
@@ -66,6 +67,7 @@ MATERIAL_BINDINGS = (
     (vk.VK_DESCRIPTOR_TYPE_UNIFORM_BUFFER, vk.VK_SHADER_STAGE_FRAGMENT_BIT),
     *((vk.VK_DESCRIPTOR_TYPE_COMBINED_IMAGE_SAMPLER, vk.VK_SHADER_STAGE_FRAGMENT_BIT),) * 5,
 )
+_APART = 4  # primitives begin at multiples of 256 bytes, where any device can bind storage
 _SRGB, _LINEAR = vk.VK_FORMAT_R8G8B8A8_SRGB, vk.VK_FORMAT_R8G8B8A8_UNORM
 _SLOT_FORMATS = (_SRGB, _LINEAR, _LINEAR, _LINEAR, _SRGB)  # in the order of `_slots`
 
@@ -101,28 +103,31 @@ class Variant:
 class DrawState:
     """What is bound for one draw of the scene.
 
-    material_set: VkDescriptorSet[1]. placement: float[24] push constants. first_vertex: into the
-    scene's vertex buffer.
+    material_set: VkDescriptorSet[1]. placement: float[24] push constants, written anew for each
+    pose. first_vertex: into the scene's vertex buffer.
     """
 
     variant: Variant
     material_set: CData
     cull_mode: int
-    front_face: int
     placement: CData
     first_vertex: int
 
 
 class DeviceScene:
-    """A scene on a device. Holds no reference to the arrays it was made from.
+    """A scene on a device. Holds no reference to the vertices and pixels it was made from.
 
+    front_faces: by draw, VkFrontFace in the pose last taken. bent: what bends vertices, or None.
     Per entry of `clusters`, (n,): blended, whether its material blends; continues, whether it
     belongs to the draw of the entry before; start, end, its run of the index buffer.
     Raises ContentRefused if a texture is larger than the device can hold.
     """
 
-    def __init__(self, device: Device, material_layout: CData, scene: Scene) -> None:
+    def __init__(
+        self, device: Device, material_layout: CData, bend_layout: CData, scene: Scene
+    ) -> None:
         self.clusters: DrawnClusters = cluster_scene(scene)
+        self._poser = Poser(scene, self.clusters)
         blends = [
             scene.materials[scene.primitives[draw.primitive].material].alpha_mode is AlphaMode.BLEND
             for draw in scene.draws
@@ -133,35 +138,72 @@ class DeviceScene:
         with ExitStack() as scope, ExitStack() as until_loaded:
             uploader = Uploader(device, until_loaded)
             self._upload_meshes(device, scope, uploader, scene)
+            self.bent = self._upload_bending(device, scope, uploader, bend_layout, scene)
             textures = _Textures(device, scope, uploader, scene)
             kinds = [kind for kind, _ in MATERIAL_BINDINGS]
             self.material_sets = allocate_sets(
                 device, scope, material_layout, len(scene.materials), kinds
             )
             self._upload_materials(device, scope, uploader, scene)
+            self._placements = np.zeros((len(scene.draws), 6, 4), np.float32)
+            self._placement = ffi.from_buffer("float[]", self._placements)
+            self._skins = np.array([draw.skin for draw in scene.draws])
             self.draws = self._draw_states(scene)
+            self._posed: Pose | None = None
+            self._bend_due = False
             for target, material in zip(self.material_sets, scene.materials, strict=True):
                 textures.bind(target, material)
             self._scope = scope.pop_all()
 
+    def pose(self, animation: int, time: float) -> Pose:
+        """Take a pose: placements and sides follow; vertices too, once `bend_due` is obeyed."""
+        pose = self._poser.at(animation, time)
+        if pose is not self._posed:
+            self._posed = pose
+            maps = pose.world_from_mesh
+            if pose.stance is not None:
+                # Skinned vertices are in the world already; their side is their first joint's.
+                maps = np.where((self._skins >= 0)[:, None, None], np.eye(4)[:3], maps)
+            self._placements[:], mirrored = pack_placements(maps)
+            if self.bent is not None:
+                assert pose.stance is not None
+                self.bent.set_state(pose.stance)
+                self._bend_due = True
+                skinned = np.flatnonzero(self._skins >= 0)
+                _, sides = pack_placements(pose.stance.palette[self._skins[skinned]])
+                mirrored[skinned] = sides
+            self.front_faces: list[int] = np.where(
+                mirrored, vk.VK_FRONT_FACE_CLOCKWISE, vk.VK_FRONT_FACE_COUNTER_CLOCKWISE
+            ).tolist()
+        return pose
+
+    def take_bend_due(self) -> BentDraws | None:
+        """What to bend before drawing the pose last taken; None if that was done before."""
+        due, self._bend_due = self._bend_due, False
+        return self.bent if due else None
+
     def _upload_meshes(
         self, device: Device, scope: ExitStack, uploader: Uploader, scene: Scene
     ) -> None:
-        first_vertex = np.cumsum([0, *(len(mesh.positions) for mesh in scene.primitives)])
+        """Vertices at rest by primitive, then room for those of each draw that bends."""
+        counts = [len(mesh.positions) for mesh in scene.primitives]
+        bending = [number for number, draw in enumerate(scene.draws) if draw.bends]
+        counts += [counts[scene.draws[number].primitive] for number in bending]
+        first_vertex = np.cumsum([0, *(-(-count // _APART) * _APART for count in counts)]).tolist()
         first_index = np.cumsum([0, *(len(mesh.indices) for mesh in scene.primitives)])
         transfer = vk.VK_BUFFER_USAGE_TRANSFER_DST_BIT
         self.vertices = create_buffer(
             device,
             scope,
-            VERTEX.itemsize * int(first_vertex[-1]),
-            vk.VK_BUFFER_USAGE_VERTEX_BUFFER_BIT | transfer,
+            VERTEX.itemsize * first_vertex[-1],
+            vk.VK_BUFFER_USAGE_VERTEX_BUFFER_BIT | vk.VK_BUFFER_USAGE_STORAGE_BUFFER_BIT | transfer,
         )
         self.indices = create_buffer(
             device, scope, 4 * int(first_index[-1]), vk.VK_BUFFER_USAGE_INDEX_BUFFER_BIT | transfer
         )
         for at, mesh in enumerate(scene.primitives):
             vertices = pack_vertices(mesh).view(np.uint8).reshape(-1)
-            uploader.fill_buffer(self.vertices, vertices, VERTEX.itemsize * int(first_vertex[at]))
+            uploader.fill_buffer(self.vertices, vertices, VERTEX.itemsize * first_vertex[at])
             indices = self.clusters.meshes[at].indices.view(np.uint8)
             uploader.fill_buffer(self.indices, indices, 4 * int(first_index[at]))
         first = [int(first_index[draw.primitive]) for draw in scene.draws]
@@ -172,23 +214,58 @@ class DeviceScene:
         self.end: NDArray[np.int64] = np.concatenate(
             [at + inside[1:] for at, inside in zip(first, starts, strict=True)]
         )
-        self._first_vertex = first_vertex.tolist()
+        self._first_vertex = {
+            number: first_vertex[draw.primitive] for number, draw in enumerate(scene.draws)
+        } | {number: first_vertex[len(scene.primitives) + i] for i, number in enumerate(bending)}
+        self._rest_vertex = {n: first_vertex[scene.draws[n].primitive] for n in bending}
         self.vertex_buffers = ffi.new("VkBuffer[1]", [self.vertices.handle])
+
+    def _upload_bending(
+        self,
+        device: Device,
+        scope: ExitStack,
+        uploader: Uploader,
+        layout: CData,
+        scene: Scene,
+    ) -> BentDraws | None:
+        if not self._rest_vertex:
+            return None
+        extents = {}
+        for number, rest in self._rest_vertex.items():
+            size = VERTEX.itemsize * len(scene.primitives[scene.draws[number].primitive].positions)
+            bent = self._first_vertex[number]
+            extents[number] = ((VERTEX.itemsize * rest, size), (VERTEX.itemsize * bent, size))
+        return BentDraws(
+            device,
+            scope,
+            uploader,
+            layout,
+            scene=scene,
+            vertices=self.vertices,
+            extents=extents,
+        )
 
     def _draw_states(self, scene: Scene) -> tuple[DrawState, ...]:
         """One per draw; draws that share a variant or a material share its object."""
         sets = [ffi.new("VkDescriptorSet[1]", [made]) for made in self.material_sets]
         variants: dict[Variant, Variant] = {}
-        return tuple(
-            _draw_state(
-                scene,
-                draw,
-                variants,
-                sets[scene.primitives[draw.primitive].material],
-                self._first_vertex[draw.primitive],
+        states = []
+        for number, draw in enumerate(scene.draws):
+            mesh = scene.primitives[draw.primitive]
+            material = scene.materials[mesh.material]
+            variant = _variant(mesh, material)
+            states.append(
+                DrawState(
+                    variant=variants.setdefault(variant, variant),
+                    material_set=sets[mesh.material],
+                    cull_mode=vk.VK_CULL_MODE_NONE
+                    if material.double_sided
+                    else vk.VK_CULL_MODE_BACK_BIT,
+                    placement=self._placement + 24 * number,
+                    first_vertex=self._first_vertex[number],
+                )
             )
-            for draw in scene.draws
-        )
+        return tuple(states)
 
     def _upload_materials(
         self, device: Device, scope: ExitStack, uploader: Uploader, scene: Scene
@@ -254,37 +331,30 @@ def _slots(material: Material) -> tuple[TextureSlot | None, ...]:
     )
 
 
-def _draw_state(
-    scene: Scene,
-    draw: Draw,
-    variants: dict[Variant, Variant],
-    material_set: CData,
-    first_vertex: int,
-) -> DrawState:
-    mesh = scene.primitives[draw.primitive]
-    material = scene.materials[mesh.material]
-    world_from_mesh = draw.world_from_mesh.astype(np.float64)
-    linear = world_from_mesh[:3, :3]
-    # The cofactor matrix is the inverse transpose times the determinant: defined for flattening
-    # placements too; its sign is undone so that mirrored normals keep their side.
-    cofactor = np.stack([np.cross(linear[i - 2], linear[i - 1]) for i in range(3)])
-    mirrored = bool(np.linalg.det(linear) < 0)
-    rows = np.zeros((6, 4), np.float32)
-    rows[:3] = world_from_mesh[:3]
-    rows[3:, :3] = -cofactor if mirrored else cofactor
-    variant = Variant(
+def _variant(mesh: Primitive, material: Material) -> Variant:
+    return Variant(
         tuple(slot is not None for slot in _slots(material)),
         mesh.tangents is not None,
         material.alpha_mode,
     )
-    return DrawState(
-        variant=variants.setdefault(variant, variant),
-        material_set=material_set,
-        cull_mode=vk.VK_CULL_MODE_NONE if material.double_sided else vk.VK_CULL_MODE_BACK_BIT,
-        front_face=vk.VK_FRONT_FACE_CLOCKWISE if mirrored else vk.VK_FRONT_FACE_COUNTER_CLOCKWISE,
-        placement=ffi.new("float[24]", rows.ravel().tolist()),
-        first_vertex=first_vertex,
-    )
+
+
+def pack_placements(
+    world_from_mesh: NDArray[np.float64],
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Affine maps (n, 3, 4) as the vertex shader takes them (n, 6, 4), and which of them mirror.
+
+    The last three rows take normals: the cofactor matrix, which is the inverse transpose times the
+    determinant, defined for flattening maps too; its sign is undone so that mirrored normals keep
+    their side.
+    """
+    x, y, z = (world_from_mesh[:, row, :3] for row in range(3))
+    cofactor = np.stack([np.cross(y, z), np.cross(z, x), np.cross(x, y)], axis=1)
+    mirrored: NDArray[np.bool_] = (x * cofactor[:, 0]).sum(axis=1) < 0
+    rows = np.zeros((len(world_from_mesh), 6, 4), np.float32)
+    rows[:, :3] = world_from_mesh
+    rows[:, 3:, :3] = np.where(mirrored[:, None, None], -cofactor, cofactor)
+    return rows, mirrored
 
 
 class _Textures:

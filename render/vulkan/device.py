@@ -30,6 +30,7 @@ class Device:
         properties = ffi.new("VkPhysicalDeviceProperties*")
         lib.vkGetPhysicalDeviceProperties(physical.handle, properties)
         self.max_image_side = int(properties.limits.maxImageDimension2D)
+        self.max_storage_range = int(properties.limits.maxStorageBufferRange)
         self.uniform_alignment = int(properties.limits.minUniformBufferOffsetAlignment)
 
         pool = self.create(

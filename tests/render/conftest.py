@@ -143,6 +143,12 @@ def helmet(helmet_path: Path) -> Scene:
 
 
 @pytest.fixture(scope="session")
+def fox(data_dir: Path) -> Scene:
+    """Skinned, flat-shaded, with three animations."""
+    return load_scene(pack(data_dir / "gltf/Fox.glb").data)
+
+
+@pytest.fixture(scope="session")
 def view_of() -> Callable[..., TileSpec]:
     """The whole frame as one tile, for a pose and a frame size; lights may be given."""
 

@@ -13,12 +13,25 @@ from hypothesis import strategies as st
 
 from mesh.core.errors import ContentRefused
 from mesh.core.workload import Asset, CutHint
-from render.clusters import Boxes
+from render.clusters import cluster_scene
 from render.pieces import SessionSpec, TileSpec, decode_session, decode_tile
-from render.scene import DirectionalLight
+from render.pose import REST, Poser
+from render.scene import DirectionalLight, Draw, Material, Primitive, Scene
 from render.session import MID_GREY, TURN_RAD_PER_S, RenderSession, SceneFacts
 from render.tiles import Rect
 
+CORNERS = np.float32([[-1, 0, -1], [1, 2, -1], [1, 0, 1]])
+BOX = Scene(
+    draws=(Draw(np.eye(4, dtype=np.float32), 0),),
+    primitives=(
+        Primitive(CORNERS, CORNERS, None, None, None, None, np.array([0, 1, 2], np.uint32), 0),
+    ),
+    materials=(Material(),),
+    textures=(),
+    images=(),
+    bounds_min=CORNERS.min(axis=0),
+    bounds_max=CORNERS.max(axis=0),
+)
 FACTS = SceneFacts(
     title="a box",
     low=(-1.0, 0.0, -1.0),
@@ -26,8 +39,9 @@ FACTS = SceneFacts(
     light=DirectionalLight(color=(1.0, 0.5, 0.25), intensity=4.0),
     triangles=12,
     warnings=(),
-    boxes=Boxes(np.array([[0.0, 1.0, 0.0]]), np.array([[1.0, 1.0, 1.0]])),
+    poser=Poser(BOX, cluster_scene(BOX)),
     box_triangles=np.array([12]),
+    animations=(("walk", 2.0), ("stand", 0.0)),
     outline=np.array([[-1.0, 0.0, -1.0], [1.0, 2.0, 1.0]]),
 )
 CAMERA = {"yaw": 0.5, "pitch": 0.25, "distance": 3.0, "target": [0.0, 1.0, 0.0]}
@@ -162,7 +176,7 @@ def test_light_and_exposure_reach_the_device():
 
 
 def test_an_input_moves_the_camera_there_and_stops_the_turning():
-    made = session()
+    made = session(animation=REST)
     before = tiles_of(made, 0)[0]
     made.apply_input({"id": 1, "camera": CAMERA | {"fov": 0.7}}, 5)
     first, later = tiles_of(made, 10)[0], tiles_of(made, 10_000_000)[0]
@@ -171,6 +185,44 @@ def test_an_input_moves_the_camera_there_and_stops_the_turning():
     assert first.eye == pytest.approx(
         (level * math.sin(0.5), 1 + 3 * math.sin(0.25), level * math.cos(0.5))
     )
+
+
+@pytest.mark.parametrize(
+    ("options", "times"),
+    [
+        ({}, [0.0, 0.5, 1.5, 0.5]),  # the walk takes 2 s, and begins again
+        ({"speed": 2.0}, [0.0, 1.0, 1.0, 1.0]),
+        ({"speed": 0.0, "time": 0.75}, [0.75] * 4),
+        ({"animation": 1}, [0.0] * 4),  # has no duration
+        ({"animation": -1}, [0.0] * 4),
+    ],
+)
+def test_an_animation_plays_from_the_first_frame_on(options: dict, times: list[float]):
+    made = session(**options)
+    seen = [tiles_of(made, 7_000_000 + after)[0] for after in (0, 500_000, 1_500_000, 2_500_000)]
+    assert [tile.time for tile in seen] == times
+    assert {tile.animation for tile in seen} == {options.get("animation", 0)}
+
+
+def test_all_tiles_of_a_frame_are_of_one_time():
+    made = session(tiles=8)
+    tiles_of(made, 0)
+    assert {tile.time for tile in tiles_of(made, 333_333)} == {0.333333}
+
+
+def test_an_animation_the_scene_does_not_have_is_rest():
+    made = session(animation=2)
+    assert made.describe()["animation"] == REST
+    assert tiles_of(made, 100)[0].animation == REST
+    assert [entry["name"] for entry in made.describe()["animations"]] == ["walk", "stand"]
+
+
+def test_an_input_may_hold_the_animation_at_a_time_and_let_it_go():
+    made = session()
+    made.apply_input({"id": 1, "camera": CAMERA, "time": 1.25}, 0)
+    assert [tiles_of(made, now)[0].time for now in (0, 900_000)] == [1.25, 1.25]
+    made.apply_input({"id": 2, "camera": CAMERA}, 0)
+    assert tiles_of(made, 1_000_000)[0].time == 1.0
 
 
 def test_older_inputs_are_ignored():

@@ -222,13 +222,17 @@ def test_flight_helmet_is_read_in_full(data_dir: Path) -> None:
     assert scene.warnings == ()
 
 
-def test_fox_stands_in_its_bind_pose_and_says_so(data_dir: Path) -> None:
+def test_fox_is_read_with_its_skin_and_animations(data_dir: Path) -> None:
     scene = load_scene(pack(data_dir / "gltf" / "Fox.glb").data)
     assert scene.triangles == 576
     np.testing.assert_allclose(np.linalg.norm(scene.primitives[0].normals, axis=1), 1, rtol=1e-5)
-    assert len(scene.warnings) == 2
-    assert "animations" in scene.warnings[0]
-    assert "skins" in scene.warnings[1]
+    assert scene.motion is not None
+    assert [animation.name for animation in scene.motion.animations] == ["Survey", "Walk", "Run"]
+    assert [len(animation.tracks) for animation in scene.motion.animations] == [2, 2, 2]
+    assert len(scene.motion.joints) == 24
+    assert scene.primitives[0].flat
+    assert scene.draws[0].skin == 0
+    assert scene.warnings == ()
 
 
 def test_the_touch_controller_is_read(data_dir: Path) -> None:
