@@ -35,7 +35,7 @@ def test_what_all_regions_have_in_common_is_the_devices_speed():
 def test_one_straggler_hardly_matters():
     field = CostField((4, 6))
     field.learn(LEFT, 1000.0)
-    assert field.factors.max() < 1.2
+    assert field.factors.max() < 1.25
 
 
 @pytest.mark.parametrize("factor", [1e9, 1e-9])
