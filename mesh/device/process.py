@@ -10,6 +10,7 @@ from __future__ import annotations
 import array
 import contextlib
 import faulthandler
+import gc
 import logging
 import mmap
 import os
@@ -170,6 +171,8 @@ def serve(wire: Wire) -> None:
                 break
             try:
                 answer = _answer(host, request, fds)
+                if isinstance(answer, Ready):
+                    gc.freeze()  # what is imported now stays: a collection need not walk it
             except MeshError as problem:
                 answer = Failed(request.request, problem.to_problem())
             except Exception as problem:
