@@ -65,8 +65,8 @@ class _Bag:
     def members(self) -> list[DeviceKey]:
         return list(self._members)
 
-    def draw(self, random: Random) -> DeviceKey:
-        return self._members[int(random.random() * len(self._members))]
+    def draw(self, chance: Random) -> DeviceKey:
+        return self._members[int(chance.random() * len(self._members))]
 
 
 class Directory:
@@ -113,9 +113,9 @@ class Directory:
         return bag.members() if bag is not None else []
 
     def draw(
-        self, workload: str, count: int, random: Random, exclude: Iterable[DeviceKey] = ()
+        self, workload: str, count: int, chance: Random, exclude: Iterable[DeviceKey] = ()
     ) -> list[DeviceKey]:
-        """Up to `count` different devices, each with equal chance, none of `exclude`.
+        """Up to `count` different devices, each as likely as any, none of `exclude`.
 
         Takes a number of steps in proportion to `count`, however many devices there are; fewer
         come where most of them are excluded.
@@ -125,7 +125,7 @@ class Directory:
             return []
         unfit, drawn = set(exclude), []
         for _ in range(_TRIES * count):
-            device = bag.draw(random)
+            device = bag.draw(chance)
             if device not in unfit:
                 unfit.add(device)
                 drawn.append(device)
