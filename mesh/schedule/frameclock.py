@@ -16,14 +16,16 @@ CALM_AT_MOST: Final = 480
 class FrameClock:
     """A drift-free grid of opening instants, with a bound on frames in flight.
 
-    An instant that cannot be used (too many frames in flight, nobody to work, the caller came a
-    whole period late) is skipped and counted, never made up for: a queue of stale frames only
-    adds latency.
+    An instant that cannot be used (nobody to work, the caller came a whole period late) is skipped
+    and counted, never made up for: a queue of stale frames only adds latency. With too many frames
+    in flight it is held for up to half a period: a frame opened that much late samples its input
+    that much later, where one skipped would leave the devices idle until the next instant.
     """
 
     def __init__(self, period_us: int, start_us: int, *, max_in_flight: int = 2) -> None:
         """period_us: > 0. start_us: the first opening instant. max_in_flight: >= 1."""
         self._period_us = period_us
+        self._hold_us = period_us // 2
         self._next_us = start_us
         self._max_in_flight = max_in_flight
         self._in_flight: set[int] = set()
@@ -32,8 +34,14 @@ class FrameClock:
 
     @property
     def next_open_us(self) -> int:
-        """The next instant of the grid; `poll` then, or later."""
-        return self._next_us
+        """When to `poll` next, or later: the next instant, or where no frame may be opened now the
+        end of its hold.
+        """
+        return self._next_us + (self._hold_us if self._full else 0)
+
+    @property
+    def _full(self) -> bool:
+        return len(self._in_flight) >= self._max_in_flight
 
     @property
     def opened(self) -> int:
@@ -46,8 +54,11 @@ class FrameClock:
             return None
         missed = (now_us - self._next_us) // self._period_us
         self.skipped += missed
-        self._next_us += (missed + 1) * self._period_us
-        if not may_open or len(self._in_flight) >= self._max_in_flight:
+        self._next_us += missed * self._period_us
+        if self._full and may_open and now_us < self._next_us + self._hold_us:
+            return None
+        self._next_us += self._period_us
+        if not may_open or self._full:
             self.skipped += 1
             return None
         frame = self._next_frame

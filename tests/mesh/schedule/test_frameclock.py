@@ -28,6 +28,27 @@ def test_no_more_frames_are_in_flight_than_allowed() -> None:
     assert clock.skipped == 1
 
 
+def test_an_instant_with_too_many_in_flight_is_held_for_half_a_period() -> None:
+    clock = FrameClock(10_000, 0, max_in_flight=1)
+    assert [clock.poll(t) for t in (0, 10_000)] == [0, None]
+    assert clock.next_open_us == 15_000
+    clock.closed(0)
+    assert clock.next_open_us == 10_000
+    assert clock.poll(13_000) == 1
+    clock.closed(1)
+    assert clock.skipped == 0
+    assert clock.next_open_us == 20_000
+
+
+def test_a_held_instant_is_given_up_in_the_end() -> None:
+    clock = FrameClock(10_000, 0, max_in_flight=1)
+    assert [clock.poll(t) for t in (0, 10_000, 15_000)] == [0, None, None]
+    assert clock.skipped == 1
+    clock.closed(0)
+    assert clock.poll(15_001) is None
+    assert clock.poll(20_000) == 1
+
+
 def test_an_instant_that_may_not_be_used_is_skipped() -> None:
     clock = FrameClock(10_000, 0)
     assert clock.poll(0, may_open=False) is None
@@ -48,9 +69,10 @@ def test_every_instant_is_either_opened_or_skipped_and_the_grid_never_drifts(
         frame = clock.poll(now_us)
         if frame is not None:
             frames.append(frame)
+        instant_us = (clock.opened + clock.skipped) * period_us
+        assert clock.next_open_us in (instant_us, instant_us + period_us // 2)
+        assert now_us < clock.next_open_us
+        assert instant_us <= now_us + period_us
         if close_oldest and frames:
             clock.closed(frames[-1])
-        assert clock.next_open_us % period_us == 0
-        assert now_us < clock.next_open_us <= now_us + period_us
-        assert clock.opened + clock.skipped == clock.next_open_us // period_us
     assert frames == list(range(len(frames)))
