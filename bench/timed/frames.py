@@ -1,9 +1,10 @@
 """The session half of `timed`: pictures in tiles on which the mesh's real cut and merge work.
 
-Two kinds of session, both fed: each input (`Ask`) opens a frame.
+Three kinds of session. The first two are fed: each input (`Ask`) opens a frame.
 
 * pictures: a frame of `width` x `height` that costs one device of speed 1 `frame_ms`, cut by the
   renderer's own tiler and merged by the renderer's own frame;
+* streams (`fps` above 0): the same at a rate, into the encoder's canvas, for viewers over WebRTC;
 * jobs (`width` 0): `tiles` pieces that take `frame_ms` together, each with a result of 1 KB.
 """
 
@@ -24,6 +25,7 @@ from mesh.core.workload import (
     Contract,
     CutHint,
     Frame,
+    PictureFormat,
     Piece,
     SessionRequest,
     SessionSetup,
@@ -51,6 +53,7 @@ class TimedOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     width: Annotated[int, Meta(ge=0, le=LARGEST[0], multiple_of=2)] = 1280
     height: Annotated[int, Meta(ge=0, le=LARGEST[1], multiple_of=2)] = 720
+    fps: Annotated[float, Meta(ge=0, le=240)] = 0.0
     frame_ms: Annotated[float, Meta(ge=0, le=10_000)] = 80.0
     deadline_ms: Annotated[float, Meta(gt=0, le=60_000)] = 1000.0
     period_us: Annotated[int, Meta(ge=1)] = 1
@@ -62,9 +65,11 @@ class TimedOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class _Picture(RenderFrame):
     """Tiles merged as the renderer's; the result is the picture, if it was asked for."""
 
-    def __init__(self, size: tuple[int, int], pieces: list[Piece], canvas: bytearray, whole: bool):
-        super().__init__(size, pieces, memoryview(canvas), NOTHING)
-        self._result = canvas if whole else b""
+    def __init__(
+        self, size: tuple[int, int], pieces: list[Piece], canvas: memoryview, whole: bool
+    ) -> None:
+        super().__init__(size, pieces, canvas, NOTHING)
+        self._result = canvas if whole else NOTHING
 
     def finish(self) -> bytes:
         return bytes(self._result)
@@ -89,16 +94,20 @@ class _Job:
 class TimedSession:
     """See mesh.core.workload.SessionWork."""
 
-    picture = None  # it goes into a canvas of its own: no viewer is needed, nothing is encoded
     setup = SessionSetup(b"")
 
     def __init__(self, options: TimedOptions) -> None:
         self._options = options
-        self.contract = Contract(
-            options.period_us, round(options.deadline_ms * 1000), trigger="input"
-        )
         self._ask = Ask()
         size = options.width, options.height
+        deadline_us = round(options.deadline_ms * 1000)
+        if options.fps:
+            self.contract = Contract(round(1e6 / options.fps), deadline_us)
+            self.picture: PictureFormat | None = PictureFormat(*size)
+        else:
+            # The picture goes into a canvas of its own: no viewer is needed, nothing is encoded.
+            self.contract = Contract(options.period_us, deadline_us, trigger="input")
+            self.picture = None
         if all(size):
             self._tiler = Tiler(*size)
             self._believed_us = even_cost(*size) * (options.frame_ms * 1000 / (size[0] * size[1]))
@@ -149,7 +158,9 @@ class TimedSession:
             )
         ]
         size = options.width, options.height
-        return _Picture(size, pieces, bytearray(size[0] * size[1] * 3 // 2), ask.whole)
+        if not self.picture:
+            canvas = memoryview(bytearray(size[0] * size[1] * 3 // 2))
+        return _Picture(size, pieces, canvas, ask.whole)
 
 
 def _uneven(even: NDArray[np.float64], factor: float) -> NDArray[np.float64]:

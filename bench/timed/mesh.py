@@ -25,6 +25,7 @@ from clients.sdk.session import Result, Session
 # A busy machine must not pass for a lost link or a hung device.
 EXTRA = """
 [link]
+ping_ms = 500
 silent_ms = 5000
 [device]
 kill_ms = 5000

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 # Of a surprise, in logarithms: most of it may be the device's, or the moment's.
-_GAIN: Final = 0.5
+_GAIN: Final = 0.35
 _STEP: Final = log(1.5)  # one surprise is believed up to this factor
 _REACH: Final = log(8.0)  # and all together up to this one
 _FORGET: Final = 0.995  # per frame, of the logarithm: what is no longer seen is no longer held

@@ -29,9 +29,9 @@ from mesh.core.workload import CutHint
 # hide its transfers only where that saves more.
 PIECE_US: Final = 1_500.0
 # Results are received and merged one after another. Devices that end at one instant would have
-# theirs wait for each other: they end this far apart instead, but all within a tenth of the time.
-MERGE_US: Final = 200.0
-_APART: Final = 0.1
+# theirs wait for each other: they end this far apart instead, but all within a quarter of the time.
+MERGE_US: Final = 300.0
+_APART: Final = 0.25
 MAX_PIECES: Final = 64  # of one frame
 _SLIVER: Final = 0.05  # of an even share: a device that would get less is not asked
 _ROUNDS: Final = 3  # sizes and counts of pieces depend on each other; they settle in two
