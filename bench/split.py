@@ -5,6 +5,9 @@ on timed devices (bench/timed: they write real tiles and sleep for the rest of t
 processes of their own, and merged from real links. A frame's latency is from its opening until it
 is whole; speed-ups are to one device in the same run.
 
+Unequal devices have the speeds 1, 2 and 4: `unequal_to_ideal` is what they make together with two
+frames in flight, as a share of the sum of their speeds; the same for one frame's latency beside it.
+
 The halving: one of four devices takes twice as long from one frame to the next. Frames are counted
 until five in a row have their devices' finish times within 10 % of the last one's.
 """
@@ -153,7 +156,8 @@ def main() -> None:
     print("\nspread in % after one of four halves its speed, frame by frame:")
     print(" ".join(f"{100 * spread:.0f}" for spread in spreads))
     report.figure("throughput_8", per_s[8] / per_s[1])
-    report.figure("unequal_to_ideal", one_ms / unequal_ms / speeds)
+    report.figure("unequal_to_ideal", found["unequal_per_s"] / per_s[1] / speeds)
+    report.figure("unequal_latency_to_ideal", one_ms / unequal_ms / speeds)
     report.figure("rebalance_frames", took)
     report.finish(options)
 
