@@ -117,7 +117,7 @@ async def measure(turns: int, seconds: float) -> dict[tuple[float, str], list[fl
 
 def main() -> None:
     options = arguments(__doc__)
-    turns, seconds = (2, 3.0) if options.quick else (8, 10.0)
+    turns, seconds = (1, 4.0) if options.quick else (8, 10.0)
     found = uvloop.run(measure(turns, seconds))
     report = Report(
         "freshness",

@@ -463,7 +463,7 @@ def test_the_streams_options_are_taken_and_the_rest_left():
 @pytest.mark.parametrize(
     "options",
     [{"codec": "av1"}, {"codec": 1}, {"barcode": 2}, {"barcode": "yes"}, {"bitrate": 1},
-     {"bitrate": "fast"}, {"bitrate": 10**12}, {"private": 2}, {"private": "x"}],
+     {"bitrate": "fast"}, {"bitrate": 10**12}, {"private": 2}, {"private": "x"}, {"steady": 2}],
 )  # fmt: skip
 def test_stream_options_that_cannot_be_followed_are_refused(options):
     with pytest.raises(SessionRefused, match=next(iter(options))):
