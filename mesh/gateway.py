@@ -384,12 +384,23 @@ class Gateway:
             key=(session_id, FIRST_EPOCH),
             channel_of=self._channel_of,
             maker_name=self.maker_name,
+            nudge=self._nudge,
             deliver=deliver,
         )
         assets = {asset.digest: asset for asset in work.setup.assets}
         refs = tuple(AssetRef(a.digest, len(a.data), a.name[:64]) for a in assets.values())
         hosting = _Hosting(session, workload, work, principal, options.private, refs, assets)
         return hosting
+
+    def _nudge(self, session_id: str) -> None:
+        """One session's frames bear on another's: its turn comes when this one is done."""
+
+        def tick() -> None:
+            hosting = self._hosted.get(session_id)
+            if hosting is not None:
+                hosting.session.tick()
+
+        asyncio.get_running_loop().call_soon(tick)
 
     async def _until_settled(self, hosting: _Hosting) -> None:
         """Wait until some device holds the session. Raises what they said if none will."""

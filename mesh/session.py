@@ -20,7 +20,15 @@ from mesh.core.errors import ContentRefused, ProtocolViolation, SessionRefused, 
 from mesh.core.loop import monotonic_us
 from mesh.core.wire import Cancel, PieceDone, PieceRefused, PieceRun
 from mesh.core.workload import Frame, NodeId, SessionWork
-from mesh.schedule.driver import Action, CancelPiece, Compose, OpenFrame, Send, SessionDriver
+from mesh.schedule.driver import (
+    Action,
+    CancelPiece,
+    Compose,
+    Nudge,
+    OpenFrame,
+    Send,
+    SessionDriver,
+)
 from mesh.schedule.ids import DeviceKey, PieceKey
 from mesh.schedule.ledger import ClosedFrame, Verdict
 from mesh.stream.canvas import Canvas
@@ -67,15 +75,20 @@ class Session:
         key: tuple[str, int],
         channel_of: Callable[[NodeId], Channel | None],
         maker_name: Callable[[DeviceKey], str],
+        nudge: Callable[[str], None],
         deliver: Deliver | None = None,
     ) -> None:
-        """key: the session's id and epoch. deliver: also told of each finished frame."""
+        """key: the session's id and epoch. deliver: also told of each finished frame.
+
+        nudge: have the session of that id look at its frames soon (`tick`).
+        """
         self.id, self.epoch = key
         self.driver = driver
         self.work = work
         self.stream = stream
         self._channel_of = channel_of
         self._maker_name = maker_name
+        self._nudge = nudge
         self._deliver = deliver
         self._open: dict[int, _Open] = {}
         self._input_id = -1
@@ -84,13 +97,13 @@ class Session:
         self._stopped = False
         self.pieces_by: dict[DeviceKey, int] = {}
         self.troubles: dict[DeviceKey, str] = {}  # the last piece a device broke off, and why
-        self.frames_given_up = 0  # no canvas or no viewer when the frame was due
+        self.frames_given_up = 0  # no canvas, viewer or device in time when the frame was due
 
     # --- life ------------------------------------------------------------------------------
 
     async def serve(self) -> None:
         """Open frames and send them, until cancelled. Raises what the workload should not have."""
-        self._tick()
+        self.tick()
         try:
             while True:
                 composed = await self._composed.get()
@@ -103,7 +116,8 @@ class Session:
                 self._timer.cancel()
             self.driver.close(monotonic_us())
 
-    def _tick(self) -> None:
+    def tick(self) -> None:
+        """Let the driver see what time it is, and what other sessions have changed."""
         self._advance(self.driver.tick)
 
     def _advance(self, decide: Callable[[int], Iterable[Action]]) -> None:
@@ -128,7 +142,7 @@ class Session:
             self._timer.cancel()
         now_us = monotonic_us()
         wait_ms = max(0, self.driver.wake_us(now_us) - now_us + 999) // 1000
-        self._timer = asyncio.get_running_loop().call_later(wait_ms / 1000, self._tick)
+        self._timer = asyncio.get_running_loop().call_later(wait_ms / 1000, self.tick)
 
     # --- events ----------------------------------------------------------------------------
 
@@ -233,6 +247,8 @@ class Session:
                     self._cancel(action)
                 case Compose():
                     self._compose(action)
+                case Nudge():
+                    self._nudge(action.session)
 
     def _open_frame(self, action: OpenFrame) -> list[Action]:
         canvas = None
@@ -283,6 +299,10 @@ class Session:
         for index in action.missing:
             opened.frame.fill(index)
         message = opened.frame.finish()
+        if action.refused and opened.canvas is not None:
+            self.stream.release_canvas(opened.canvas)  # the picture before it stays
+            self.frames_given_up += 1
+            return
         self._composed.put_nowait(_Composed(opened, action.closed, message, monotonic_us()))
 
     # --- sending ---------------------------------------------------------------------------

@@ -8,7 +8,9 @@ nothing itself. The caller's duties:
 * on `OpenFrame`, have the workload cut the frame and hand the pieces to `pieces`;
 * on an answer ask `verdict` first; merge the result only if it is ACCEPTED, then call `result`
   (or `refused`, if the workload would not have it). Do not await in between;
-* on `Compose`, fill what is missing, finish and show the frame, whatever else happens;
+* on `Compose`, fill what is missing, finish and show the frame, whatever else happens; one that
+  was refused need not be shown;
+* on `Nudge`, call `tick` of the named session's driver soon;
 * several sessions share one `Placer`: `Placer.add` a device before any session's `device_ready`,
   `Placer.remove` it before every session's `device_lost`.
 """
@@ -21,8 +23,10 @@ from typing import Final, TypeAlias
 
 from mesh.core.errors import Misuse
 from mesh.core.workload import Contract, CutHint, Piece, Surprise
+from mesh.schedule.admission import Pool, frame_of
+from mesh.schedule.dues import Stake
 from mesh.schedule.frameclock import Crowding, DemandClock, FrameClock
-from mesh.schedule.ids import DeviceKey, PieceKey
+from mesh.schedule.ids import DeviceKey, FrameKey, PieceKey
 from mesh.schedule.ledger import ClosedFrame, FrameLedger, Verdict
 from mesh.schedule.phase import LatestStartClock
 from mesh.schedule.placement import Place, Placer
@@ -66,14 +70,27 @@ class CancelPiece:
 
 @dataclass(frozen=True, slots=True)
 class Compose:
-    """Fill `missing`, finish and show the frame. `closed` says who made what, and when."""
+    """Fill `missing`, finish and show the frame. `closed` says who made what, and when.
+
+    rung: of the contract's ladder, at which the frame was cut. refused: nothing was ever sent,
+    because not all of it could have come in time.
+    """
 
     frame: int
     missing: tuple[int, ...]
     closed: ClosedFrame
+    rung: int = 0
+    refused: bool = False
 
 
-Action: TypeAlias = OpenFrame | Send | CancelPiece | Compose
+@dataclass(frozen=True, slots=True)
+class Nudge:
+    """Another session has news of its frames: one had to give way, or there is room for one."""
+
+    session: str
+
+
+Action: TypeAlias = OpenFrame | Send | CancelPiece | Compose | Nudge
 
 
 @dataclass(slots=True)
@@ -83,12 +100,25 @@ class DriverCounts:
     composed: int = 0
     filled_frames: int = 0  # composed with something missing
     filled_pieces: int = 0
+    refused: int = 0  # frames of which nothing was sent
+    displaced: int = 0  # frames that had to give way to others
     sent: int = 0  # pieces sent, copies included
     probes: int = 0
     hedges: int = 0
     refusals: int = 0
     duplicates: int = 0
     too_late: int = 0
+
+
+@dataclass(slots=True)
+class _OpenFrame:
+    """A frame between its cut and its composition. Lists by piece index."""
+
+    wants: list[Want]
+    regions: list[tuple[int, ...]]
+    rung: int
+    started: bool = False  # its pieces were sent
+    displaced: bool = False  # had to give way
 
 
 class SessionDriver:
@@ -114,6 +144,8 @@ class SessionDriver:
         """
         self._session = session
         self._epoch = epoch
+        self._contract = contract
+        self._stake = Stake(contract.criticality, contract.share, contract.value)
         self._budget_us = max(1, contract.deadline_us - reserve_us)
         self._quantum_us = quantum_us
         self._placer = placer
@@ -127,9 +159,11 @@ class SessionDriver:
             self._clock = clock(contract.period_us, start_us, max_in_flight=max_in_flight)
         self._ledger = FrameLedger(session, epoch)
         self._ready: dict[DeviceKey, None] = {}  # ordered, so that a seed replays
-        self._cutting: dict[int, int] = {}  # frame opened, pieces not yet given -> cut-off
-        self._wants: dict[int, list[Want]] = {}  # of open frames, by piece index
-        self._regions: dict[int, list[tuple[int, ...]]] = {}  # likewise
+        self._pool: Pool = frozenset()  # the same
+        self._cutting: dict[int, tuple[int, int]] = {}  # pieces not yet given -> cut-off, rung
+        self._open: dict[int, _OpenFrame] = {}
+        self._full: Sequence[Want] = ()  # the last frame's, as if at full quality
+        self._waiting: dict[int, int] = {}  # frames of which nothing is sent -> next try
         self._surprises: list[Surprise] = []  # for the next frame to be cut
         self._unplaced: dict[PieceKey, Want] = {}
         self._retry_us: dict[PieceKey, int] = {}
@@ -145,8 +179,9 @@ class SessionDriver:
         cutoff_us = self._ledger.next_cutoff_us
         if cutoff_us is not None:
             wake_us = min(wake_us, cutoff_us)
-        if self._retry_us:
-            wake_us = min(wake_us, max(min(self._retry_us.values()), now_us + 1))
+        for retries in (self._retry_us, self._waiting):
+            if retries:
+                wake_us = min(wake_us, max(min(retries.values()), now_us + 1))
         return wake_us
 
     def tick(self, now_us: int) -> list[Action]:
@@ -182,22 +217,35 @@ class SessionDriver:
     def _opening(self, frame: int, now_us: int) -> OpenFrame:
         usable = self._placer.usable(self._ready, now_us)
         cutoff_us = now_us + self._budget_us
-        self._cutting[frame] = cutoff_us
+        rung = self._best_rung(cutoff_us, now_us)
+        self._cutting[frame] = cutoff_us, rung
         hint = CutHint(
             devices=max(1, len(usable)),
             quantum_us=self._quantum_us,
             us_per_unit=self._placer.costs.slowest(usable),
             lanes=self._placer.lanes(usable, cutoff_us, now_us),
             surprises=tuple(self._surprises),
+            rung=rung,
         )
         self._surprises.clear()
         return OpenFrame(frame, now_us, cutoff_us, hint)
+
+    def _best_rung(self, cutoff_us: int, now_us: int) -> int:
+        """The best quality at which a frame like the last one would be taken on, or the least."""
+        ladder = self._contract.ladder
+        if not self._full:
+            return 0
+        for number, rung in enumerate(ladder[:-1]):
+            wants = [want._replace(units=want.units * rung.cost) for want in self._full]
+            if self._placer.fits(wants, cutoff_us, now_us, self._ready, self._pool):
+                return number
+        return len(ladder) - 1
 
     # --- frames ----------------------------------------------------------------------------
 
     def pieces(self, frame: int, pieces: Sequence[Piece], now_us: int) -> list[Action]:
         """The cut of a frame that was opened; call in the order of the `OpenFrame`s."""
-        cutoff_us = self._cutting.pop(frame)
+        cutoff_us, rung = self._cutting.pop(frame)
         self._ledger.open(frame, len(pieces), cutoff_us, now_us)
         wants = [
             Want(
@@ -210,12 +258,73 @@ class SessionDriver:
             )
             for piece in pieces
         ]
-        self._wants[frame] = wants
-        self._regions[frame] = [piece.region for piece in pieces]
+        self._open[frame] = _OpenFrame(wants, [piece.region for piece in pieces], rung)
+        if len(self._contract.ladder) > 1:
+            cost = self._contract.ladder[rung].cost
+            self._full = [want._replace(units=want.units / max(cost, 1e-9)) for want in wants]
         actions: list[Action] = []
-        self._place(wants, cutoff_us, now_us, actions, probe=True)
+        if wants:
+            self._admit(frame, wants, cutoff_us, now_us, actions)
         self._close(now_us, actions)
         return actions
+
+    def _admit(
+        self, frame: int, wants: Sequence[Want], cutoff_us: int, now_us: int, actions: list[Action]
+    ) -> None:
+        """Take a frame on, with whom it displaces told; or refuse it before it costs anything."""
+        key, placer = frame_of(wants[0].key), self._placer
+        if placer.enter(
+            key, wants, cutoff_us, now_us, ready=self._ready, pool=self._pool, stake=self._stake
+        ):
+            self._waiting[frame] = now_us
+            self._drop_displaced(now_us, actions)
+            actions.extend(map(Nudge, placer.admission.to_tell()))
+            self._start(frame, now_us, actions)
+            return
+        self._give_up(frame, now_us, actions)
+        for probe in placer.probe(wants, cutoff_us, now_us, self._ready):
+            self._send(probe, now_us, actions)
+
+    def _start(self, frame: int, now_us: int, actions: list[Action]) -> None:
+        """Send a frame that waits, if there is room for all of it; give it up when it is late."""
+        cutoff_us = self._ledger.cutoff_us(frame)
+        assert cutoff_us is not None, "only open frames wait"
+        wants = [self._want(key) for key in self._ledger.unanswered(frame)]  # but for probes, all
+        places, whole = self._placer.start(wants, cutoff_us, now_us, self._ready)
+        for place in places:
+            self._send(place, now_us, actions)
+        latest_us = self._latest_us(frame)
+        if whole:
+            self._open[frame].started = True
+            del self._waiting[frame]
+        elif now_us >= latest_us:
+            self._give_up(frame, now_us, actions)
+        else:
+            wait_us = max(RETRY_US, (latest_us - now_us) // 4)
+            self._waiting[frame] = min(now_us + wait_us, latest_us)
+
+    def _latest_us(self, frame: int) -> int:
+        """Until when a frame may wait for room. One by the clock only until the next is due."""
+        latest_us = int(self._placer.admission.latest_us(self._frame_key(frame)))
+        return min(latest_us, self._clock.next_open_us)
+
+    def _give_up(self, frame: int, now_us: int, actions: list[Action]) -> None:
+        """Free the devices of a frame that will not be whole."""
+        self._waiting.pop(frame, None)
+        for want in self._open[frame].wants:
+            self._unplaced.pop(want.key, None)
+            self._retry_us.pop(want.key, None)
+        self._cancel(self._ledger.give_up(frame), now_us, actions)
+
+    def _drop_displaced(self, now_us: int, actions: list[Action]) -> None:
+        """Give up the frames that had to give way to others."""
+        for key in self._placer.admission.take_dropped(self._session):
+            if key.epoch == self._epoch:
+                self._open[key.frame].displaced = True
+                self._give_up(key.frame, now_us, actions)
+
+    def _frame_key(self, frame: int) -> FrameKey:
+        return FrameKey(self._session, self._epoch, frame)
 
     def abandon(self, frame: int) -> None:
         """A frame that was opened will get no pieces."""
@@ -248,6 +357,7 @@ class SessionDriver:
         if attempt is not None:
             want, costs = attempt.want, self._placer.costs
             if answer.verdict is Verdict.ACCEPTED:
+                self._placer.admission.done(want)
                 self._compare(want, device, run_us)  # with what was believed until now
                 costs.observe_answer(want.kind, nbytes, want.most_bytes)
             else:
@@ -264,6 +374,7 @@ class SessionDriver:
         self._retry_us.pop(key, None)
         self._unplaced.pop(key, None)
         self._after_news(now_us, actions)
+        self._call_next(now_us, actions)
         return actions
 
     def refused(
@@ -272,30 +383,38 @@ class SessionDriver:
         """The device answered that it will not, or could not, make the piece."""
         self.counts.refusals += 1
         if reason in NOT_READY:
-            self._ready.pop(device, None)
+            self._hold(device, ready=False)
         self._placer.answered(key, device, now_us, backlog_us, result=False)
         actions: list[Action] = []
         if self._ledger.failed(key, device):
             self._replace([key], now_us, actions)
         self._after_news(now_us, actions)
+        self._call_next(now_us, actions)
         return actions
 
     # --- devices ---------------------------------------------------------------------------
 
     def device_ready(self, device: DeviceKey, now_us: int) -> list[Action]:
         """The device (known to the placer) holds the session; pieces may go there."""
-        self._ready[device] = None
+        self._hold(device, ready=True)
         actions: list[Action] = []
         self._after_news(now_us, actions)
         return actions
 
     def device_lost(self, device: DeviceKey, now_us: int) -> list[Action]:
         """The device, or the way to it, is gone; its pieces are placed again."""
-        self._ready.pop(device, None)
+        self._hold(device, ready=False)
         actions: list[Action] = []
         self._replace(self._ledger.device_lost(device), now_us, actions)
         self._after_news(now_us, actions)
         return actions
+
+    def _hold(self, device: DeviceKey, *, ready: bool) -> None:
+        if ready:
+            self._ready[device] = None
+        else:
+            self._ready.pop(device, None)
+        self._pool = frozenset(self._ready)
 
     @property
     def ready(self) -> tuple[DeviceKey, ...]:
@@ -311,15 +430,19 @@ class SessionDriver:
         """The session ends. Tell every device to forget it: nothing is cancelled by piece."""
         self._ledger.close_all(now_us)
         self._placer.drop_session(self._session)
-        self._wants.clear()
-        self._regions.clear()
+        self._open.clear()
         self._unplaced.clear()
         self._retry_us.clear()
+        self._waiting.clear()
         self._ready.clear()
 
     # --- inside ----------------------------------------------------------------------------
 
     def _after_news(self, now_us: int, actions: list[Action]) -> None:
+        self._drop_displaced(now_us, actions)
+        for frame, retry_us in list(self._waiting.items()):
+            if retry_us <= now_us:
+                self._start(frame, now_us, actions)
         self._close(now_us, actions)
         news = self._late_seen != self._placer.turned_late or now_us >= self._doubt_us
         if news or self._unplaced or self._retry_us:
@@ -327,22 +450,35 @@ class SessionDriver:
             self._place_again(now_us, actions)
             self._hedge(now_us, actions)
 
+    def _call_next(self, now_us: int, actions: list[Action]) -> None:
+        """A device has room again: let the most urgent frame that waits try, whosever it is."""
+        session = self._placer.admission.next_in_line(self._pool, now_us)
+        if session is None:
+            return
+        if session != self._session:
+            actions.append(Nudge(session))
+            return
+        frame = min(self._waiting, default=None)
+        if frame is not None:
+            self._start(frame, now_us, actions)
+            self._close(now_us, actions)
+
     def _place(
-        self,
-        wants: Sequence[Want],
-        cutoff_us: int,
-        now_us: int,
-        actions: list[Action],
-        *,
-        probe: bool,
+        self, wants: Sequence[Want], cutoff_us: int, now_us: int, actions: list[Action]
     ) -> None:
         by_key = {want.key: want for want in wants}
-        for decided in self._placer.place(wants, cutoff_us, now_us, self._ready, probe=probe):
+        for decided in self._placer.place(wants, cutoff_us, now_us, self._ready, probe=False):
             if isinstance(decided, Place):
                 self._send(decided, now_us, actions)
-            else:
-                self._unplaced[decided.key] = by_key[decided.key]
-                self._retry_us[decided.key] = now_us + RETRY_US
+                continue
+            want = by_key[decided.key]
+            if not self._contract.holes and cutoff_us < self._placer.soonest_us(
+                want, self._ready, now_us
+            ):
+                self._give_up(want.key.frame, now_us, actions)
+                return
+            self._unplaced[decided.key] = want
+            self._retry_us[decided.key] = now_us + RETRY_US
 
     def _send(self, place: Place, now_us: int, actions: list[Action]) -> None:
         self._ledger.asked(place.key, place.device, now_us)
@@ -361,7 +497,7 @@ class SessionDriver:
         for frame, wants in by_frame.items():
             cutoff_us = self._ledger.cutoff_us(frame)
             if cutoff_us is not None:
-                self._place(wants, cutoff_us, now_us, actions, probe=False)
+                self._place(wants, cutoff_us, now_us, actions)
 
     def _place_again(self, now_us: int, actions: list[Action]) -> None:
         """Try what had no room before."""
@@ -395,12 +531,12 @@ class SessionDriver:
                 self._retry_us[key] = now_us + RETRY_US
 
     def _want(self, key: PieceKey) -> Want:
-        return self._wants[key.frame][key.piece]._replace(exclude=self._ledger.tried(key))
+        return self._open[key.frame].wants[key.piece]._replace(exclude=self._ledger.tried(key))
 
     def _compare(self, want: Want, device: DeviceKey, run_us: int) -> None:
         """Keep for the next cut how far a piece was from what was believed of its device."""
         run = self._placer.costs.run_cost(device, want.kind)
-        region = self._regions[want.key.frame][want.key.piece]
+        region = self._open[want.key.frame].regions[want.key.piece]
         expected_us = run.level * want.units if run is not None else 0.0
         if region and expected_us > 0:
             self._surprises.append(Surprise(region, run_us / expected_us))
@@ -417,20 +553,37 @@ class SessionDriver:
     def _close(self, now_us: int, actions: list[Action]) -> None:
         for closed in self._ledger.poll(now_us):
             frame = closed.frame
-            keys = [want.key for want in self._wants.pop(frame)]
-            del self._regions[frame]
-            actions.append(Compose(frame, closed.missing, closed))
+            opened = self._open.pop(frame)
+            keys = [want.key for want in opened.wants]
+            self._waiting.pop(frame, None)
+            actions.append(self._composed(closed, opened))
             self._cancel(
                 [(keys[index], device) for index, device in closed.outstanding], now_us, actions
             )
             for key in keys:
                 self._unplaced.pop(key, None)
                 self._retry_us.pop(key, None)
+            self._placer.admission.leave(self._frame_key(frame), now_us, whole=not closed.missing)
             self._clock.closed(frame)
             if isinstance(self._clock, LatestStartClock):
                 self._clock.composed(closed)
-            self._crowding.closed(whole=not closed.missing)
-            self._clock.limit(1 if self._crowding.one_at_a_time else self._max_in_flight)
-            self.counts.composed += 1
-            self.counts.filled_frames += bool(closed.missing)
-            self.counts.filled_pieces += len(closed.missing)
+            self._clock.limit(
+                max(1, self._max_in_flight // 2)
+                if self._crowding.one_at_a_time
+                else self._max_in_flight
+            )
+
+    def _composed(self, closed: ClosedFrame, opened: _OpenFrame) -> Compose:
+        """Count a closed frame."""
+        counts, missing = self.counts, closed.missing
+        refused = bool(missing) and not opened.started
+        if not refused and not opened.displaced:
+            self._crowding.closed(whole=not missing)
+        counts.displaced += opened.displaced
+        if refused:
+            counts.refused += 1
+        else:
+            counts.composed += 1
+            counts.filled_frames += bool(missing)
+            counts.filled_pieces += len(missing)
+        return Compose(closed.frame, missing, closed, opened.rung, refused)

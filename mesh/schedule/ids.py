@@ -21,3 +21,11 @@ class PieceKey(NamedTuple):
     epoch: int
     frame: int
     piece: int
+
+
+class FrameKey(NamedTuple):
+    """One frame of one session, under one epoch of that session's ownership."""
+
+    session: str
+    epoch: int
+    frame: int

@@ -20,7 +20,7 @@ class Verdict(Enum):
 
     ACCEPTED = "accepted"  # the first for its piece: merged and credited
     DUPLICATE = "duplicate"  # another device was first
-    TOO_LATE = "too_late"  # its frame is closed
+    TOO_LATE = "too_late"  # its frame is closed, or given up
     UNKNOWN = "unknown"  # another session or epoch, no such piece, or that device was not asked
 
 
@@ -45,7 +45,10 @@ class PieceAccount:
 
 
 class ClosedFrame(NamedTuple):
-    """A frame to compose now. `pieces[i]` is the account of piece i."""
+    """A frame to compose now. `pieces[i]` is the account of piece i.
+
+    given_up: closed before its cut-off, because it could not be whole.
+    """
 
     frame: int
     missing: tuple[int, ...]
@@ -53,6 +56,7 @@ class ClosedFrame(NamedTuple):
     closed_us: int
     cutoff_us: int
     pieces: tuple[PieceAccount, ...]
+    given_up: bool = False
 
     @property
     def outstanding(self) -> Iterator[tuple[int, DeviceKey]]:
@@ -66,6 +70,7 @@ class _OpenFrame:
     cutoff_us: int
     pieces: list[PieceAccount]
     unanswered: int
+    given_up: bool = False
 
 
 class FrameLedger:
@@ -102,7 +107,7 @@ class FrameLedger:
         piece.asked[device] = now_us
         piece.tried |= {device}
 
-    def verdict(self, key: PieceKey, device: DeviceKey) -> Verdict:
+    def verdict(self, key: PieceKey, device: DeviceKey) -> Verdict:  # noqa: PLR0911  one per case
         """What `result` would say now; changes nothing."""
         if key.session != self._session or key.epoch != self._epoch:
             return Verdict.UNKNOWN
@@ -116,7 +121,9 @@ class FrameLedger:
             return Verdict.UNKNOWN
         if piece.maker is not None:
             return Verdict.DUPLICATE
-        return Verdict.ACCEPTED if device in piece.asked else Verdict.UNKNOWN
+        if device in piece.asked:
+            return Verdict.ACCEPTED
+        return Verdict.TOO_LATE if opened.given_up else Verdict.UNKNOWN
 
     def result(
         self, key: PieceKey, device: DeviceKey, now_us: int, queue_us: int = 0, run_us: int = 0
@@ -159,10 +166,35 @@ class FrameLedger:
         piece = self._account(key)
         return piece.tried if piece is not None else frozenset()
 
+    def unanswered(self, frame: int) -> list[PieceKey]:
+        """Pieces of an open frame that nobody has made."""
+        opened = self._open.get(frame)
+        return [
+            PieceKey(self._session, self._epoch, frame, index)
+            for index, piece in enumerate(opened.pieces if opened is not None else ())
+            if piece.maker is None
+        ]
+
     def cutoff_us(self, frame: int) -> int | None:
         """The cut-off of an open frame."""
         opened = self._open.get(frame)
         return opened.cutoff_us if opened is not None else None
+
+    def give_up(self, frame: int) -> list[tuple[PieceKey, DeviceKey]]:
+        """The frame will not be whole: nothing more is accepted, and it is closed in its turn.
+
+        Returns who works on what for nothing.
+        """
+        opened = self._open.get(frame)
+        if opened is None:
+            return []
+        opened.given_up = True
+        vain: list[tuple[PieceKey, DeviceKey]] = []
+        for index, piece in enumerate(opened.pieces):
+            key = PieceKey(self._session, self._epoch, frame, index)
+            vain += [(key, device) for device in piece.asked]
+            piece.asked.clear()
+        return vain
 
     @property
     def next_cutoff_us(self) -> int | None:
@@ -181,13 +213,13 @@ class FrameLedger:
                         yield key, tuple(piece.asked)
 
     def poll(self, now_us: int) -> list[ClosedFrame]:
-        """Frames to compose now, oldest first: complete ones, and any past its cut-off.
+        """Frames to compose now, oldest first: complete ones, any given up or past its cut-off.
 
         A complete frame waits for an older unfinished one, at most until that one's cut-off.
         """
         closed: list[ClosedFrame] = []
         for frame, opened in list(self._open.items()):
-            if opened.unanswered and now_us < opened.cutoff_us:
+            if opened.unanswered and now_us < opened.cutoff_us and not opened.given_up:
                 break
             closed.append(self._close(frame, now_us))
         return closed
@@ -200,7 +232,13 @@ class FrameLedger:
         opened = self._open.pop(frame)
         missing = tuple(i for i, piece in enumerate(opened.pieces) if piece.maker is None)
         return ClosedFrame(
-            frame, missing, opened.opened_us, now_us, opened.cutoff_us, tuple(opened.pieces)
+            frame,
+            missing,
+            opened.opened_us,
+            now_us,
+            opened.cutoff_us,
+            tuple(opened.pieces),
+            opened.given_up,
         )
 
     def _account(self, key: PieceKey) -> PieceAccount | None:

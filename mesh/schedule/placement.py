@@ -18,13 +18,15 @@ When there is no trusted device the cold ones take the frames, then the suspect 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from math import ceil
+from math import ceil, inf
 from typing import Final, NamedTuple
 
 from mesh.core.workload import Lane
+from mesh.schedule.admission import Admission, Pool, frame_of
 from mesh.schedule.choice import Choice, Round, earliest
 from mesh.schedule.cost import CostModel
-from mesh.schedule.ids import DeviceKey, PieceKey
+from mesh.schedule.dues import Stake
+from mesh.schedule.ids import DeviceKey, FrameKey, PieceKey
 from mesh.schedule.promises import Attempt, DeviceAccount, Want
 
 GRACE_US: Final = 2_000  # an answer is overdue this long, and half its run, after its prediction
@@ -32,6 +34,9 @@ COLD_GRACE_US: Final = 250_000  # the first run of a kind may compile shaders or
 PROBE_COLD_US: Final = 100_000  # shortest time between probes of a cold device
 PROBE_IDLE_US: Final = 2_000_000  # a device that got nothing for so long is measured again
 MAX_OUTSTANDING: Final = 128  # pieces one device may owe
+# A frame whose pieces would wait longer than this waits at the gateway instead, where what comes
+# later can still pass it, and a device that dies or slows down takes less with it.
+HORIZON_US: Final = 50_000
 
 
 class Place(NamedTuple):
@@ -62,6 +67,7 @@ class Placer:
 
     def __init__(self, costs: CostModel) -> None:
         self.costs = costs
+        self.admission = Admission(costs)
         self.turned_late = 0  # counts attempts whose answer was put off past its deadline
         self._devices: dict[DeviceKey, DeviceAccount] = {}
 
@@ -117,7 +123,88 @@ class Placer:
         known = self._devices.get(device)
         return len(known.attempts) if known is not None else 0
 
-    # --- placing ---------------------------------------------------------------------------
+    # --- frames ----------------------------------------------------------------------------
+
+    def enter(
+        self,
+        frame: FrameKey,
+        wants: Sequence[Want],
+        deadline_us: int,
+        now_us: int,
+        *,
+        ready: Iterable[DeviceKey],
+        pool: Pool,
+        stake: Stake,
+    ) -> bool:
+        """Whether a frame is taken on; see `Admission.enter`. pool: `ready`, for comparison."""
+        devices = self._working(ready, now_us)
+        return self.admission.enter(
+            frame, wants, deadline_us, now_us, devices=devices, pool=pool, stake=stake
+        )
+
+    def fits(
+        self,
+        wants: Sequence[Want],
+        deadline_us: int,
+        now_us: int,
+        ready: Iterable[DeviceKey],
+        pool: Pool,
+    ) -> bool:
+        """Whether a frame would be taken on with nobody giving way."""
+        devices = self._working(ready, now_us)
+        return self.admission.fits(wants, deadline_us, now_us, devices, pool)
+
+    def start(
+        self,
+        wants: Sequence[Want],
+        deadline_us: int,
+        now_us: int,
+        ready: Iterable[DeviceKey],
+    ) -> tuple[list[Place], bool]:
+        """Place all pieces of one frame, or none; the second value says which.
+
+        Either way there may be probes.
+        """
+        state = Round(self._able(ready), self.costs, wants, deadline_us, now_us)
+        if state.free_us and min(state.free_us) > now_us + HORIZON_US:
+            return [], False
+        chosen, hopeless = self._plan(wants, state)
+        if hopeless:
+            return self._probes(wants, [want for want, _ in hopeless], state), False
+        if wants:
+            self.admission.sent(frame_of(wants[0].key))
+        placed = [self._commit(*plan, state) for plan in chosen]
+        return placed + self._probes(wants, [], state), True
+
+    def probe(
+        self,
+        wants: Sequence[Want],
+        deadline_us: int,
+        now_us: int,
+        ready: Iterable[DeviceKey],
+    ) -> list[Place]:
+        """For a frame that is refused: a prediction that forbids everything must not be final."""
+        state = Round(self._able(ready), self.costs, wants, deadline_us, now_us)
+        return self._probes(wants, wants, state)
+
+    def soonest_us(self, want: Want, ready: Iterable[DeviceKey], now_us: int) -> float:
+        """When an idle device would have answered, at best."""
+        idle = Round(self._able(ready), self.costs, [want], now_us, now_us)
+        idle.free_us = [float(now_us)] * len(idle.free_us)
+        trusted, cold, suspect = idle.options(want.kind)
+        choice = earliest(want, [*trusted, *cold, *suspect], idle)
+        return choice.expected_us if choice is not None else inf
+
+    def _working(self, ready: Iterable[DeviceKey], now_us: int) -> list[DeviceAccount]:
+        return [
+            device
+            for key in ready
+            if (device := self._devices.get(key)) is not None
+            and not device.suspended
+            and not device.suspect(now_us)
+        ]
+
+    # --- pieces ----------------------------------------------------------------------------
 
     def place(
         self,
@@ -136,20 +223,22 @@ class Placer:
         the high quantile, and only on trusted devices (for hedging).
         Returns one Place or Hopeless per piece, and further Places with `probe` set.
         """
-        devices = [
-            device
-            for key in ready
-            if (device := self._devices.get(key)) is not None
-            and not device.suspended
-            and len(device.attempts) < MAX_OUTSTANDING
-        ]
-        state = Round(devices, self.costs, wants, deadline_us, now_us)
+        state = Round(self._able(ready), self.costs, wants, deadline_us, now_us)
         chosen, hopeless = self._plan(wants, state, certain=certain)
         placed: list[Place | Hopeless] = [self._commit(*plan, state) for plan in chosen]
         placed += [Hopeless(want.key, late_by_us) for want, late_by_us in hopeless]
         if probe:
             placed += self._probes(wants, [want for want, _ in hopeless], state)
         return placed
+
+    def _able(self, ready: Iterable[DeviceKey]) -> list[DeviceAccount]:
+        return [
+            device
+            for key in ready
+            if (device := self._devices.get(key)) is not None
+            and not device.suspended
+            and len(device.attempts) < MAX_OUTSTANDING
+        ]
 
     def _plan(
         self, wants: Sequence[Want], state: Round, *, certain: bool = False
@@ -290,6 +379,7 @@ class Placer:
 
     def drop_session(self, session: str) -> None:
         """A session ended; devices forget it and will not answer for it."""
+        self.admission.drop_session(session)
         for device in self._devices.values():
             for key in [key for key in device.attempts if key.session == session]:
                 del device.attempts[key]

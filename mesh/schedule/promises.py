@@ -10,7 +10,7 @@ from mesh.schedule.ids import DeviceKey, PieceKey
 LOST_US: Final = 2_000_000  # an attempt this long past its deadline will never be answered
 MAX_KINDS: Final = 256  # per device; the one not seen for longest goes when there are more
 
-_NEVER_US: Final = -(2**62)
+NEVER_US: Final = 2**62
 
 
 class Want(NamedTuple):
@@ -59,10 +59,22 @@ class DeviceAccount:
     since_us: int = 0  # last sign of life, or when it got work after being idle
     placed_us: dict[str, int] = field(default_factory=dict)  # when it last got a piece, by kind
     served_us: float = 0.0  # work given so far; breaks ties between equals
+    doubt_us: int = NEVER_US  # before that no answer becomes overdue
 
     def suspect(self, now_us: int) -> bool:
         """Whether an answer is overdue."""
-        return any(attempt.overdue_us <= now_us for attempt in self.attempts.values())
+        if now_us < self.doubt_us:
+            return False
+        overdue = [attempt.overdue_us for attempt in self.attempts.values()]
+        self.doubt_us = min(overdue, default=NEVER_US)
+        return self.doubt_us <= now_us
+
+    def begun_us(self, now_us: int) -> float:
+        """Others' work still ahead of what is owed, less what is done of the running piece."""
+        running = self.attempts.get(self.running) if self.running is not None else None
+        run_us = running.run_us if running is not None else 0.0
+        gone_us = max(0, now_us - self.since_us)
+        return max(self.other_us - gone_us, -run_us)
 
     def backlog_us(self, deadline_us: int, now_us: int) -> float:
         """Predicted work before a new piece of that deadline could start, under EDF.
@@ -81,7 +93,7 @@ class DeviceAccount:
 
     def idle_us(self, kind: str, now_us: int) -> int:
         """How long it has got no piece of that kind, however busy it is with others."""
-        return now_us - self.placed_us.get(kind, _NEVER_US)
+        return now_us - self.placed_us.get(kind, -NEVER_US)
 
     def owes(self, kind: str) -> bool:
         """Whether a piece of that kind is unanswered."""
@@ -99,6 +111,7 @@ class DeviceAccount:
         if len(self.placed_us) > MAX_KINDS:
             del self.placed_us[next(iter(self.placed_us))]
         self.served_us += attempt.run_us
+        self.doubt_us = min(self.doubt_us, attempt.overdue_us)
 
     def give_up(self, key: PieceKey) -> None:
         """The device is told to drop a piece; what it runs already, it will run to the end."""

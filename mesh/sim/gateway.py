@@ -7,7 +7,15 @@ from dataclasses import dataclass, field
 
 from mesh.core.workload import Contract, Piece
 from mesh.schedule.cost import CostModel
-from mesh.schedule.driver import Action, CancelPiece, Compose, OpenFrame, Send, SessionDriver
+from mesh.schedule.driver import (
+    Action,
+    CancelPiece,
+    Compose,
+    Nudge,
+    OpenFrame,
+    Send,
+    SessionDriver,
+)
 from mesh.schedule.ids import DeviceKey, PieceKey
 from mesh.schedule.ledger import ClosedFrame, Verdict
 from mesh.schedule.placement import Placer
@@ -46,6 +54,7 @@ class SimSession:
     model: SessionModel
     driver: SessionDriver
     shown: list[ClosedFrame] = field(default_factory=list)
+    refused: list[ClosedFrame] = field(default_factory=list)  # not shown: nothing of it was sent
     merged: dict[PieceKey, tuple[DeviceKey, int]] = field(default_factory=dict)  # maker, when
     orders: dict[PieceKey, Order] = field(default_factory=dict)
     wake_us: int | None = None
@@ -199,7 +208,19 @@ class SimGateway:
                     self._cancel(action)
                 case Compose():
                     self._show(session, action)
+                case Nudge():
+                    self._nudge(action.session)
         self._arm(session)
+
+    def _nudge(self, name: str) -> None:
+        """Let another session's driver see to its frames, after what is being done now."""
+
+        def tick() -> None:
+            session = self.sessions.get(name)
+            if session is not None:
+                self._do(session, session.driver.tick(self._world.now_us))
+
+        self._world.after(0, tick)
 
     def _cut(self, session: SimSession, action: OpenFrame) -> None:
         model = session.model
@@ -255,8 +276,9 @@ class SimGateway:
         )()
 
     def _show(self, session: SimSession, action: Compose) -> None:
-        self._world.note("show", session.name, action.frame, action.missing)
-        session.shown.append(action.closed)
+        what = "refuse" if action.refused else "show"
+        self._world.note(what, session.name, action.frame, action.missing)
+        (session.refused if action.refused else session.shown).append(action.closed)
         for index in range(len(action.closed.pieces)):
             del session.orders[PieceKey(session.name, 0, action.frame, index)]
 

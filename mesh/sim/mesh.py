@@ -57,8 +57,9 @@ class SimulatedMesh:
         return session
 
     def missed_frames(self) -> int:
-        """Frames of all sessions shown with something missing."""
-        return sum(session.driver.counts.filled_frames for session in self._sessions)
+        """Frames of all sessions that were refused, or shown with something missing."""
+        counts = [session.driver.counts for session in self._sessions]
+        return sum(count.filled_frames + count.refused for count in counts)
 
     def shares(self) -> dict[DeviceKey, float]:
         """Each device's part of all pieces that were merged."""

@@ -25,7 +25,8 @@ def two_workers(seed: int, pieces: int = 3) -> tuple[SimulatedMesh, SimSession]:
 
 
 def missed_after(session: SimSession, start_us: int) -> int:
-    return sum(bool(c.missing) for c in session.shown if c.closed_us >= start_us)
+    closed = [*session.shown, *session.refused]
+    return sum(bool(c.missing) for c in closed if c.closed_us >= start_us)
 
 
 def first_piece_us(session: SimSession, maker: DeviceKey, after_us: int) -> int:

@@ -90,7 +90,7 @@ def test_by_deadline_no_sweep_is_late_by_arrival_many_are_and_pictures_pay_nothi
 
 def test_past_capacity_sweeps_still_come_and_pictures_are_no_fewer_than_by_arrival():
     ours, fifo = Missed.under("edf", 12_000), Missed.under("fifo", 12_000)
-    assert ours.share("pictures") >= 0.2, "this is no overload"
+    assert ours.share("pictures") >= 0.1, "this is no overload"
     assert ours.share("sweeps") <= 0.05
     assert fifo.share("sweeps") >= 0.25
     assert ours.share("pictures") <= 1.02 * fifo.share("pictures")
