@@ -35,6 +35,7 @@ class Tally:
 
     since_us: int
     until_us: int
+    opened: int = 0
     whole: int = 0
     pieces: int = 0  # made, of all frames whenever they were opened
     latency_us: array[int] = field(default_factory=lambda: array("l"))  # of the whole ones
@@ -42,13 +43,15 @@ class Tally:
     def composed(self, frame: ClosedFrame) -> None:
         """A frame was composed."""
         self.pieces += len(frame.pieces) - len(frame.missing)
-        if self.since_us <= frame.opened_us < self.until_us and not frame.missing:
-            self.whole += 1
-            self.latency_us.append(frame.closed_us - frame.opened_us)
+        if self.since_us <= frame.opened_us < self.until_us:
+            self.opened += 1
+            if not frame.missing:
+                self.whole += 1
+                self.latency_us.append(frame.closed_us - frame.opened_us)
 
     def due(self, period_us: int) -> int:
-        """Frames that the contract promised: what was never opened counts."""
-        return max(0, self.until_us - self.since_us) // period_us
+        """Frames that the contract promised: those never opened count as well."""
+        return max(self.opened, (self.until_us - self.since_us) // period_us)
 
 
 class PooledGateway(SimGateway):
