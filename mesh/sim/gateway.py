@@ -32,7 +32,8 @@ class SessionModel:
     """A session and its frames.
 
     pieces: per frame. units: work per piece. spread: pieces differ by up to this share of it.
-    in_bytes, out_bytes: per piece. ends_us: from then on no frame is opened.
+    in_bytes, out_bytes: per piece. ends_us: from then on no frame is opened. A frame that is cut
+    at a lower rung of the contract's ladder has as many pieces with less work.
     """
 
     contract: Contract = field(default_factory=lambda: Contract(66_667, 100_000))
@@ -55,6 +56,7 @@ class SimSession:
     driver: SessionDriver
     shown: list[ClosedFrame] = field(default_factory=list)
     refused: list[ClosedFrame] = field(default_factory=list)  # not shown: nothing of it was sent
+    rungs: dict[int, int] = field(default_factory=dict)  # of frames not at full quality
     merged: dict[PieceKey, tuple[DeviceKey, int]] = field(default_factory=dict)  # maker, when
     orders: dict[PieceKey, Order] = field(default_factory=dict)
     wake_us: int | None = None
@@ -158,6 +160,14 @@ class SimGateway:
         self._arm(session)
         return session
 
+    def demand(self, session: SimSession) -> int | str:
+        """An input comes for a session that opens a frame for each: the frame, or why none."""
+        opening = session.driver.demand(self._world.now_us)
+        if isinstance(opening, str):
+            return opening
+        self._do(session, [opening])
+        return opening.frame
+
     def close_session(self, name: str) -> None:
         """End a session."""
         session = self.sessions.pop(name)
@@ -227,11 +237,12 @@ class SimGateway:
         if self._world.now_us >= model.ends_us:
             session.driver.abandon(action.frame)
             return
+        units = model.units * model.contract.ladder[action.hint.rung].cost
         pieces = [
             Piece(
                 index,
                 model.kind,
-                model.units * (1.0 + model.spread * self._random.uniform(-1.0, 1.0)),
+                units * (1.0 + model.spread * self._random.uniform(-1.0, 1.0)),
                 b"",
                 model.out_bytes,
                 inputs=bytes(model.in_bytes),
@@ -279,6 +290,8 @@ class SimGateway:
         what = "refuse" if action.refused else "show"
         self._world.note(what, session.name, action.frame, action.missing)
         (session.refused if action.refused else session.shown).append(action.closed)
+        if action.rung:
+            session.rungs[action.frame] = action.rung
         for index in range(len(action.closed.pieces)):
             del session.orders[PieceKey(session.name, 0, action.frame, index)]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import sin, tau
 from random import Random
 from typing import TypeAlias
 
@@ -19,6 +20,8 @@ class DeviceModel:
 
     noise: standard deviation of the logarithm of the run time. stall: chance that a run takes
     `stall_factor` times as long. warm_up_us: added to the first run of each kind of piece.
+    start_us: lost with each start, between runs. drift: by how much of its speed it slows down
+    and recovers as it warms and cools, once in each `drift_period_us`.
     """
 
     us_per_unit: float = 8_000.0
@@ -26,6 +29,9 @@ class DeviceModel:
     stall: float = 0.0
     stall_factor: float = 10.0
     warm_up_us: int = 0
+    start_us: int = 0
+    drift: float = 0.0
+    drift_period_us: int = 20_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,13 +159,16 @@ class SimDevice:
         job.started_us = self._world.now_us
         run_us, queue = self._draw_us(job.order), self.queue
         self._world.after(
-            run_us, lambda: self._gate(lambda: self._end(queue, waiting, job, run_us))
+            self._model.start_us + run_us,
+            lambda: self._gate(lambda: self._end(queue, waiting, job, run_us)),
         )
 
     def _draw_us(self, order: Order) -> int:
         model = self._model
         run_us = order.units * model.us_per_unit * self.slow_down
         run_us *= self._random.lognormvariate(0.0, model.noise)
+        if model.drift:
+            run_us *= 1.0 + model.drift * sin(tau * self._world.now_us / model.drift_period_us) ** 2
         if self._random.random() < model.stall:
             run_us *= model.stall_factor
         if order.kind not in self._warm:

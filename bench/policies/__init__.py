@@ -1,0 +1,1 @@
+"""Published and plain policies, to hold the schedule against; no part of the product."""
