@@ -8,6 +8,7 @@ import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from random import Random
 from types import TracebackType
 from typing import Any, Self
 
@@ -43,9 +44,11 @@ from mesh.core.workload import Asset, NodeId, SessionRequest, SessionWork, Workl
 from mesh.http import JoinedSession, OpenedSession, UnknownSession, UnknownViewer
 from mesh.link.handshake import Credentials
 from mesh.schedule.cost import CostModel
+from mesh.schedule.directory import Directory
 from mesh.schedule.driver import SessionDriver
 from mesh.schedule.ids import DeviceKey
 from mesh.schedule.placement import Placer
+from mesh.schedule.pool import REVIEW_US, SessionPool
 from mesh.session import Deliver, Session
 from mesh.stream.offer import read_offer
 from mesh.stream.session import Stream, StreamOptions
@@ -74,6 +77,7 @@ class _Hosting:
     """A session with what the gateway must remember around it."""
 
     session: Session
+    pool: SessionPool
     workload: str
     work: SessionWork
     owner: ClientToken
@@ -84,6 +88,7 @@ class _Hosting:
     failed: dict[DeviceKey, MeshError] = field(default_factory=dict)
     settled: asyncio.Event = field(default_factory=asyncio.Event)  # ready somewhere, or nowhere
     task: asyncio.Task[None] | None = None
+    review: asyncio.TimerHandle | None = None  # of its pool
     told_of_end: Callable[[str], None] | None = None
     ended: bool = False
 
@@ -107,7 +112,9 @@ class Gateway:
         self._workers: dict[NodeId, _WorkerNode] = {}
         self._hosted: dict[str, _Hosting] = {}
         self._opening = 0
-        self._placer = Placer(CostModel(credentials.identity.node_id))
+        costs = CostModel(credentials.identity.node_id)
+        self._placer = Placer(costs)
+        self._directory = Directory(costs)
         self._tasks = asyncio.TaskGroup()
 
     async def __aenter__(self) -> Self:
@@ -324,9 +331,7 @@ class Gateway:
     async def _host(self, hosting: _Hosting, offer_sdp: str) -> OpenedSession:
         self._hosted[hosting.session.id] = hosting
         try:
-            for worker in self._workers.values():
-                for device in worker.offers:
-                    self._ask(hosting, worker, device)
+            self._fill(hosting)
             await self._until_settled(hosting)
             answer_sdp = await hosting.session.stream.answer(offer_sdp) if offer_sdp else ""
         except BaseException:
@@ -339,6 +344,7 @@ class Gateway:
                 fix="Try again.",
             )
         hosting.task = self._tasks.create_task(self._serve(hosting))
+        self._review_later(hosting)
         log.info(
             "session %s (%s) for '%s'", hosting.session.id, hosting.workload, hosting.owner.subject
         )
@@ -377,6 +383,9 @@ class Gateway:
             reserve_us=min(ENCODE_RESERVE_US, contract.deadline_us // 4) if work.picture else 0,
             latest_start=not options.steady,
         )
+        # Seeded so that what it draws can be told afterwards; guessing it would gain nothing.
+        chance = Random(session_id)  # noqa: S311
+        pool = SessionPool(self._directory, workload, contract, chance)
         session = Session(
             driver=driver,
             work=work,
@@ -385,11 +394,12 @@ class Gateway:
             channel_of=self._channel_of,
             maker_name=self.maker_name,
             nudge=self._nudge,
+            composed=pool.composed,
             deliver=deliver,
         )
         assets = {asset.digest: asset for asset in work.setup.assets}
         refs = tuple(AssetRef(a.digest, len(a.data), a.name[:64]) for a in assets.values())
-        hosting = _Hosting(session, workload, work, principal, options.private, refs, assets)
+        hosting = _Hosting(session, pool, workload, work, principal, options.private, refs, assets)
         return hosting
 
     def _nudge(self, session_id: str) -> None:
@@ -423,21 +433,53 @@ class Gateway:
                 ),
             )
 
-    def _ask(self, hosting: _Hosting, worker: _WorkerNode, device: str) -> None:
-        offer = worker.offers[device]
-        if hosting.workload not in offer.workloads:
-            return
-        hosting.asked.add(DeviceKey(worker.channel.node, device))
+    def _fill(self, hosting: _Hosting) -> None:
+        """Have the session opened on the devices that its pool misses."""
+        now_us = monotonic_us()
+        for device in hosting.pool.take(hosting.pool.draw(), now_us):
+            if device not in self._placer:
+                self._placer.add(device, now_us)
+            self._ask(hosting, device)
+
+    def _ask(self, hosting: _Hosting, device: DeviceKey) -> None:
+        hosting.asked.add(device)
+        worker = self._workers[device.node]
         worker.channel.send(
             SessionOpen(
                 hosting.session.id,
                 hosting.session.epoch,
                 hosting.workload,
-                device,
+                device.device,
                 hosting.work.setup.spec,
                 hosting.refs,
             )
         )
+
+    def _review_later(self, hosting: _Hosting) -> None:
+        """Let the pool judge its devices, twice a second for as long as the session lives."""
+
+        def review() -> None:
+            for release in hosting.pool.review(monotonic_us()):
+                log.info(
+                    "session %s lets go of %s: %s",
+                    hosting.session.id,
+                    self.maker_name(release.device),
+                    release.why,
+                )
+                self._release(hosting, release.device)
+            self._fill(hosting)
+            self._review_later(hosting)
+
+        hosting.review = asyncio.get_running_loop().call_later(REVIEW_US / 1e6, review)
+
+    def _release(self, hosting: _Hosting, device: DeviceKey) -> None:
+        """The session gives a device back; its node forgets the session with the last of them."""
+        hosting.asked.discard(device)
+        hosting.failed.pop(device, None)
+        hosting.session.device_lost(device)
+        if not any(other.node == device.node for other in hosting.asked):
+            close = SessionClose(hosting.session.id, hosting.session.epoch)
+            self._workers[device.node].channel.send(close)
 
     async def _serve(self, hosting: _Hosting) -> None:
         try:
@@ -451,6 +493,9 @@ class Gateway:
         if hosting.ended:
             return
         hosting.ended = True
+        hosting.pool.close()
+        if hosting.review is not None:
+            hosting.review.cancel()
         session = hosting.session
         self._hosted.pop(session.id, None)
         log.info("session %s ends: %s", session.id, reason)
@@ -478,6 +523,9 @@ class Gateway:
 
     def worker_found(self, channel: Channel, name: str, offers: tuple[DeviceOffer, ...]) -> None:
         """A worker of the realm is linked (or this node's own half, at start)."""
+        before = self._workers.get(channel.node)
+        if before is not None:
+            self.worker_gone(before.channel)
         self._workers[channel.node] = _WorkerNode(channel, name)
         self._offered(channel, offers)
 
@@ -505,16 +553,16 @@ class Gateway:
             del worker.offers[device]
             self._device_lost(DeviceKey(channel.node, device))
         for device, offer in now.items():
-            known = worker.offers.get(device)
             worker.offers[device] = offer
-            if known is None:
-                self._placer.add(DeviceKey(channel.node, device), monotonic_us())
-                for hosting in self._hosted.values():
-                    self._ask(hosting, worker, device)
+            self._directory.add(DeviceKey(channel.node, device), offer.workloads)
+        for hosting in self._hosted.values():
+            self._fill(hosting)
 
     def _device_lost(self, device: DeviceKey) -> None:
         self._placer.remove(device)
+        self._directory.remove(device)
         for hosting in list(self._hosted.values()):
+            hosting.pool.lost(device)
             hosting.asked.discard(device)
             hosting.session.device_lost(device)
             self._settle(hosting)
@@ -586,6 +634,7 @@ class Gateway:
             device = DeviceKey(channel.node, message.device)
             hosting.failed[device] = from_problem(message.problem)
             log.warning("%s: %s", self.maker_name(device), hosting.failed[device])
+            hosting.pool.unfit(device)
             hosting.session.device_lost(device)
             self._settle(hosting)
 

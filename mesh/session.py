@@ -76,11 +76,13 @@ class Session:
         channel_of: Callable[[NodeId], Channel | None],
         maker_name: Callable[[DeviceKey], str],
         nudge: Callable[[str], None],
+        composed: Callable[[ClosedFrame], None] = lambda frame: None,
         deliver: Deliver | None = None,
     ) -> None:
         """key: the session's id and epoch. deliver: also told of each finished frame.
 
-        nudge: have the session of that id look at its frames soon (`tick`).
+        nudge: have the session of that id look at its frames soon (`tick`). composed: told of each
+        frame that is closed, shown or not.
         """
         self.id, self.epoch = key
         self.driver = driver
@@ -89,6 +91,7 @@ class Session:
         self._channel_of = channel_of
         self._maker_name = maker_name
         self._nudge = nudge
+        self._on_composed = composed
         self._deliver = deliver
         self._open: dict[int, _Open] = {}
         self._input_id = -1
@@ -295,6 +298,7 @@ class Session:
             channel.send(Cancel(self.id, self.epoch, frame, piece, action.device.device))
 
     def _compose(self, action: Compose) -> None:
+        self._on_composed(action.closed)
         opened = self._open.pop(action.frame)
         for index in action.missing:
             opened.frame.fill(index)
