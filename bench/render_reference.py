@@ -20,7 +20,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -188,7 +188,8 @@ def job_of(view: View, pose: Orbit) -> Job:
 
 @contextmanager
 def uploaded(renderer: Renderer, scene: Scene) -> Iterator[DeviceScene]:
-    with closing(renderer.upload(scene)) as on_device:
+    # The job's light is the only one, here as in the page.
+    with closing(renderer.upload(replace(scene, lights=()))) as on_device:
         yield on_device
 
 

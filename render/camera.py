@@ -15,14 +15,27 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from render.scene import Vec3
+from render.scene import Camera, Vec3, as_vec3
 
 Matrix: TypeAlias = NDArray[np.float64]
 
 DEFAULT_FOV = math.radians(40)
 TARGET_HEIGHTS = 7  # tried between the floor and the middle
 MARGIN = 1.04  # of the distance, around a box that is shown whole
+MIN_ORBIT = 1e-3  # metres to the target
 NEAR_FRACTION = 1e-3  # of the distance to the target: reversed float depth has precision to spare
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class View:
+    """What a tile is drawn with.
+
+    eye: world frame, metres; of a parallel projection the direction towards it, unit length.
+    """
+
+    clip_from_world: Matrix
+    eye: Vec3
+    parallel: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +83,59 @@ class Orbit:
         near = self.distance * NEAR_FRACTION
         return perspective(self.fov, aspect, near) @ self.view_from_world()
 
+    def view(self, aspect: float) -> View:
+        """What to draw with; aspect: width over height."""
+        return View(self.clip_from_world(aspect), self.eye())
+
+
+def camera_view(camera: Camera, world_from_camera: Matrix, aspect: float) -> View:
+    """What a scene's camera sees from where it is, (3, 4); aspect: the picture's width over height.
+
+    The height of what is seen is the camera's own, whatever aspect its file states.
+    """
+    axes, position = _rigid(world_from_camera)
+    view_from_world = np.eye(4)
+    view_from_world[:3, :3] = axes.T
+    view_from_world[:3, 3] = -axes.T @ position
+    if camera.fov:
+        clip_from_view = (
+            bounded_perspective(camera.fov, aspect, camera.near, camera.far)
+            if camera.far
+            else perspective(camera.fov, aspect, camera.near)
+        )
+        return View(clip_from_view @ view_from_world, as_vec3(position))
+    clip_from_view = orthographic(camera.half_height, aspect, camera.near, camera.far)
+    return View(clip_from_view @ view_from_world, as_vec3(axes[:, 2]), parallel=True)
+
+
+def orbit_like(camera: Camera, world_from_camera: Matrix, centre: Vec3) -> Orbit:
+    """The orbit nearest to a scene's camera (3, 4): it does not roll.
+
+    centre: metres, world frame: the target is at its distance, straight ahead.
+    """
+    axes, position = _rigid(world_from_camera)
+    back = axes[:, 2]
+    away = float(back @ (position - centre))
+    distance = (
+        away if away > MIN_ORBIT else max(MIN_ORBIT, float(np.linalg.norm(position - centre)))
+    )
+    fov = camera.fov or 2 * math.atan(camera.half_height / distance)
+    return Orbit(
+        yaw=math.atan2(back[0], back[2]),
+        pitch=math.asin(float(np.clip(back[1], -1, 1))),
+        distance=distance,
+        target=as_vec3(position - distance * back),
+        fov=min(max(fov, 0.05), 2.8),
+    )
+
+
+def _rigid(world_from_camera: Matrix) -> tuple[Matrix, NDArray[np.float64]]:
+    """Right-handed unit axes in columns (3, 3), looking along the map's -Z; and the position."""
+    back = world_from_camera[:, 2] / np.linalg.norm(world_from_camera[:, 2])
+    right = np.cross(world_from_camera[:, 1], back)
+    right /= np.linalg.norm(right)
+    return np.stack([right, np.cross(back, right), back], axis=1), world_from_camera[:, 3]
+
 
 def perspective(fov: float, aspect: float, near: float) -> Matrix:
     """clip_from_view of a perspective camera without a far plane.
@@ -83,6 +149,28 @@ def perspective(fov: float, aspect: float, near: float) -> Matrix:
             [0.0, -focal, 0.0, 0.0],
             [0.0, 0.0, 0.0, near],
             [0.0, 0.0, -1.0, 0.0],
+        ]
+    )
+
+
+def bounded_perspective(fov: float, aspect: float, near: float, far: float) -> Matrix:
+    """clip_from_view of a perspective camera that sees nothing beyond `far`; as `perspective`."""
+    matrix = perspective(fov, aspect, near)
+    matrix[2, 2:] = near / (far - near), near * far / (far - near)
+    return matrix
+
+
+def orthographic(half_height: float, aspect: float, near: float, far: float) -> Matrix:
+    """clip_from_view of a parallel projection.
+
+    half_height: metres, of the box seen. near, far: metres. Depth is 1 at near, 0 at far.
+    """
+    return np.array(
+        [
+            [1.0 / (half_height * aspect), 0.0, 0.0, 0.0],
+            [0.0, -1.0 / half_height, 0.0, 0.0],
+            [0.0, 0.0, 1.0 / (far - near), far / (far - near)],
+            [0.0, 0.0, 0.0, 1.0],
         ]
     )
 

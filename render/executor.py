@@ -16,7 +16,7 @@ from render.package import load_scene
 from render.passes.scene_upload import DeviceScene
 from render.pieces import SessionSpec, TileSpec, decode_session, decode_tile
 from render.renderer import Canvas, Renderer, open_renderer
-from render.scene import DirectionalLight, Scene
+from render.scene import DirectionalLight, Vec3, as_vec3
 from render.tiles import GRID, Rect
 from render.vulkan.instance import open_instance
 
@@ -27,6 +27,9 @@ MAX_SESSIONS = 64
 @dataclass(slots=True)
 class _LoadedScene:
     scene: DeviceScene
+    low: Vec3
+    high: Vec3
+    has_lights: bool
     users: int = 0
 
 
@@ -82,17 +85,17 @@ class RenderExecutor:
         if known is not None and (known.asset, known.spec) == (asset, spec):
             return
         self.forget(session)
-        warm_up = self._use_scene(asset, data)
+        self._use_scene(asset, data)
         try:
             canvas = self._renderer.create_canvas(size.width, size.height)
         except BaseException:
             self._release_scene(asset)
             raise
         self._sessions[session] = _Session(asset, spec, size, canvas)
-        if warm_up is not None:
-            tile = _warm_up_tile(warm_up, size.width, size.height)
-            output = memoryview(bytearray(tile.region().i420_bytes))
-            self._renderer.render(canvas, self._scenes[asset].scene, tile, output)
+        loaded = self._scenes[asset]
+        tile = _warm_up_tile(loaded, size.width, size.height)
+        output = memoryview(bytearray(tile.region().i420_bytes))
+        self._renderer.render(canvas, loaded.scene, tile, output)
 
     def run(self, session: str, spec: bytes, inputs: memoryview, output: memoryview) -> int:
         """Render the tile in `spec` (a TileSpec) to packed I420 planes; see Executor."""
@@ -126,14 +129,17 @@ class RenderExecutor:
         atexit.unregister(self.close)
         self._scope.close()
 
-    def _use_scene(self, asset: AssetId, data: memoryview) -> Scene | None:
-        """Count one more user; returns the scene if it had to be loaded."""
-        loaded: Scene | None = None
+    def _use_scene(self, asset: AssetId, data: memoryview) -> None:
+        """Count one more user; load it for the first."""
         if asset not in self._scenes:
-            loaded = load_scene(data)
-            self._scenes[asset] = _LoadedScene(self._renderer.upload(loaded))
+            scene = load_scene(data)
+            self._scenes[asset] = _LoadedScene(
+                self._renderer.upload(scene),
+                as_vec3(scene.bounds_min),
+                as_vec3(scene.bounds_max),
+                bool(scene.lights),
+            )
         self._scenes[asset].users += 1
-        return loaded
 
     def _release_scene(self, asset: AssetId) -> None:
         loaded = self._scenes[asset]
@@ -147,7 +153,7 @@ class RenderExecutor:
             self.forget(session)
 
 
-def _warm_up_tile(scene: Scene, width: int, height: int) -> TileSpec:
+def _warm_up_tile(scene: _LoadedScene, width: int, height: int) -> TileSpec:
     """The default view shrunk into one small tile: every draw takes part, few pixels are shaded.
 
     Drivers compile shaders when something is first drawn with them, for the state it is drawn in.
@@ -157,8 +163,7 @@ def _warm_up_tile(scene: Scene, width: int, height: int) -> TileSpec:
     frame_from_view = np.array(
         [[across, 0, 0, across - 1], [0, down, 0, down - 1], [0, 0, 1, 0], [0, 0, 0, 1]]
     )
-    (x, y, z), (far_x, far_y, far_z) = scene.bounds_min.tolist(), scene.bounds_max.tolist()
-    pose = frame_bounds((x, y, z), (far_x, far_y, far_z), width / height)
+    pose = frame_bounds(scene.low, scene.high, width / height)
     light = DirectionalLight()
     return TileSpec(
         rect=rect,
@@ -167,7 +172,7 @@ def _warm_up_tile(scene: Scene, width: int, height: int) -> TileSpec:
         ),
         eye=pose.eye(),
         towards_light=light.towards_light,
-        illuminance=light.color,
+        illuminance=(0.0, 0.0, 0.0) if scene.has_lights else light.color,
         ambient=light.color,
         exposure=1.0,
         background=light.color,

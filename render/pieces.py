@@ -32,10 +32,12 @@ class TileSpec(msgspec.Struct, frozen=True):
     """One tile of one frame.
 
     rect: x, y, width, height, pixels of the whole frame, edges on the 16-pixel grid or the
-    frame's. clip_from_world: see `render.camera`, row by row. eye, towards_light: world frame;
-    metres, unit length. illuminance: linear RGB, lux on a surface that faces the light. ambient:
-    linear RGB irradiance of a uniform environment, lux. exposure: factor on all light before
-    sRGB encoding. background: linear RGB, as encoded (exposure does not touch it).
+    frame's. clip_from_world: see `render.camera`, row by row. eye: world frame, metres; of a
+    parallel projection the direction towards it, unit length.
+    towards_light, illuminance: a directional light beside the scene's own, none where it is zero;
+    world frame, unit length; linear RGB, lux on a surface that faces it.
+    ambient: linear RGB irradiance of a uniform environment, lux. exposure: factor on all light
+    before sRGB encoding. background: linear RGB, as encoded (exposure does not touch it).
     animation: which of the scene's is played, -1 for none; time: seconds into it.
     """
 
@@ -49,6 +51,7 @@ class TileSpec(msgspec.Struct, frozen=True):
     background: Vec3
     animation: Annotated[int, Meta(ge=-1, le=65_535)] = -1
     time: float = 0.0
+    parallel: bool = False
 
     def region(self) -> Rect:
         """`rect`, named."""

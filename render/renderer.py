@@ -60,16 +60,11 @@ class Renderer:
         self._convert = I420Pass(device, scope)
 
     def upload(self, scene: Scene) -> DeviceScene:
-        """Bring a scene to the device, with the pipelines it needs. Raises ContentRefused."""
-        uploaded = DeviceScene(
-            self._device, self._raster.material_layout, self._bend.set_layout, scene
-        )
-        try:
-            self._raster.prepare(uploaded)
-        except BaseException:
-            uploaded.close()
-            raise
-        return uploaded
+        """Bring a scene to the device. Raises ContentRefused.
+
+        What it needs beside is made when it is first drawn: draw it once before its first frame.
+        """
+        return DeviceScene(self._device, self._raster.material_layout, self._bend.set_layout, scene)
 
     def create_canvas(self, width: int, height: int) -> Canvas:
         """Targets for frames of width x height pixels, both even."""

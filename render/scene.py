@@ -10,6 +10,7 @@ upper left corner of the image. Matrices multiply column vectors: `world = world
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import IntEnum
@@ -26,6 +27,14 @@ Uint16Array: TypeAlias = NDArray[np.uint16]
 Uint8Array: TypeAlias = NDArray[np.uint8]
 Vec3: TypeAlias = tuple[float, float, float]
 Vec4: TypeAlias = tuple[float, float, float, float]
+
+MAX_LIGHTS = 16  # a shader looks at each for every pixel
+
+
+def as_vec3(values: NDArray[np.floating]) -> Vec3:
+    """An array (3,) as plain numbers."""
+    x, y, z = values.tolist()
+    return x, y, z
 
 
 class AlphaMode(IntEnum):
@@ -86,17 +95,39 @@ class Texture:
 
 
 @dataclass(frozen=True, slots=True)
+class UvTransform:
+    """Texture coordinates are scaled, then turned, then moved (KHR_texture_transform).
+
+    rotation: radians, counter-clockwise as seen with v growing downwards, as the implementations
+    do it; the listing in the extension's text has the sign wrong (KhronosGroup/glTF#1563).
+    """
+
+    offset: tuple[float, float] = (0.0, 0.0)
+    rotation: float = 0.0
+    scale: tuple[float, float] = (1.0, 1.0)
+
+    def rows(self) -> tuple[Vec3, Vec3]:
+        """u' and v' as dot products with (u, v, 1)."""
+        cos, sin = math.cos(self.rotation), math.sin(self.rotation)
+        (across, down), (x, y) = self.scale, self.offset
+        return (cos * across, sin * down, x), (-sin * across, cos * down, y)
+
+
+@dataclass(frozen=True, slots=True)
 class TextureSlot:
     """A material's use of a texture, with the vertex's `uv0` (uv_set 0) or `uv1` (uv_set 1)."""
 
     texture: int
     uv_set: int = 0
+    transform: UvTransform = UvTransform()
 
 
 @dataclass(frozen=True, slots=True)
 class Material:
     """Metallic-roughness material (glTF 3.9.2, appendix B). Colour factors are linear.
 
+    emissive_factor may exceed 1 (KHR_materials_emissive_strength). unlit: the base colour as it
+    is, whatever the light (KHR_materials_unlit).
     Channels: metallic_roughness G = roughness, B = metallic; occlusion R; normal is tangent space,
     +Y up, its x and y scaled by `normal_scale`. Each texture multiplies its factor.
     """
@@ -111,6 +142,7 @@ class Material:
     alpha_mode: AlphaMode = AlphaMode.OPAQUE
     alpha_cutoff: float = 0.5
     double_sided: bool = False
+    unlit: bool = False
     base_color: TextureSlot | None = None
     metallic_roughness: TextureSlot | None = None
     normal: TextureSlot | None = None
@@ -206,9 +238,57 @@ class Draw:
         return self.skin >= 0 or self.weights >= 0
 
 
+class LightKind(IntEnum):
+    """Of KHR_lights_punctual."""
+
+    DIRECTIONAL = 0
+    POINT = 1
+    SPOT = 2
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Light:
+    """A light of the scene (KHR_lights_punctual).
+
+    color: linear RGB. intensity: lux of a directional light, candela of the others.
+    world_from_light: float64 (3, 4), the light shines from the origin along -Z; its scale is of
+        no meaning. node: of `Scene.motion` that carries it, or -1.
+    reach: metres, beyond which a point or spot light is dark; 0 for no end.
+    inner_cone, outer_cone: radians from the axis; a spot light is full within the first and dark
+        beyond the second.
+    """
+
+    kind: LightKind
+    world_from_light: NDArray[np.float64]
+    node: int = -1
+    color: Vec3 = (1.0, 1.0, 1.0)
+    intensity: float = 1.0
+    reach: float = 0.0
+    inner_cone: float = 0.0
+    outer_cone: float = math.pi / 4
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Camera:
+    """A camera of the scene; looks along -Z of its frame, +Y up.
+
+    world_from_camera: float64 (3, 4), its scale is of no meaning. node: as a light's.
+    fov: vertical, radians; 0 for a parallel projection, then half_height: metres.
+    near, far: metres; far 0 for no end (perspective only).
+    """
+
+    name: str
+    world_from_camera: NDArray[np.float64]
+    node: int = -1
+    fov: float = 0.0
+    half_height: float = 0.0
+    near: float = 0.01
+    far: float = 0.0
+
+
 @dataclass(frozen=True, slots=True)
 class DirectionalLight:
-    """A light at infinity.
+    """A light at infinity: what shines on a scene without lights of its own.
 
     towards_light: from any surface to the light, world frame, unit length.
     color: linear RGB. intensity: illuminance in lux on a surface that faces the light, as in
@@ -226,7 +306,7 @@ class Scene:
 
     draws: in the source's order; at least one. materials: at least one.
     bounds_min, bounds_max: float32 (3,), metres, world frame: the axis-aligned box of all draws.
-    light: from the source, or the default.
+    lights: at most `MAX_LIGHTS`. cameras: all of the source's.
     motion: what moves in it, None where nothing can.
     warnings: what the source asks for and the renderer leaves out, one sentence each, for people.
     """
@@ -238,7 +318,8 @@ class Scene:
     images: tuple[Image, ...]
     bounds_min: Float32Array
     bounds_max: Float32Array
-    light: DirectionalLight = DirectionalLight()
+    lights: tuple[Light, ...] = ()
+    cameras: tuple[Camera, ...] = ()
     motion: Motion | None = None
     warnings: tuple[str, ...] = ()
 

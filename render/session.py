@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, TypeAlias
 
 import msgspec
@@ -12,13 +12,13 @@ import numpy as np
 from msgspec import Meta
 from numpy.typing import NDArray
 
-from mesh.core.errors import ContentRefused
+from mesh.core.errors import ContentRefused, SessionRefused
 from mesh.core.workload import Asset, Contract, CutHint, PictureFormat, Piece, SessionSetup
-from render.camera import DEFAULT_FOV, Orbit, frame_points
+from render.camera import DEFAULT_FOV, Orbit, View, camera_view, frame_points, orbit_like
 from render.cost import TILE, cost_map
 from render.pieces import SessionSpec, TileSpec, encode
-from render.pose import REST, Poser
-from render.scene import DirectionalLight, Vec3
+from render.pose import REST, Pose, Poser
+from render.scene import Camera, DirectionalLight, Vec3
 from render.tiles import Rect, Tiler
 
 TURN_RAD_PER_S = 0.25
@@ -54,20 +54,26 @@ class SceneFacts:
     """What the gateway knows of a scene: `low` and `high` bound it, metres, world frame.
 
     poser, box_triangles: its clusters' boxes at a time; int64 (n,) triangles in each box.
-    animations: name and duration (seconds) of each.
+    animations: name and duration (seconds) of each. light: for a scene without any.
     outline: float64 (n, 3), metres, world frame: points that show where the scene lies.
     """
 
     title: str
     low: Vec3
     high: Vec3
-    light: DirectionalLight
+    light: DirectionalLight | None
     triangles: int
     warnings: tuple[str, ...]
     poser: Poser
     box_triangles: NDArray[np.int64]
     animations: tuple[tuple[str, float], ...]
     outline: NDArray[np.float64]
+    cameras: tuple[Camera, ...] = ()
+
+    def middle(self) -> Vec3:
+        """Of the box that bounds the scene."""
+        (x, y, z), (far_x, far_y, far_z) = self.low, self.high
+        return (x + far_x) / 2, (y + far_y) / 2, (z + far_z) / 2
 
 
 class RenderFrame:
@@ -137,8 +143,12 @@ class RenderSession:
         animation: int = 0,
         time: float = 0.0,
         speed: float = 1.0,
+        camera: int = -1,
     ) -> None:
-        """width, height: pixels, even. deadline_us: 0 for two periods. See RenderOptions."""
+        """width, height: pixels, even. deadline_us: 0 for two periods. See RenderOptions.
+
+        Raises SessionRefused if the scene has no such camera.
+        """
         self._facts = facts
         self._tiles = tiles
         self._fps = fps
@@ -155,7 +165,8 @@ class RenderSession:
         self.picture = PictureFormat(width, height)
         self.setup = SessionSetup(encode(SessionSpec(width, height)), (asset,))
         self.contract = Contract(period_us, deadline_us or 2 * period_us)
-        self._pose = frame_points(facts.outline, width / height)
+        self._camera = _pick_camera(facts, camera)
+        self._pose = self._first_pose(width / height)
         self._tiler = Tiler(width, height, TILE)
 
     def describe(self) -> Mapping[str, Any]:
@@ -177,12 +188,13 @@ class RenderSession:
                 "target": list(pose.target),
                 "fov": pose.fov,
             },
+            "cameras": [camera.name for camera in self._facts.cameras],
             "controls": ["orbit", "fly"],
             "animations": [
                 {"name": name, "duration": duration} for name, duration in self._facts.animations
             ],
             "animation": self._animation,
-            "turntable": TURN_RAD_PER_S if self._turntable else 0.0,
+            "turntable": TURN_RAD_PER_S if self._turntable and self._camera is None else 0.0,
         }
 
     def apply_input(self, event: Mapping[str, Any], now_us: int) -> None:
@@ -199,7 +211,7 @@ class RenderSession:
             return
         self._last_input = given.id
         camera, self._held_at = given.camera, given.time
-        self._turntable = False
+        self._turntable, self._camera = False, None
         self._pose = Orbit(camera.yaw, camera.pitch, camera.distance, camera.target, camera.fov)
 
     def offer_input(self, stamp_us: int, data: memoryview) -> None:
@@ -218,18 +230,19 @@ class RenderSession:
         if self._began_us is None:
             self._began_us = now_us
         since_s = (now_us - self._began_us) / 1e6
-        pose, time = self._pose_at(since_s), self._time_at(since_s)
-        clip_from_world = pose.clip_from_world(width / height)
-        boxes = self._facts.poser.at(self._animation, time).boxes
-        cost = cost_map(boxes, self._facts.box_triangles, clip_from_world, width, height)
-        light = self._facts.light
-        red, green, blue = (channel * light.intensity for channel in light.color)
+        time = self._time_at(since_s)
+        pose = self._facts.poser.at(self._animation, time)
+        view = self._view_at(since_s, pose, width / height)
+        clip_from_world = view.clip_from_world
+        cost = cost_map(pose.boxes, self._facts.box_triangles, clip_from_world, width, height)
+        towards_light, illuminance = _sunlight(self._facts.light)
         template = TileSpec(
             rect=(0, 0, width, height),
             clip_from_world=tuple(clip_from_world.ravel().tolist()),
-            eye=pose.eye(),
-            towards_light=light.towards_light,
-            illuminance=(red, green, blue),
+            eye=view.eye,
+            parallel=view.parallel,
+            towards_light=towards_light,
+            illuminance=illuminance,
             ambient=(self._ambient,) * 3,
             exposure=self._exposure,
             background=BACKGROUND,
@@ -251,13 +264,23 @@ class RenderSession:
         ]
         return RenderFrame((width, height), pieces, canvas, previous)
 
-    def _pose_at(self, since_s: float) -> Orbit:
-        """The client's pose; before its first input a slow turn, a function of time alone."""
-        if not self._turntable:
-            return self._pose
-        pose = self._pose
-        yaw = pose.yaw + TURN_RAD_PER_S * since_s
-        return Orbit(yaw, pose.pitch, pose.distance, pose.target, pose.fov)
+    def _first_pose(self, aspect: float) -> Orbit:
+        """Where the client begins: as the scene's camera sees it, or so that everything fits."""
+        if self._camera is None:
+            return frame_points(self._facts.outline, aspect)
+        pose = self._facts.poser.at(self._animation, self._time_at(0.0))
+        placed = _place_of(self._camera, pose)
+        return orbit_like(self._camera, placed, self._facts.middle())
+
+    def _view_at(self, since_s: float, pose: Pose, aspect: float) -> View:
+        """The client's view; before its first input the scene's camera, or a slow turn: functions
+        of time alone."""
+        if self._camera is not None:
+            return camera_view(self._camera, _place_of(self._camera, pose), aspect)
+        orbit = self._pose
+        if self._turntable:
+            orbit = replace(orbit, yaw=orbit.yaw + TURN_RAD_PER_S * since_s)
+        return orbit.view(aspect)
 
     def _time_at(self, since_s: float) -> float:
         """Seconds into the animation: what the client holds it at, or playing round and round."""
@@ -267,6 +290,34 @@ class RenderSession:
             return self._held_at
         _, duration = self._facts.animations[self._animation]
         return (self._time + self._speed * since_s) % duration if duration > 0 else 0.0
+
+
+def _pick_camera(facts: SceneFacts, index: int) -> Camera | None:
+    if index < 0:
+        return None
+    if index >= len(facts.cameras):
+        raise SessionRefused(
+            what=f"there is no camera {index}",
+            why=f"{facts.title} has {len(facts.cameras)}",
+            fix="Ask for one of these, counted from 0, or for -1.",
+        )
+    return facts.cameras[index]
+
+
+def _place_of(camera: Camera, pose: Pose) -> NDArray[np.float64]:
+    """world_from_camera, (3, 4)."""
+    if camera.node < 0 or pose.stance is None:
+        return camera.world_from_camera
+    placed: NDArray[np.float64] = pose.stance.world_from_node[camera.node]
+    return placed
+
+
+def _sunlight(light: DirectionalLight | None) -> tuple[Vec3, Vec3]:
+    """(towards it, its illuminance) of the light the session adds to the scene's, if any."""
+    if light is None:
+        return (0.0, 1.0, 0.0), (0.0, 0.0, 0.0)
+    red, green, blue = (channel * light.intensity for channel in light.color)
+    return light.towards_light, (red, green, blue)
 
 
 _Planes: TypeAlias = tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint8]]

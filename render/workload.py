@@ -21,7 +21,7 @@ from render.package import DEFAULT_SCENE, PROCEDURAL, load_scene, pack
 from render.pieces import Side
 from render.pose import REST, Poser, world_positions
 from render.procedural import SCENES
-from render.scene import Scene, Vec3
+from render.scene import DirectionalLight, Scene, as_vec3
 from render.session import RenderSession, SceneFacts
 
 if TYPE_CHECKING:
@@ -53,6 +53,7 @@ class RenderOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     animation: Annotated[int, Meta(ge=-1, le=65_535)] = 0  # of the scene's, -1 for none
     time: Annotated[float, Meta(ge=0, le=1e6)] = 0.0  # seconds into it, to begin with
     speed: Annotated[float, Meta(ge=0, le=100)] = 1.0  # at which it plays, over and over
+    camera: Annotated[int, Meta(ge=-1, le=65_535)] = -1  # of the scene's, -1 for one that fits
     turntable: Annotated[int, Meta(ge=0, le=1)] = 1  # turn slowly until the first input
     deadline_ms: Annotated[float, Meta(ge=0, le=10_000)] = 0.0
 
@@ -126,6 +127,7 @@ class RenderWorkload:
             animation=options.animation,
             time=options.time,
             speed=options.speed,
+            camera=options.camera,
             deadline_us=round(options.deadline_ms * 1000),
         )
 
@@ -162,9 +164,10 @@ def _facts(asset: Asset) -> SceneFacts:
     clusters = cluster_scene(scene)
     return SceneFacts(
         title=asset.name,
-        low=_vec3(scene.bounds_min.tolist()),
-        high=_vec3(scene.bounds_max.tolist()),
-        light=scene.light,
+        low=as_vec3(scene.bounds_min),
+        high=as_vec3(scene.bounds_max),
+        light=None if scene.lights else DirectionalLight(),
+        cameras=scene.cameras,
         triangles=scene.triangles,
         warnings=scene.warnings,
         poser=Poser(scene, clusters),
@@ -201,8 +204,3 @@ def create(settings: Settings) -> RenderWorkload:
             why=str(problem),
             fix="docs/configuration.md lists its keys.",
         ) from problem
-
-
-def _vec3(values: list[float]) -> Vec3:
-    x, y, z = values
-    return x, y, z

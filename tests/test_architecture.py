@@ -48,6 +48,7 @@ PURE = (
     "mesh/stream/ratecontrol.py",
     "mesh/stream/repair.py",
     "render/clusters.py",
+    "render/lights.py",
     "render/motion.py",
     "render/pose.py",
     "render/tiles.py",

@@ -11,7 +11,7 @@ from typing import Annotated, Literal, TypeAlias, TypeVar
 import msgspec
 from msgspec import Meta
 
-from render.gltf.limits import MAX_ASSET_BYTES, MAX_INDICES, MAX_ITEMS
+from render.gltf.limits import MAX_ASSET_BYTES, MAX_COORDINATE, MAX_INDICES, MAX_ITEMS
 from render.gltf.refusal import refused
 
 Item = TypeVar("Item")
@@ -26,7 +26,6 @@ Three: TypeAlias = tuple[float, float, float]
 Four: TypeAlias = tuple[float, float, float, float]
 Unit3: TypeAlias = tuple[Unit, Unit, Unit]
 Unit4: TypeAlias = tuple[Unit, Unit, Unit, Unit]
-Extensions: TypeAlias = dict[Name, msgspec.Raw]
 
 
 class Entry(msgspec.Struct, frozen=True, rename="camel", gc=False):
@@ -117,12 +116,27 @@ class Texture(Entry, frozen=True):
     sampler: Index | None = None
 
 
+class TextureTransform(Entry, frozen=True):
+    """KHR_texture_transform on a texture reference."""
+
+    offset: tuple[float, float] = (0.0, 0.0)
+    rotation: float = 0.0
+    scale: tuple[float, float] = (1.0, 1.0)
+    tex_coord: Annotated[int, Meta(ge=0, le=255)] | None = None
+
+
+class TextureInfoExtensions(Entry, frozen=True):
+    """The extensions of a texture reference that are read."""
+
+    transform: TextureTransform | None = msgspec.field(default=None, name="KHR_texture_transform")
+
+
 class TextureInfo(Entry, frozen=True):
     """A material's reference to a texture."""
 
     index: Index
     tex_coord: Annotated[int, Meta(ge=0, le=255)] = 0
-    extensions: Extensions = {}
+    extensions: TextureInfoExtensions = TextureInfoExtensions()
 
 
 class NormalTextureInfo(TextureInfo, frozen=True):
@@ -147,6 +161,25 @@ class MetallicRoughness(Entry, frozen=True):
     metallic_roughness_texture: TextureInfo | None = None
 
 
+class EmissiveStrength(Entry, frozen=True):
+    """KHR_materials_emissive_strength."""
+
+    emissive_strength: Positive = 1.0
+
+
+class Unlit(Entry, frozen=True):
+    """KHR_materials_unlit: that it is there says all."""
+
+
+class MaterialExtensions(Entry, frozen=True):
+    """The extensions of a material that are read."""
+
+    emissive_strength: EmissiveStrength = msgspec.field(
+        default=EmissiveStrength(), name="KHR_materials_emissive_strength"
+    )
+    unlit: Unlit | None = msgspec.field(default=None, name="KHR_materials_unlit")
+
+
 class Material(Entry, frozen=True):
     """A surface."""
 
@@ -159,6 +192,7 @@ class Material(Entry, frozen=True):
     alpha_mode: Literal["OPAQUE", "MASK", "BLEND"] = "OPAQUE"
     alpha_cutoff: Positive = 0.5
     double_sided: bool = False
+    extensions: MaterialExtensions = MaterialExtensions()
 
 
 class Primitive(Entry, frozen=True):
@@ -196,6 +230,8 @@ class Node(Entry, frozen=True):
     children: Many[Index] = []
     mesh: Index | None = None
     skin: Index | None = None
+    camera: Index | None = None
+    name: Name = ""
     matrix: Annotated[list[float], Meta(min_length=16, max_length=16)] | None = None
     translation: Three = (0.0, 0.0, 0.0)
     rotation: Four = (0.0, 0.0, 0.0, 1.0)
@@ -247,12 +283,47 @@ class SceneRoots(Entry, frozen=True):
     nodes: Many[Index] = []
 
 
+class Spot(Entry, frozen=True):
+    """The cone of a spot light; radians from its axis."""
+
+    inner_cone_angle: Annotated[float, Meta(ge=0.0, le=1.5708)] = 0.0
+    outer_cone_angle: Annotated[float, Meta(ge=0.0, le=1.5708)] = 0.7853981633974483
+
+
 class Light(Entry, frozen=True):
     """A light of KHR_lights_punctual."""
 
     type: Name
     color: Unit3 = (1.0, 1.0, 1.0)
-    intensity: Positive = 1.0
+    intensity: Annotated[float, Meta(ge=0.0, le=1e20)] = 1.0
+    range: Annotated[float, Meta(gt=0.0)] | None = None
+    spot: Spot = Spot()
+
+
+class Perspective(Entry, frozen=True):
+    """A camera's frustum."""
+
+    yfov: Annotated[float, Meta(gt=0.0, lt=3.14159)]
+    znear: Annotated[float, Meta(gt=0.0, le=MAX_COORDINATE)]
+    zfar: Annotated[float, Meta(gt=0.0)] | None = None
+
+
+class Orthographic(Entry, frozen=True):
+    """A camera's box."""
+
+    xmag: float
+    ymag: float
+    znear: Annotated[float, Meta(ge=0.0, le=MAX_COORDINATE)]
+    zfar: Annotated[float, Meta(gt=0.0, le=MAX_COORDINATE)]
+
+
+class Camera(Entry, frozen=True):
+    """How a node sees."""
+
+    type: Literal["perspective", "orthographic"]
+    name: Name = ""
+    perspective: Perspective | None = None
+    orthographic: Orthographic | None = None
 
 
 class Lights(Entry, frozen=True):
@@ -284,13 +355,22 @@ class Document(Entry, frozen=True):
     samplers: Many[Sampler] = []
     animations: Many[Animation] = []
     skins: Many[Skin] = []
+    cameras: Many[Camera] = []
     extensions_used: Many[Name] = []
     extensions_required: Many[Name] = []
     extensions: DocumentExtensions = DocumentExtensions()
 
 
 # Read in full, or of no consequence to a picture.
-SUPPORTED_EXTENSIONS = frozenset({"KHR_lights_punctual", "KHR_mesh_quantization"})
+SUPPORTED_EXTENSIONS = frozenset(
+    {
+        "KHR_lights_punctual",
+        "KHR_materials_emissive_strength",
+        "KHR_materials_unlit",
+        "KHR_mesh_quantization",
+        "KHR_texture_transform",
+    }
+)
 
 _decoder = msgspec.json.Decoder(Document)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from mesh.core.workload import Buffer
@@ -22,8 +24,23 @@ from render.gltf.surfaces import Surfaces
 from render.gltf.tree import Matrix, Placed, is_flattened, placed_nodes
 from render.motion import Motion, stance
 from render.pose import REST, world_positions
-from render.scene import DirectionalLight, Draw, Float32Array, Primitive, Scene
+from render.scene import (
+    MAX_LIGHTS,
+    Camera,
+    Draw,
+    Float32Array,
+    Light,
+    LightKind,
+    Primitive,
+    Scene,
+)
 
+_LIGHT_KINDS = {
+    "directional": LightKind.DIRECTIONAL,
+    "point": LightKind.POINT,
+    "spot": LightKind.SPOT,
+}
+_SMALLEST = 1e-9  # metres
 _AT_ONCE = 65_536  # vertices placed at a time, so that memory stays small
 _SIMPLIFY = "Simplify the scene, or split it."
 
@@ -55,13 +72,15 @@ class _Loader:
         self._primitives_of: dict[int, tuple[int, ...]] = {}
         self._draws: list[Draw] = []
         self._drawn_vertices = self._bent_vertices = 0
-        self._lights: list[DirectionalLight] = []
+        self._lights: list[Light] = []
+        self._cameras: list[Camera] = []
 
     def load(self) -> Scene:
         self._warn_of_what_is_not_read()
         for placed in self._nodes:
             self._place_mesh(placed, f"nodes[{placed.index}]")
-            self._place_light(placed.node, placed.world_from_node, f"nodes[{placed.index}]")
+            self._place_light(placed, f"nodes[{placed.index}]")
+            self._place_camera(placed, f"nodes[{placed.index}]")
         if not self._draws:
             raise refused("its node tree", "it has no triangle to draw")
         motion = self._moving.motion()
@@ -75,7 +94,8 @@ class _Loader:
             bounds_min=low,
             bounds_max=high,
             motion=motion,
-            light=self._lights[0] if self._lights else DirectionalLight(),
+            lights=tuple(self._lights),
+            cameras=tuple(self._cameras),
             warnings=self._all_warnings(),
         )
 
@@ -184,22 +204,72 @@ class _Loader:
             self._primitives_of[index] = tuple(converted)
         return self._primitives_of[index]
 
-    def _place_light(self, node: Node, world_from_node: Matrix, place: str) -> None:
-        """KHR_lights_punctual: a directional light shines along its node's -Z."""
-        if node.extensions.lights is None:
+    def _place_light(self, placed: Placed, place: str) -> None:
+        """KHR_lights_punctual: a light shines along its node's -Z."""
+        if placed.node.extensions.lights is None:
             return
-        lights = self._document.extensions.lights.lights
-        index = node.extensions.lights.light
-        light = pick(lights, index, "extensions.KHR_lights_punctual.lights", place)
-        axis = world_from_node[:3, 2]
-        length = float(np.linalg.norm(axis))
-        if light.type != "directional" or self._lights or length < 1e-9:
+        given = pick(
+            self._document.extensions.lights.lights,
+            placed.node.extensions.lights.light,
+            "extensions.KHR_lights_punctual.lights",
+            place,
+        )
+        if given.type not in _LIGHT_KINDS:
             self._warn(
-                f"{place}: its {light.type} light is left out; one directional light is drawn"
+                f"{place}: its {given.type[:80]!r} light is of no known kind; it is left out"
             )
+        elif len(self._lights) == MAX_LIGHTS:
+            self._warn(f"{place}: its light is left out; {MAX_LIGHTS} lights are drawn")
+        elif self._points_somewhere(placed, place):
+            self._lights.append(
+                Light(
+                    _LIGHT_KINDS[given.type],
+                    placed.world_from_node[:3],
+                    node=self._moving.node(placed.index),
+                    color=given.color,
+                    intensity=given.intensity,
+                    reach=given.range or 0.0,
+                    inner_cone=given.spot.inner_cone_angle,
+                    outer_cone=given.spot.outer_cone_angle,
+                )
+            )
+
+    def _place_camera(self, placed: Placed, place: str) -> None:
+        if placed.node.camera is None:
             return
-        x, y, z = (float(part) for part in axis / length)
-        self._lights.append(DirectionalLight((x, y, z), light.color, light.intensity))
+        given = pick(self._document.cameras, placed.node.camera, "cameras", place)
+        here = f"cameras[{placed.node.camera}]"
+        if (given.perspective is None) == (given.type == "perspective") or (
+            (given.orthographic is None) == (given.type == "orthographic")
+        ):
+            raise refused(here, f"it is {given.type}, and does not say how")
+        if not self._points_somewhere(placed, place):
+            return
+        camera = Camera(
+            given.name or placed.node.name or here,
+            placed.world_from_node[:3],
+            node=self._moving.node(placed.index),
+        )
+        if given.perspective is not None:
+            frustum = given.perspective
+            far = min(frustum.zfar or 0.0, MAX_COORDINATE)
+            if far and far <= frustum.znear:
+                raise refused(here, "its zfar is not beyond its znear")
+            camera = replace(camera, fov=frustum.yfov, near=frustum.znear, far=far)
+        else:
+            box = given.orthographic
+            assert box is not None
+            if not _SMALLEST < abs(box.ymag) < MAX_COORDINATE or box.zfar <= box.znear:
+                raise refused(here, "its box has no size")
+            camera = replace(camera, half_height=abs(box.ymag), near=box.znear, far=box.zfar)
+        self._cameras.append(camera)
+
+    def _points_somewhere(self, placed: Placed, place: str) -> bool:
+        """Whether a node's axes have a direction; says so if not."""
+        if is_flattened(placed.world_from_node):
+            self._warn(f"{place} is scaled to nothing; its light or camera is left out")
+            return False
+        return True
 
     def _warn_of_what_is_not_read(self) -> None:
         ignored = sorted(set(self._document.extensions_used) - SUPPORTED_EXTENSIONS)

@@ -8,6 +8,7 @@ from render.gltf.accessors import Accessors
 from render.gltf.document import Document, MetallicRoughness, TextureInfo, pick
 from render.gltf.document import Material as Source
 from render.gltf.images import Images
+from render.gltf.limits import MAX_COORDINATE
 from render.gltf.refusal import refused
 from render.scene import (
     AlphaMode,
@@ -17,6 +18,8 @@ from render.scene import (
     MinFilter,
     Texture,
     TextureSlot,
+    UvTransform,
+    Vec3,
     Wrap,
 )
 
@@ -62,10 +65,11 @@ class Surfaces:
             roughness_factor=shading.roughness_factor,
             normal_scale=1.0 if normal is None else normal.scale,
             occlusion_strength=1.0 if occlusion is None else occlusion.strength,
-            emissive_factor=source.emissive_factor,
+            emissive_factor=self._emitted(source, place),
             alpha_mode=AlphaMode[source.alpha_mode],
             alpha_cutoff=source.alpha_cutoff,
             double_sided=source.double_sided,
+            unlit=source.extensions.unlit is not None,
             base_color=self._slot(shading.base_color_texture, f"{pbr_place}.baseColorTexture"),
             metallic_roughness=self._slot(
                 shading.metallic_roughness_texture, f"{pbr_place}.metallicRoughnessTexture"
@@ -78,14 +82,29 @@ class Surfaces:
     def _slot(self, info: TextureInfo | None, place: str) -> TextureSlot | None:
         if info is None:
             return None
-        if info.tex_coord > 1:
-            self._warn(f"{place} uses TEXCOORD_{info.tex_coord}; it is left out (0 and 1 are read)")
+        uv_set, transform = info.tex_coord, UvTransform()
+        given = info.extensions.transform
+        if given is not None:
+            uv_set = uv_set if given.tex_coord is None else given.tex_coord
+            numbers = (*given.offset, given.rotation, *given.scale)
+            if max(map(abs, numbers)) > MAX_COORDINATE:
+                raise refused(place, "its KHR_texture_transform holds a number beyond all sense")
+            transform = UvTransform(given.offset, given.rotation, given.scale)
+        if uv_set > 1:
+            self._warn(f"{place} uses TEXCOORD_{uv_set}; it is left out (0 and 1 are read)")
             return None
         source = pick(self._document.textures, info.index, "textures", place).source
         if source is None:
             self._warn(f"{place}: textures[{info.index}] has no PNG or JPEG; it is left out")
             return None
-        return TextureSlot(self._texture(info.index, source), info.tex_coord)
+        return TextureSlot(self._texture(info.index, source), uv_set, transform)
+
+    def _emitted(self, source: Source, place: str) -> Vec3:
+        strength = source.extensions.emissive_strength.emissive_strength
+        if strength > MAX_COORDINATE:
+            raise refused(place, f"its emissive strength {strength:g} is beyond all sense")
+        red, green, blue = source.emissive_factor
+        return red * strength, green * strength, blue * strength
 
     def _texture(self, index: int, source: int) -> int:
         if index not in self._texture_of:

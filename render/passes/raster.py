@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from render.clusters import Boxes, visible
+from render.lights import PACKED, Lighting, lighting, sun
 from render.passes.scene_upload import (
     MATERIAL_BINDINGS,
     VERTEX_LAYOUT,
@@ -22,7 +23,7 @@ from render.passes.scene_upload import (
 )
 from render.passes.targets import COLOR_FORMAT, DEPTH_FORMAT, FrameTargets
 from render.pieces import TileSpec
-from render.scene import AlphaMode
+from render.scene import MAX_LIGHTS, AlphaMode
 from render.shaders import spirv
 from render.tiles import Rect
 from render.vulkan.api import NULL, CData, ffi, lib, new, vk
@@ -41,16 +42,17 @@ from render.vulkan.pipeline import (
 VIEW = np.dtype(
     [
         ("clip_from_world", "<f4", (4, 4)),  # column-major: transposed
-        ("eye", "<f4", 4),
-        ("towards_light", "<f4", 4),
-        ("illuminance", "<f4", 4),
+        ("eye", "<f4", 4),  # w: 0 for a parallel projection
         ("ambient", "<f4", 4),  # w: exposure
+        ("counts", "<i4", 4),  # lights
+        ("lights", "<f4", (MAX_LIGHTS + 1, *PACKED)),
     ]
 )
 _UNIFORM = vk.VK_DESCRIPTOR_TYPE_UNIFORM_BUFFER
 _GRAPHICS = vk.VK_PIPELINE_BIND_POINT_GRAPHICS
 _VERTEX_STAGE = vk.VK_SHADER_STAGE_VERTEX_BIT
 _PLACEMENT_BYTES = 96
+_LIGHTING = 9  # specialisation constant of raster.frag
 
 
 def drawn_rect(rect: Rect) -> Rect:
@@ -119,7 +121,7 @@ class RasterPass:
         )
         self._vertex = create_shader(device, scope, spirv("raster.vert"))
         self._fragment = create_shader(device, scope, spirv("raster.frag"))
-        self._pipelines: dict[Variant, CData] = {}
+        self._pipelines: dict[tuple[Variant, Lighting], CData] = {}
 
         usage = vk.VK_BUFFER_USAGE_UNIFORM_BUFFER_BIT
         uniforms = create_buffer(device, scope, VIEW.itemsize, usage, host=True)
@@ -131,12 +133,6 @@ class RasterPass:
 
         self._zero_offset = ffi.new("uint64_t[1]", [0])
 
-    def prepare(self, scene: DeviceScene) -> None:
-        """Make the pipelines that a scene's draws need, so that none is made during a frame."""
-        for draw in scene.draws:
-            if draw.variant not in self._pipelines:
-                self._pipelines[draw.variant] = self._create_pipeline(draw.variant)
-
     def record(
         self, commands: CData, targets: RasterTargets, scene: DeviceScene, tile: TileSpec
     ) -> int:
@@ -145,7 +141,7 @@ class RasterPass:
         Afterwards the colour target may be sampled in compute shaders.
         """
         pose = scene.pose(tile.animation, tile.time)
-        self._set_view(tile)
+        lit_by = self._set_view(tile, scene)
         self._begin(commands, targets, tile)
         clip_from_world, rect = tile.matrix(), tile.region()
         seen = visible(pose.boxes, clip_from_world, targets.width, targets.height, rect)
@@ -154,7 +150,7 @@ class RasterPass:
         for draw, start, end in _runs(scene, pose.boxes, seen, clip_from_world):
             state = scene.draws[draw]
             if state is not bound:
-                self._bind(commands, state, bound)
+                self._bind(commands, state, bound, lit_by)
                 lib.vkCmdSetFrontFace(commands, scene.front_faces[draw])
                 bound = state
             lib.vkCmdDrawIndexed(commands, end - start, 1, start, state.first_vertex, 0)
@@ -162,26 +158,36 @@ class RasterPass:
         lib.vkCmdPipelineBarrier2(commands, targets.end)
         return int(np.count_nonzero(seen))
 
-    def _create_pipeline(self, variant: Variant) -> CData:
-        return create_graphics_pipeline(
-            self._device,
-            self._scope,
-            layout=self._layout,
-            vertex=self._vertex,
-            fragment=self._fragment,
-            constants=variant.constants(),
-            vertices=VERTEX_LAYOUT,
-            targets=Targets(COLOR_FORMAT, DEPTH_FORMAT),
-            blend=variant.alpha_mode is AlphaMode.BLEND,
-        )
+    def _pipeline(self, variant: Variant, lit_by: Lighting) -> CData:
+        """Made at first use: draw a session's scene once before its first frame."""
+        key = (variant, lit_by)
+        if key not in self._pipelines:
+            self._pipelines[key] = create_graphics_pipeline(
+                self._device,
+                self._scope,
+                layout=self._layout,
+                vertex=self._vertex,
+                fragment=self._fragment,
+                constants=variant.constants() | {_LIGHTING: int(lit_by)},
+                vertices=VERTEX_LAYOUT,
+                targets=Targets(COLOR_FORMAT, DEPTH_FORMAT),
+                blend=variant.alpha_mode is AlphaMode.BLEND,
+            )
+        return self._pipelines[key]
 
-    def _set_view(self, tile: TileSpec) -> None:
+    def _set_view(self, tile: TileSpec, scene: DeviceScene) -> Lighting:
+        """Write the tile's uniforms; returns what lights it has."""
         view = self._view[0]
         view["clip_from_world"] = tile.matrix().T
-        view["eye"][:3] = tile.eye
-        view["towards_light"][:3] = tile.towards_light
-        view["illuminance"][:3] = tile.illuminance
+        view["eye"] = (*tile.eye, 0.0 if tile.parallel else 1.0)
         view["ambient"] = (*tile.ambient, tile.exposure)
+        count = len(scene.lights)
+        view["lights"][:count] = scene.lights
+        if any(tile.illuminance):
+            view["lights"][count] = sun(tile.towards_light, tile.illuminance)
+            count += 1
+        view["counts"][0] = count
+        return lighting(view["lights"][:count])
 
     def _begin(self, commands: CData, targets: RasterTargets, tile: TileSpec) -> None:
         drawn = drawn_rect(tile.region())
@@ -201,10 +207,12 @@ class RasterPass:
             commands, _GRAPHICS, self._layout, 0, 1, self._view_set, 0, NULL
         )
 
-    def _bind(self, commands: CData, state: DrawState, before: DrawState | None) -> None:
+    def _bind(
+        self, commands: CData, state: DrawState, before: DrawState | None, lit_by: Lighting
+    ) -> None:
         """Bind what differs from the draw before; a scene's equal things are the same objects."""
         if before is None or before.variant is not state.variant:
-            lib.vkCmdBindPipeline(commands, _GRAPHICS, self._pipelines[state.variant])
+            lib.vkCmdBindPipeline(commands, _GRAPHICS, self._pipeline(state.variant, lit_by))
         if before is None or before.material_set is not state.material_set:
             lib.vkCmdBindDescriptorSets(
                 commands, _GRAPHICS, self._layout, 1, 1, state.material_set, 0, NULL

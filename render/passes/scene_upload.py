@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from mesh.core.errors import ContentRefused
 from render.clusters import DrawnClusters, cluster_scene
+from render.lights import pack_lights
 from render.passes.bend import BentDraws
 from render.pose import Pose, Poser
 from render.scene import (
@@ -21,6 +22,7 @@ from render.scene import (
     Scene,
     Texture,
     TextureSlot,
+    UvTransform,
     Wrap,
 )
 from render.vulkan.api import CData, ffi, new, vk
@@ -59,8 +61,7 @@ MATERIAL = np.dtype(
         ("base_color", "<f4", 4),
         ("emissive", "<f4", 4),
         ("factors", "<f4", 4),
-        ("second_uv", "<f4", 4),
-        ("second_uv_too", "<f4", 4),
+        ("uv_rows", "<f4", (5, 2, 4)),
     ]
 )
 MATERIAL_BINDINGS = (
@@ -92,10 +93,12 @@ class Variant:
     maps: tuple[bool, ...]  # base colour, metallic-roughness, normal, occlusion, emissive
     tangents: bool
     alpha_mode: AlphaMode
+    unlit: bool
+    uv_transforms: bool
 
     def constants(self) -> dict[int, int]:
         """The fragment shader's specialisation constants by id."""
-        values = (*self.maps, self.tangents, self.alpha_mode)
+        values = (*self.maps, self.tangents, self.alpha_mode, self.unlit, self.uv_transforms)
         return {index: int(value) for index, value in enumerate(values)}
 
 
@@ -117,7 +120,8 @@ class DrawState:
 class DeviceScene:
     """A scene on a device. Holds no reference to the vertices and pixels it was made from.
 
-    front_faces: by draw, VkFrontFace in the pose last taken. bent: what bends vertices, or None.
+    front_faces: by draw, VkFrontFace in the pose last taken. lights: packed, in that pose.
+    bent: what bends vertices, or None.
     Per entry of `clusters`, (n,): blended, whether its material blends; continues, whether it
     belongs to the draw of the entry before; start, end, its run of the index buffer.
     Raises ContentRefused if a texture is larger than the device can hold.
@@ -128,6 +132,7 @@ class DeviceScene:
     ) -> None:
         self.clusters: DrawnClusters = cluster_scene(scene)
         self._poser = Poser(scene, self.clusters)
+        self._lights = scene.lights
         blends = [
             scene.materials[scene.primitives[draw.primitive].material].alpha_mode is AlphaMode.BLEND
             for draw in scene.draws
@@ -164,6 +169,7 @@ class DeviceScene:
             if pose.stance is not None:
                 # Skinned vertices are in the world already; their side is their first joint's.
                 maps = np.where((self._skins >= 0)[:, None, None], np.eye(4)[:3], maps)
+            self.lights = pack_lights(self._lights, pose.stance)
             self._placements[:], mirrored = pack_placements(maps)
             if self.bent is not None:
                 assert pose.stance is not None
@@ -315,9 +321,10 @@ def pack_material(material: Material) -> NDArray[np.void]:
         material.normal_scale,
         material.occlusion_strength,
     )
-    second = [float(slot is not None and slot.uv_set == 1) for slot in _slots(material)]
-    packed["second_uv"] = second[:4]
-    packed["second_uv_too"] = (second[4], 0, 0, 0)
+    for target, slot in zip(packed["uv_rows"], _slots(material), strict=True):
+        if slot is not None:
+            target[:, :3] = slot.transform.rows()
+            target[0, 3] = slot.uv_set
     return packed
 
 
@@ -336,6 +343,8 @@ def _variant(mesh: Primitive, material: Material) -> Variant:
         tuple(slot is not None for slot in _slots(material)),
         mesh.tangents is not None,
         material.alpha_mode,
+        material.unlit,
+        any(slot.transform != UvTransform() for slot in material.slots()),
     )
 
 

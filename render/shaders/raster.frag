@@ -1,5 +1,5 @@
 #version 460
-// Metallic-roughness shading of one directional light and a uniform environment, after glTF 2.0
+// Metallic-roughness shading of lights and a uniform environment, after glTF 2.0
 // appendix B. Output is linear; the sRGB attachment encodes it.
 
 layout(constant_id = 0) const bool HAS_BASE_COLOR = false;
@@ -10,6 +10,12 @@ layout(constant_id = 4) const bool HAS_EMISSIVE = false;
 layout(constant_id = 5) const bool HAS_TANGENTS = false;
 layout(constant_id = 6) const int ALPHA_MODE = 0;  // render.scene.AlphaMode
 
+layout(constant_id = 7) const bool UNLIT = false;
+
+layout(constant_id = 8) const bool UV_TRANSFORMS = false;
+layout(constant_id = 9) const int LIGHTING = 0;  // render.lights.Lighting
+
+const int NO_LIGHT = 0, ONE_SUN = 1;
 const int ALPHA_OPAQUE = 0, ALPHA_MASK = 1;
 
 layout(location = 0) in vec3 world_position;
@@ -18,21 +24,30 @@ layout(location = 2) in vec4 world_tangent;
 layout(location = 3) in vec4 texture_uv;
 layout(location = 4) in vec4 vertex_color;
 
+const int MAX_LIGHTS = 17;
+struct Light {  // render.lights
+    vec4 place;      // world frame: position, or with w 0 the direction towards it
+    vec4 intensity;  // linear RGB: candela, or lux; w: 1 / reach
+    vec4 axis;       // from what it shines on towards a spot light; w: the cone's scale
+    vec4 cone;       // x: the cone's offset
+};
+
 layout(set = 0, binding = 0) uniform View {
     mat4 clip_from_world;
-    vec4 eye;
-    vec4 towards_light;
-    vec4 illuminance;
-    vec4 ambient;  // w: exposure
+    vec4 eye;       // world frame; w 0: the direction towards it, of a parallel projection
+    vec4 ambient;   // linear RGB irradiance; w: exposure
+    ivec4 counts;   // x: lights
+    Light lights[MAX_LIGHTS];
 } view;
 
 layout(set = 1, binding = 0) uniform Material {
     vec4 base_color;
     vec4 emissive;       // w: alpha cutoff
     vec4 factors;        // metallic, roughness, normal scale, occlusion strength
-    vec4 second_uv;      // 1 where base color, metallic-roughness, normal, occlusion use set 1
-    vec4 second_uv_too;  // x: emissive
+    vec4 uv_rows[10];    // per map two rows of its texture transform; w of the first: 1 for set 1
 } material;
+
+const int BASE_COLOR = 0, METALLIC_ROUGHNESS = 1, NORMAL = 2, OCCLUSION = 3, EMISSIVE = 4;
 
 layout(set = 1, binding = 1) uniform sampler2D base_color_map;
 layout(set = 1, binding = 2) uniform sampler2D metallic_roughness_map;
@@ -45,7 +60,12 @@ layout(location = 0) out vec4 radiance;
 const float PI = 3.14159265358979;
 const float SMALLEST_ALPHA = 0.002;  // keeps the mirror's highlight finite
 
-vec2 uv_of(float second) { return second > 0.5 ? texture_uv.zw : texture_uv.xy; }
+vec2 uv_of(int map) {
+    vec4 u = material.uv_rows[2 * map], v = material.uv_rows[2 * map + 1];
+    vec3 at = vec3(u.w > 0.5 ? texture_uv.zw : texture_uv.xy, 1.0);
+    if (!UV_TRANSFORMS) return at.xy;
+    return vec2(dot(u.xyz, at), dot(v.xyz, at));
+}
 
 // Tangent frame from screen-space derivatives, for meshes without tangents
 // (Schueler, "Normal Mapping Without Precomputed Tangents", ShaderX 5).
@@ -66,7 +86,7 @@ vec3 shading_normal() {
     vec3 n = normalize(world_normal);
     if (!gl_FrontFacing) n = -n;
     if (!HAS_NORMAL) return n;
-    vec2 uv = uv_of(material.second_uv.z);
+    vec2 uv = uv_of(NORMAL);
     mat3 frame;
     if (HAS_TANGENTS) {
         vec3 t = normalize(world_tangent.xyz);
@@ -100,43 +120,87 @@ vec3 environment_reflectance(vec3 f0, float roughness, float n_v) {
     return f0 * scale_bias.x + scale_bias.y;
 }
 
+struct Surface {
+    vec3 normal, towards_eye;
+    vec3 diffuse, f0;
+    float alpha2, n_v;
+};
+
+// What a surface sends to the eye of light from `l` (unit length), per lux that faces it.
+vec3 reflected(Surface s, vec3 l, float n_l) {
+    vec3 h = normalize(l + s.towards_eye);
+    float n_h = clamp(dot(s.normal, h), 0.0, 1.0), v_h = clamp(dot(s.towards_eye, h), 0.0, 1.0);
+    float grazing = 1.0 - v_h, grazing2 = grazing * grazing;
+    vec3 f = s.f0 + (1.0 - s.f0) * (grazing2 * grazing2 * grazing);
+    return (1.0 - f) * s.diffuse / PI +
+           f * distribution(n_h, s.alpha2) * visibility(n_l, s.n_v, s.alpha2);
+}
+
+// Illuminance of a light on a surface that faces it, and the direction towards it
+// (KHR_lights_punctual).
+vec3 arriving(Light light, out vec3 l) {
+    if (light.place.w == 0.0) {
+        l = light.place.xyz;
+        return light.intensity.rgb;
+    }
+    vec3 way = light.place.xyz - world_position;
+    float squared = max(dot(way, way), 1e-8);
+    l = way * inversesqrt(squared);
+    float share = light.intensity.w * light.intensity.w * squared;  // of the reach, squared
+    float window = clamp(1.0 - share * share, 0.0, 1.0);
+    float inside = clamp(dot(l, light.axis.xyz) * light.axis.w + light.cone.x, 0.0, 1.0);
+    return light.intensity.rgb * (window * inside * inside / squared);
+}
+
 void main() {
     vec4 base = material.base_color * vertex_color;
-    if (HAS_BASE_COLOR) base *= texture(base_color_map, uv_of(material.second_uv.x));
+    if (HAS_BASE_COLOR) base *= texture(base_color_map, uv_of(BASE_COLOR));
     if (ALPHA_MODE == ALPHA_OPAQUE) base.a = 1.0;
     // Derivatives below need every invocation of a quad: discard comes last.
     bool cut_away = ALPHA_MODE == ALPHA_MASK && base.a < material.emissive.w;
+    if (UNLIT) {  // as its author made it, like the background
+        if (cut_away) discard;
+        radiance = base;
+        return;
+    }
 
     float metallic = material.factors.x, roughness = material.factors.y;
     if (HAS_METALLIC_ROUGHNESS) {
-        vec2 texel = texture(metallic_roughness_map, uv_of(material.second_uv.y)).bg;
+        vec2 texel = texture(metallic_roughness_map, uv_of(METALLIC_ROUGHNESS)).bg;
         metallic *= texel.x;
         roughness *= texel.y;
     }
     float occlusion = 1.0;
     if (HAS_OCCLUSION) {
-        float texel = texture(occlusion_map, uv_of(material.second_uv.w)).r;
+        float texel = texture(occlusion_map, uv_of(OCCLUSION)).r;
         occlusion = 1.0 + material.factors.w * (texel - 1.0);
     }
     vec3 emitted = material.emissive.rgb;
-    if (HAS_EMISSIVE) emitted *= texture(emissive_map, uv_of(material.second_uv_too.x)).rgb;
+    if (HAS_EMISSIVE) emitted *= texture(emissive_map, uv_of(EMISSIVE)).rgb;
 
-    vec3 n = shading_normal();
-    vec3 v = normalize(view.eye.xyz - world_position);
-    vec3 l = view.towards_light.xyz;
-    vec3 h = normalize(l + v);
-    float n_l = clamp(dot(n, l), 0.0, 1.0), n_v = clamp(abs(dot(n, v)), 1e-4, 1.0);
-    float n_h = clamp(dot(n, h), 0.0, 1.0), v_h = clamp(dot(v, h), 0.0, 1.0);
+    Surface s;
+    s.normal = shading_normal();
+    s.towards_eye = normalize(view.eye.xyz - world_position * view.eye.w);
+    s.f0 = mix(vec3(0.04), base.rgb, metallic);
+    s.diffuse = base.rgb * (1.0 - metallic);
+    float alpha = max(roughness * roughness, SMALLEST_ALPHA);
+    s.alpha2 = alpha * alpha;
+    s.n_v = clamp(abs(dot(s.normal, s.towards_eye)), 1e-4, 1.0);
 
-    vec3 f0 = mix(vec3(0.04), base.rgb, metallic);
-    vec3 diffuse = base.rgb * (1.0 - metallic);
-    float alpha = max(roughness * roughness, SMALLEST_ALPHA), a2 = alpha * alpha;
-    float grazing = 1.0 - v_h, grazing2 = grazing * grazing;
-    vec3 f = f0 + (1.0 - f0) * (grazing2 * grazing2 * grazing);
-
-    vec3 reflected = (1.0 - f) * diffuse / PI + f * distribution(n_h, a2) * visibility(n_l, n_v, a2);
-    vec3 light = reflected * view.illuminance.rgb * n_l;
-    light += (diffuse + environment_reflectance(f0, roughness, n_v)) * view.ambient.rgb / PI * occlusion;
+    vec3 light = (s.diffuse + environment_reflectance(s.f0, roughness, s.n_v)) * view.ambient.rgb /
+                 PI * occlusion;
+    if (LIGHTING == ONE_SUN) {  // by far the most common, and a loop costs
+        vec3 l = view.lights[0].place.xyz;
+        float n_l = clamp(dot(s.normal, l), 0.0, 1.0);
+        light += reflected(s, l, n_l) * view.lights[0].intensity.rgb * n_l;
+    } else if (LIGHTING != NO_LIGHT) {
+        for (int i = 0; i < view.counts.x; i++) {
+            vec3 l;
+            vec3 illuminance = arriving(view.lights[i], l);
+            float n_l = clamp(dot(s.normal, l), 0.0, 1.0);
+            light += reflected(s, l, n_l) * illuminance * n_l;
+        }
+    }
     light += emitted;
 
     if (cut_away) discard;

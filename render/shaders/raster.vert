@@ -9,10 +9,6 @@ layout(location = 4) in vec4 color;    // linear
 
 layout(set = 0, binding = 0) uniform View {
     mat4 clip_from_world;
-    vec4 eye;            // world frame
-    vec4 towards_light;  // world frame, unit length
-    vec4 illuminance;    // linear RGB, lux on a surface that faces the light
-    vec4 ambient;        // linear RGB irradiance; w: exposure
 } view;
 
 layout(push_constant) uniform Placement {

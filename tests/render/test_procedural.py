@@ -11,7 +11,7 @@ from render.procedural import shapes, textures
 from render.procedural.courtyard import courtyard
 from render.procedural.shapes import Shape
 from render.procedural.sunlight import sunlight
-from render.scene import AlphaMode, DirectionalLight, Primitive, Scene
+from render.scene import AlphaMode, LightKind, Primitive, Scene
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +56,7 @@ def test_every_feature_of_the_material_model_is_in_use(scene: Scene) -> None:
     assert any(primitive.colors is not None for primitive in scene.primitives)
     assert any(primitive.tangents is None for primitive in scene.primitives)
     assert len(scene.draws) > len(scene.primitives)  # some are placed more than once
-    assert scene.light != DirectionalLight()
+    assert [light.kind for light in scene.lights] == [LightKind.DIRECTIONAL]
 
 
 def test_normals_and_triangles_face_the_same_way(scene: Scene) -> None:

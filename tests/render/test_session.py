@@ -11,12 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mesh.core.errors import ContentRefused
+from mesh.core.errors import ContentRefused, SessionRefused
 from mesh.core.workload import Asset, CutHint
 from render.clusters import cluster_scene
 from render.pieces import SessionSpec, TileSpec, decode_session, decode_tile
 from render.pose import REST, Poser
-from render.scene import DirectionalLight, Draw, Material, Primitive, Scene
+from render.scene import Camera, DirectionalLight, Draw, Material, Primitive, Scene
 from render.session import MID_GREY, TURN_RAD_PER_S, RenderSession, SceneFacts
 from render.tiles import Rect
 
@@ -59,7 +59,8 @@ def session(**options: object) -> RenderSession:
         "turntable": True,
         "deadline_us": 0,
     }
-    return RenderSession(Asset("box", b"packed"), FACTS, **(values | options))
+    facts = options.pop("facts", FACTS)
+    return RenderSession(Asset("box", b"packed"), facts, **(values | options))
 
 
 def open_frame(made: RenderSession, now_us: int = 0, devices: int = 1, previous: bytes = b""):
@@ -185,6 +186,43 @@ def test_an_input_moves_the_camera_there_and_stops_the_turning():
     assert first.eye == pytest.approx(
         (level * math.sin(0.5), 1 + 3 * math.sin(0.25), level * math.cos(0.5))
     )
+
+
+def test_a_scene_with_lights_of_its_own_gets_no_other():
+    made = session(facts=replace(FACTS, light=None))
+    assert tiles_of(made, 0)[0].illuminance == (0.0, 0.0, 0.0)
+
+
+FRONT = Camera("front", np.array([[1.0, 0, 0, 0], [0, 1, 0, 1], [0, 0, 1, 6]]), fov=0.7, near=0.1)
+PLAN = Camera(
+    "plan", np.array([[1.0, 0, 0, 0], [0, 0, 1, 9], [0, -1, 0, 0]]), half_height=2.0, far=20.0
+)
+
+
+def test_a_scenes_camera_is_looked_through_until_the_client_moves():
+    made = session(facts=replace(FACTS, cameras=(PLAN, FRONT)), camera=1)
+    facts = made.describe()
+    assert facts["cameras"] == ["plan", "front"]
+    assert facts["turntable"] == 0.0
+    assert facts["camera"]["distance"] == pytest.approx(6.0)
+    assert facts["camera"]["fov"] == 0.7
+    first, later = tiles_of(made, 0)[0], tiles_of(made, 2_000_000)[0]
+    assert first.eye == later.eye == (0.0, 1.0, 6.0)
+    assert first.clip_from_world == later.clip_from_world
+    made.apply_input({"id": 1, "camera": CAMERA}, 0)
+    assert tiles_of(made, 0)[0].eye != first.eye
+
+
+def test_a_parallel_camera_has_its_eye_in_a_direction():
+    made = session(facts=replace(FACTS, cameras=(PLAN,)), camera=0)
+    tile = tiles_of(made, 0)[0]
+    assert tile.parallel
+    np.testing.assert_allclose(tile.eye, (0, 1, 0), atol=1e-12)
+
+
+def test_a_camera_the_scene_does_not_have_is_refused():
+    with pytest.raises(SessionRefused, match="there is no camera 0"):
+        session(camera=0)
 
 
 @pytest.mark.parametrize(

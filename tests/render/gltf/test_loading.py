@@ -13,7 +13,15 @@ from mesh.core.errors import ContentRefused
 from render.gltf import load_gltf
 from render.gltf.writer import GlbWriter
 from render.package import load_scene, pack
-from render.scene import AlphaMode, DirectionalLight, MinFilter, TextureSlot, Wrap
+from render.scene import (
+    MAX_LIGHTS,
+    AlphaMode,
+    LightKind,
+    MinFilter,
+    TextureSlot,
+    UvTransform,
+    Wrap,
+)
 
 
 def triangle_strip(positions: np.ndarray, mode: int, **primitive: object) -> bytes:
@@ -36,7 +44,7 @@ def test_a_square_arrives_as_it_was_written(square_glb: bytes) -> None:
     assert material.base_color == TextureSlot(0)
     assert (material.roughness_factor, material.normal_scale) == (0.5, 0.5)
     assert scene.textures[0].min_filter is MinFilter.LINEAR_MIPMAP_LINEAR
-    assert scene.light == DirectionalLight()
+    assert (scene.lights, scene.cameras) == ((), ())
     assert scene.warnings == ()
 
 
@@ -158,19 +166,118 @@ def test_what_is_scaled_to_nothing_is_left_out(square: GlbWriter) -> None:
     assert scene.warnings == ("nodes[2] is scaled to nothing; it is left out.",)
 
 
-def test_a_directional_light_of_the_file_is_used(square: GlbWriter) -> None:
-    lights = [{"type": "directional", "color": [1, 0.5, 0], "intensity": 2}, {"type": "point"}]
-    square.document["extensionsUsed"] = ["KHR_lights_punctual"]
-    square.document["extensions"] = {"KHR_lights_punctual": {"lights": lights}}
+def light_nodes(writer: GlbWriter, *lights: dict[str, object]) -> None:
+    """Each light on a node of its own, whose -Z points down."""
+    writer.document["extensions"] = {"KHR_lights_punctual": {"lights": list(lights)}}
     half = 0.5**0.5
-    down = {"rotation": [-half, 0, 0, half]}  # the node's -Z points down
-    square.add("nodes", {**down, "extensions": {"KHR_lights_punctual": {"light": 0}}})
-    square.add("nodes", {"extensions": {"KHR_lights_punctual": {"light": 1}}})
+    for index in range(len(lights)):
+        extensions = {"KHR_lights_punctual": {"light": index}}
+        place = {"rotation": [-half, 0, 0, half], "translation": [0, index, 0]}
+        writer.add("nodes", {**place, "extensions": extensions})
+
+
+def test_lights_of_every_kind_are_read(square: GlbWriter) -> None:
+    light_nodes(
+        square,
+        {"type": "directional", "color": [1, 0.5, 0], "intensity": 2},
+        {"type": "point", "range": 7},
+        {"type": "spot", "spot": {"innerConeAngle": 0.1, "outerConeAngle": 0.2}},
+        {"type": "area"},
+    )
     scene = load_gltf(square.glb())
-    np.testing.assert_allclose(scene.light.towards_light, (0, 1, 0), atol=1e-6)
-    assert (scene.light.color, scene.light.intensity) == ((1.0, 0.5, 0.0), 2.0)
+    sun, point, spot = scene.lights
+    np.testing.assert_allclose(sun.world_from_light[:, 2], (0, 1, 0), atol=1e-6)
+    assert (sun.kind, sun.color, sun.intensity) == (LightKind.DIRECTIONAL, (1.0, 0.5, 0.0), 2.0)
+    assert (point.kind, point.reach, point.node) == (LightKind.POINT, 7.0, -1)
+    np.testing.assert_array_equal(point.world_from_light[:, 3], (0, 1, 0))
+    assert (spot.kind, spot.inner_cone, spot.outer_cone) == (LightKind.SPOT, 0.1, 0.2)
     [warning] = scene.warnings
-    assert "point light" in warning
+    assert "'area' light" in warning
+
+
+def test_more_lights_than_are_drawn_are_said_to_be_left_out(square: GlbWriter) -> None:
+    light_nodes(square, *({"type": "point"} for _ in range(MAX_LIGHTS + 1)))
+    scene = load_gltf(square.glb())
+    assert len(scene.lights) == MAX_LIGHTS
+    assert "its light is left out" in scene.warnings[0]
+
+
+def test_cameras_are_read_where_they_stand(square: GlbWriter) -> None:
+    square.document["cameras"] = [
+        {"type": "perspective", "perspective": {"yfov": 0.7, "znear": 0.1, "aspectRatio": 2}},
+        {
+            "type": "orthographic",
+            "name": "plan",
+            "orthographic": {"xmag": 3, "ymag": 2, "znear": 0, "zfar": 9},
+        },
+    ]
+    square.add("nodes", {"camera": 0, "name": "front", "translation": [1, 2, 3]})
+    square.add("nodes", {"camera": 1})
+    front, plan = load_gltf(square.glb()).cameras
+    assert (front.name, front.fov, front.near, front.far) == ("front", 0.7, 0.1, 0.0)
+    np.testing.assert_array_equal(front.world_from_camera[:, 3], (1, 2, 3))
+    assert (plan.name, plan.fov, plan.half_height, plan.far) == ("plan", 0.0, 2.0, 9.0)
+
+
+@pytest.mark.parametrize(
+    "camera",
+    [
+        {"type": "perspective"},
+        {"type": "perspective", "orthographic": {"xmag": 1, "ymag": 1, "znear": 0, "zfar": 1}},
+        {"type": "perspective", "perspective": {"yfov": 1, "znear": 1, "zfar": 0.5}},
+        {"type": "orthographic", "orthographic": {"xmag": 1, "ymag": 0, "znear": 0, "zfar": 1}},
+        {"type": "orthographic", "orthographic": {"xmag": 1, "ymag": 1, "znear": 2, "zfar": 1}},
+    ],
+)
+def test_a_camera_that_sees_nothing_is_refused(square: GlbWriter, camera: dict) -> None:
+    square.document["cameras"] = [camera]
+    square.add("nodes", {"camera": 0})
+    with pytest.raises(ContentRefused, match=r"cameras\[0\]"):
+        load_gltf(square.glb())
+
+
+def test_material_extensions_are_read(square: GlbWriter) -> None:
+    material = square.document["materials"][0]
+    transform = {"offset": [0.5, 1], "rotation": 0.3, "scale": [2, 3], "texCoord": 1}
+    material["normalTexture"] = {
+        "index": 0,
+        "extensions": {"KHR_texture_transform": transform},
+    }
+    material["emissiveFactor"] = [1, 0.5, 0]
+    material["extensions"] = {
+        "KHR_materials_emissive_strength": {"emissiveStrength": 6},
+        "KHR_materials_unlit": {},
+    }
+    square.document["extensionsRequired"] = square.document["extensionsUsed"] = [
+        "KHR_texture_transform",
+        "KHR_materials_emissive_strength",
+        "KHR_materials_unlit",
+    ]
+    attributes = square.document["meshes"][0]["primitives"][0]["attributes"]
+    attributes["TEXCOORD_1"] = attributes["TEXCOORD_0"]
+    scene = load_gltf(square.glb())
+    [read] = scene.materials
+    assert scene.warnings == ()
+    assert read.unlit
+    assert read.emissive_factor == (6.0, 3.0, 0.0)
+    assert read.normal == TextureSlot(0, 1, UvTransform((0.5, 1.0), 0.3, (2.0, 3.0)))
+
+
+def test_quantized_vertices_are_read(square: GlbWriter) -> None:
+    """KHR_mesh_quantization: any of its types, scaled by the node."""
+    attributes = square.document["meshes"][0]["primitives"][0]["attributes"]
+    attributes["POSITION"] = square.accessor(
+        np.array([[0, 0, 0, 0], [100, 0, 0, 0], [100, 100, 0, 0], [0, -100, 0, 0]], np.int8)[:, :3]
+    )
+    attributes["NORMAL"] = square.accessor(np.array([[0, 0, 127]] * 4, np.int8), normalized=True)
+    attributes["TEXCOORD_0"] = square.accessor(
+        np.array([[0, 65535], [0, 0], [65535, 0], [1, 1]], np.uint16), normalized=True
+    )
+    square.document["extensionsRequired"] = ["KHR_mesh_quantization"]
+    [primitive] = load_gltf(square.glb()).primitives
+    np.testing.assert_array_equal(primitive.positions[3], (0, -100, 0))
+    np.testing.assert_array_equal(primitive.normals, [(0, 0, 1)] * 4)
+    np.testing.assert_array_equal(primitive.uv0[:3], [(0, 1), (0, 0), (1, 0)])
 
 
 def test_a_sampler_and_an_alpha_mode_are_read(square: GlbWriter) -> None:

@@ -11,7 +11,17 @@ import pytest
 from numpy.typing import NDArray
 
 from render.camera import Orbit
-from render.scene import Image, MagFilter, Material, MinFilter, Texture, TextureSlot
+from render.scene import (
+    Image,
+    Light,
+    LightKind,
+    MagFilter,
+    Material,
+    MinFilter,
+    Texture,
+    TextureSlot,
+    UvTransform,
+)
 
 Array = NDArray[np.float64]
 
@@ -38,14 +48,23 @@ def seen_points() -> tuple[Array, NDArray[np.bool_]]:
 
 
 def appendix_b(
-    points: Array, normal: Array, base: Array, metallic: float, roughness: float
+    points: Array,
+    normal: Array,
+    base: Array,
+    metallic: float,
+    roughness: float,
+    light: Array = LIGHT,
+    illuminance: object = ILLUMINANCE,
 ) -> Array:
-    """Radiance towards the eye, linear RGB, of a surface lit by the one light."""
+    """Radiance towards the eye, linear RGB, of a surface lit by one light.
+
+    light: towards it, (3,) or by point; illuminance: on a surface that faces it, likewise.
+    """
     view = np.array(POSE.eye()) - points
     view /= np.linalg.norm(view, axis=-1, keepdims=True)
-    half = view + LIGHT
+    half = view + light
     half /= np.linalg.norm(half, axis=-1, keepdims=True)
-    n_l = max(float(normal @ LIGHT), 0.0)
+    n_l = np.maximum(light @ normal, 0.0)
     n_v, n_h, v_h = np.abs(view @ normal), half @ normal, (view * half).sum(axis=-1)
     a2 = roughness**4
     distribution = a2 / (math.pi * (n_h**2 * (a2 - 1) + 1) ** 2)
@@ -56,7 +75,7 @@ def appendix_b(
     fresnel = f0 + (1 - f0) * ((1 - v_h) ** 5)[..., None]
     specular = fresnel * (distribution * visibility)[..., None]
     diffuse = (1 - fresnel) * base * (1 - metallic) / math.pi
-    return (diffuse + specular) * np.array(ILLUMINANCE) * n_l
+    return (diffuse + specular) * np.array(illuminance) * n_l[..., None]
 
 
 def encoded(linear: Array) -> Array:
@@ -65,6 +84,9 @@ def encoded(linear: Array) -> Array:
     return 255 * np.where(
         clipped <= 0.0031308, 12.92 * clipped, 1.055 * clipped ** (1 / 2.4) - 0.055
     )
+
+
+SCENE_FIELDS = ("images", "textures", "lights")
 
 
 @pytest.fixture
@@ -81,7 +103,7 @@ def shaded(studio, square: Callable, scene_of: Callable, view_of: Callable) -> C
         scene = scene_of(
             [replace(square(), **(mesh_changes or {}))],
             [material],
-            **{name: given.pop(name) for name in ("images", "textures") if name in given},
+            **{name: given.pop(name) for name in SCENE_FIELDS if name in given},
         )
         return studio.shoot(scene, view_of(POSE, SIZE, **(light | given)), SIZE).rgba[..., :3]
 
@@ -208,3 +230,115 @@ def split_sum(n_v: float, roughness: float) -> tuple[float, float]:
     weight = np.where(above, smith * v_h / (cos * n_v), 0.0)
     fresnel = (1 - v_h) ** 5
     return float((weight * (1 - fresnel)).mean()), float((weight * fresnel).mean())
+
+
+DARK = {"illuminance": (0.0,) * 3}
+AT = np.array([0.3, -0.2, 0.9])  # where a light stands, 0.9 m over the plane
+DOWN = np.array([[1.0, 0, 0, AT[0]], [0, 1, 0, AT[1]], [0, 0, 1, AT[2]]])  # shines along -Z
+
+
+def around(light: Light, points: Array) -> tuple[Array, Array]:
+    """(towards the light, candela over distance squared) by point."""
+    way = AT - points
+    distance = np.linalg.norm(way, axis=-1, keepdims=True)
+    return way / distance, np.array(light.color) * light.intensity / distance**2
+
+
+def test_a_point_light_falls_off_with_the_square_of_the_distance(shaded: Callable):
+    points, inside = seen_points()
+    light = Light(LightKind.POINT, DOWN, color=(1.0, 0.8, 0.6), intensity=2.0)
+    material = Material(base_color_factor=TONE, metallic_factor=0.3, roughness_factor=0.6)
+    towards, lux = around(light, points)
+    radiance = appendix_b(points, np.array([0, 0, 1.0]), np.array(TONE[:3]), 0.3, 0.6, towards, lux)
+    rgb = shaded(material, lights=(light,), **DARK)
+    assert np.abs(rgb[inside] - encoded(EXPOSURE * radiance)[inside]).max() <= 1.01
+
+
+def test_a_point_light_ends_at_its_reach(shaded: Callable):
+    points, inside = seen_points()
+    light = Light(LightKind.POINT, DOWN, intensity=2.0, reach=1.2)
+    material = Material(base_color_factor=TONE, metallic_factor=0.0, roughness_factor=1.0)
+    towards, lux = around(light, points)
+    distance = np.linalg.norm(AT - points, axis=-1, keepdims=True)
+    window = np.clip(1 - (distance / 1.2) ** 4, 0, 1)
+    radiance = appendix_b(
+        points, np.array([0, 0, 1.0]), np.array(TONE[:3]), 0.0, 1.0, towards, lux * window
+    )
+    rgb = shaded(material, lights=(light,), **DARK)
+    assert (window[inside] == 0).any()
+    assert np.abs(rgb[inside] - encoded(EXPOSURE * radiance)[inside]).max() <= 1.01
+
+
+def test_a_spot_light_shines_within_its_cone(shaded: Callable):
+    points, inside = seen_points()
+    light = Light(LightKind.SPOT, DOWN, intensity=3.0, inner_cone=0.3, outer_cone=0.6)
+    material = Material(base_color_factor=TONE, metallic_factor=0.0, roughness_factor=0.8)
+    towards, lux = around(light, points)
+    scale = 1 / (math.cos(0.3) - math.cos(0.6))
+    cone = np.clip((towards[..., 2:] - math.cos(0.6)) * scale, 0, 1) ** 2
+    radiance = appendix_b(
+        points, np.array([0, 0, 1.0]), np.array(TONE[:3]), 0.0, 0.8, towards, lux * cone
+    )
+    rgb = shaded(material, lights=(light,), **DARK)
+    assert (cone[inside] == 0).any()
+    assert (cone[inside] == 1).any()
+    assert np.abs(rgb[inside] - encoded(EXPOSURE * radiance)[inside]).max() <= 1.01
+
+
+def test_lights_add_up(shaded: Callable):
+    material = Material(base_color_factor=TONE, metallic_factor=0.0)
+    _, inside = seen_points()
+    tilted = np.array([[1.0, 0, 0, 0], [0, 0.8, 0.6, 0], [0, -0.6, 0.8, 0]])
+    sun = Light(LightKind.DIRECTIONAL, tilted, intensity=0.5)
+    lamp = Light(LightKind.POINT, DOWN, intensity=0.4)
+
+    def linear(rgb: Array) -> Array:
+        return ((rgb[inside] / 255 + 0.055) / 1.055) ** 2.4
+
+    apart = sum(linear(shaded(material, lights=(light,), **DARK)) for light in (sun, lamp))
+    dim = {"illuminance": (0.3,) * 3}
+    together = shaded(material, lights=(sun, lamp), **dim)
+    expected = encoded(apart + linear(shaded(material, **dim)))
+    assert np.abs(together[inside] - expected).max() <= 2.5  # each of three was rounded
+
+
+def test_an_unlit_material_is_its_base_color_whatever_the_light(shaded: Callable):
+    _, inside = seen_points()
+    rgb = shaded(
+        Material(base_color_factor=TONE, unlit=True), lights=(Light(LightKind.POINT, DOWN),)
+    )
+    assert np.abs(rgb[inside] - encoded(np.array(TONE[:3]))).max() <= 0.51
+
+
+def test_emission_may_be_stronger_than_white(shaded: Callable):
+    _, inside = seen_points()
+    material = Material(base_color_factor=(0, 0, 0, 1), emissive_factor=(4.0, 0.4, 0.0))
+    rgb = shaded(material, **DARK, exposure=0.2, ambient=(0.0,) * 3)
+    assert np.abs(rgb[inside] - encoded(np.array([0.8, 0.08, 0.0]))).max() <= 0.51
+
+
+@pytest.mark.parametrize("uv_set", [0, 1])
+def test_texture_coordinates_are_scaled_then_turned_then_moved(
+    shaded: Callable, square: Callable, uv_set: int
+):
+    """Each quarter of the image has a colour; which one is seen tells where it was sampled."""
+    points, inside = seen_points()
+    pixels = np.zeros((64, 64, 4), np.uint8)
+    pixels[:32, :, 0] = pixels[:, :32, 1] = 200  # red above, green on the left
+    pixels[..., 2] = 60
+    nearest = Texture(0, mag_filter=MagFilter.NEAREST, min_filter=MinFilter.NEAREST)
+    transform = UvTransform(offset=(0.3, 0.1), rotation=0.4, scale=(0.5, 1.5))
+    material = Material(base_color=TextureSlot(0, uv_set, transform), unlit=True)
+    changes = {f"uv{uv_set}": square().uv0, f"uv{1 - uv_set}": None}
+    rgb = shaded(material, changes, images=(Image(pixels, "map"),), textures=(nearest,))
+    u, v = (points[..., 0] + 1) / 2 * 0.5, (1 - points[..., 1]) / 2 * 1.5
+    at_u = math.cos(0.4) * u + math.sin(0.4) * v + 0.3
+    at_v = -math.sin(0.4) * u + math.cos(0.4) * v + 0.1
+    red, green = (at_v % 1) < 0.5, (at_u % 1) < 0.5
+    near_an_edge = np.minimum(np.abs(at_u * 2 % 1 - 0.5), np.abs(at_v * 2 % 1 - 0.5)) > 0.47
+    sure = inside & ~near_an_edge
+    assert {(bool(r), bool(g)) for r, g in zip(red[sure], green[sure], strict=True)} == {
+        (a, b) for a in (False, True) for b in (False, True)
+    }
+    np.testing.assert_array_equal(rgb[..., 0][sure] > 100, red[sure])
+    np.testing.assert_array_equal(rgb[..., 1][sure] > 100, green[sure])
