@@ -224,6 +224,8 @@ class PooledGateway(SimGateway):
         self.pools[session.name].composed(closed)
         self.tallies[session.name].composed(closed)
         session.shown.clear()
+        session.refused.clear()
+        session.rungs.clear()
         for index in range(len(closed.pieces)):
             session.merged.pop(PieceKey(session.name, 0, action.frame, index), None)
 
