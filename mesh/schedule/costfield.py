@@ -25,7 +25,8 @@ class CostField:
     @property
     def factors(self) -> NDArray[np.float64]:
         """float64 of the grid's shape, > 0."""
-        return np.exp(self._log.clip(-_REACH, _REACH))
+        factors: NDArray[np.float64] = np.exp(self._log.clip(-_REACH, _REACH))
+        return factors
 
     def learn(self, cells: tuple[slice, ...], factor: float) -> None:
         """A piece over `cells` took `factor` times what the map times `factors` had predicted."""
