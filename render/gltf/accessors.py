@@ -28,6 +28,18 @@ class Accessors:
     def __init__(self, document: Document, binary: memoryview) -> None:
         self._document = document
         self._binary = binary
+        self._supplied: dict[int, NDArray[np.generic]] = {}
+
+    def supply(self, index: int, values: NDArray[np.generic], place: str) -> None:
+        """Have an accessor read from decoded values, (count, components), in place of a buffer.
+
+        Raises ContentRefused if they do not have the accessor's shape.
+        """
+        accessor = self._accessor(index, place)
+        shape = (accessor.count, _WIDTHS.get(accessor.type))
+        if values.shape != shape:
+            raise refused(place, f"it decodes to {values.shape}, and accessors[{index}] is {shape}")
+        self._supplied[index] = values.astype(_DTYPES[accessor.component_type])
 
     def count(self, index: int, place: str) -> int:
         """How many elements `accessors[index]` has, without reading them."""
@@ -43,7 +55,7 @@ class Accessors:
         here = f"accessors[{index}]"
         if accessor.type not in types:
             raise refused(here, f"{place} needs {' or '.join(types)}, and it is {accessor.type}")
-        raw = self._elements(accessor, here)
+        raw = self._elements(index, accessor, here)
         values = raw.astype(np.float32)  # always a copy: the result outlives the asset's bytes
         if accessor.normalized and accessor.component_type in _LARGEST:
             values /= np.float32(_LARGEST[accessor.component_type])
@@ -58,7 +70,7 @@ class Accessors:
         here = f"accessors[{index}]"
         if accessor.type != kind or accessor.component_type not in _UNSIGNED:
             raise refused(here, f"{place} needs unsigned {kind}, and it is something else")
-        return self._elements(accessor, here).astype(np.int64)
+        return self._elements(index, accessor, here).astype(np.int64)
 
     def indices(self, index: int, vertices: int, place: str) -> Uint32Array:
         """Vertex indices as uint32 (count,). Raises ContentRefused if one is >= `vertices`."""
@@ -103,12 +115,14 @@ class Accessors:
             )
         return view, self._binary[view.byte_offset : end]
 
-    def _elements(self, accessor: Accessor, here: str) -> NDArray[np.generic]:
+    def _elements(self, index: int, accessor: Accessor, here: str) -> NDArray[np.generic]:
         """(count, components) of the accessor's own component type, possibly a view."""
         if accessor.type not in _WIDTHS:
             raise refused(here, f"{accessor.type} is not a type for vertices or indices")
         dtype = _DTYPES[accessor.component_type]
         width = _WIDTHS[accessor.type]
+        if index in self._supplied:
+            return self._supplied[index]
         if accessor.buffer_view is None:
             elements: NDArray[np.generic] = np.zeros((accessor.count, width), dtype)
         else:

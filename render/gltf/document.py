@@ -195,6 +195,19 @@ class Material(Entry, frozen=True):
     extensions: MaterialExtensions = MaterialExtensions()
 
 
+class DracoExtension(Entry, frozen=True):
+    """KHR_draco_mesh_compression: a stream, and the ids of attributes within it."""
+
+    buffer_view: Index
+    attributes: Annotated[dict[Name, Index], Meta(max_length=64)]
+
+
+class PrimitiveExtensions(Entry, frozen=True):
+    """The extensions of a primitive that are read."""
+
+    draco: DracoExtension | None = msgspec.field(default=None, name="KHR_draco_mesh_compression")
+
+
 class Primitive(Entry, frozen=True):
     """Geometry with one material."""
 
@@ -203,6 +216,7 @@ class Primitive(Entry, frozen=True):
     material: Index | None = None
     mode: Annotated[int, Meta(ge=0, le=6)] = 4
     targets: Many[dict[Name, Index]] = []
+    extensions: PrimitiveExtensions = PrimitiveExtensions()
 
 
 class Mesh(Entry, frozen=True):
@@ -364,6 +378,7 @@ class Document(Entry, frozen=True):
 # Read in full, or of no consequence to a picture.
 SUPPORTED_EXTENSIONS = frozenset(
     {
+        "KHR_draco_mesh_compression",
         "KHR_lights_punctual",
         "KHR_materials_emissive_strength",
         "KHR_materials_unlit",
@@ -413,5 +428,5 @@ def _check_extensions(document: Document) -> None:
         raise refused(
             "extensionsRequired",
             f"it cannot be drawn without {names}, which this version does not read",
-            "Export the scene without these extensions (for Draco or meshopt: uncompressed).",
+            "Export the scene without these extensions (for meshopt: uncompressed or with Draco).",
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from render.gltf import draco
 from render.gltf.accessors import Accessors
 from render.gltf.document import Primitive as Source
 from render.gltf.limits import MAX_COORDINATE, MAX_INDICES, MAX_MORPH_VERTICES, MAX_VERTICES
@@ -39,6 +40,9 @@ class Geometry:
             return None, [f"{place} is {_LINES_AND_POINTS[source.mode]}; only triangles are drawn."]
         attributes = _Attributes(self._accessors, source, place)
         self._charge(attributes.count, self._index_count(source, attributes.count, place), place)
+        compressed = source.extensions.draco
+        if compressed is not None:
+            draco.supply(self._accessors, compressed, source.attributes, source.indices, place)
         indices = self._triangles(source, attributes.count, place)
         if not len(indices):
             return None, [f"{place} has no triangle."]

@@ -248,6 +248,13 @@ def test_an_unknown_extension_is_refused_when_required_and_named_when_used(
         load_gltf(square.glb())
 
 
+def test_what_no_library_decodes_is_refused_by_name(square: GlbWriter) -> None:
+    square.document["extensionsRequired"] = ["EXT_meshopt_compression", "KHR_texture_basisu"]
+    with pytest.raises(ContentRefused, match="EXT_meshopt_compression, KHR_texture_basisu") as no:
+        load_gltf(square.glb())
+    assert "Draco" in no.value.fix
+
+
 def test_json_nested_without_end_is_refused() -> None:
     deep = b'{"asset": {"version": "2.0"}, "extras": ' + b"[" * 500_000 + b"]" * 500_000 + b"}"
     with pytest.raises(ContentRefused, match="the JSON text"):
