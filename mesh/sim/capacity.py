@@ -9,6 +9,7 @@ from random import Random
 from typing import Final
 
 from mesh.core.errors import ConfigError
+from mesh.schedule.ids import DeviceKey
 from mesh.sim.fleet import Fleet, PooledGateway
 from mesh.sim.gateway import SimSession
 from mesh.sim.scenario import MAX_SESSIONS, NodeClass, Scenario, SessionClass
@@ -42,7 +43,7 @@ class ClassResult:
 
 @dataclass(frozen=True, slots=True)
 class NodesResult:
-    """How busy the devices of a class of nodes were, percent of the whole run."""
+    """How busy the devices of a class of nodes were, percent of the counted time."""
 
     name: str
     devices: int
@@ -82,12 +83,20 @@ class Run:
             seed=seed,
             counted_us=(warm_us, self._end_us),
         )
+        self._worked_us: dict[DeviceKey, int] = {}  # by each device, in the counted time
+        self.fleet.at(warm_us, partial(self._account, -1))
+        self.fleet.at(self._end_us, partial(self._account, 1))
         self._names = self._by_class(scenario.nodes)
         self._opened: dict[str, list[tuple[PooledGateway, SimSession]]] = {}
         self._plan_sessions()
         for group in scenario.nodes:
             for name in self._names[group.name]:
                 self._plan_faults(group, name)
+
+    def _account(self, sign: int) -> None:
+        for node in self.fleet.nodes.values():
+            for key, device in node.devices.items():
+                self._worked_us[key] = self._worked_us.get(key, 0) + sign * device.busy_us
 
     def _by_class(self, groups: Sequence[NodeClass]) -> dict[str, list[str]]:
         names = iter(self.fleet.nodes)
@@ -135,11 +144,9 @@ class Run:
 
     @property
     def outcome(self) -> Outcome:
-        """What was seen so far."""
+        """What was seen, once the run is over."""
         gateways = self.fleet.pooled
-        busy_us = [
-            device.busy_us for node in self.fleet.nodes.values() for device in node.devices.values()
-        ]
+        busy_us = list(self._worked_us.values())
         counts = [s.driver.counts for opened in self._opened.values() for _, s in opened]
         pieces = sum(tally.pieces for gateway in gateways for tally in gateway.tallies.values())
         placed = sum(count.sent for count in counts)
@@ -170,11 +177,10 @@ class Run:
         )
 
     def _nodes_result(self, group: NodeClass) -> NodesResult:
-        until_us = max(1, self.fleet.world.now_us)
         busy = [
-            100.0 * device.busy_us / until_us
+            self._worked_us[key] / (1e4 * self._scenario.duration_s)
             for name in self._names[group.name]
-            for device in self.fleet.nodes[name].devices.values()
+            for key in self.fleet.nodes[name].devices
         ]
         return NodesResult(group.name, len(busy), sum(busy) / len(busy), max(busy))
 
