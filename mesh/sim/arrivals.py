@@ -54,16 +54,16 @@ def read_gaps(lines: Iterable[str]) -> list[float]:
     return [(later - sooner) % DAY_S for sooner, later in pairwise(instants)]
 
 
-def draw_gaps(random: Random, count: int, variation: float) -> list[float]:
+def draw_gaps(chance: Random, count: int, variation: float) -> list[float]:
     """Independent times between arrivals with mean 1 and that coefficient of variation, >= 1.
 
     Two exponential phases with balanced means, the usual stand-in for bursty traffic (Whitt,
     "Approximating a point process by a renewal process", Operations Research 30(1), 1982).
     """
     square = variation * variation
-    chance = 0.5 * (1.0 + sqrt((square - 1.0) / (square + 1.0)))
-    rates = (2.0 * chance, 2.0 * (1.0 - chance))
-    return [random.expovariate(rates[random.random() >= chance]) for _ in range(count)]
+    likely = 0.5 * (1.0 + sqrt((square - 1.0) / (square + 1.0)))
+    rates = (2.0 * likely, 2.0 * (1.0 - likely))
+    return [chance.expovariate(rates[chance.random() >= likely]) for _ in range(count)]
 
 
 def variation_of(gaps: Sequence[float]) -> float:
@@ -78,7 +78,7 @@ def arrivals(
     weights: Sequence[float],
     *,
     work_per_us: float,
-    random: Random,
+    chance: Random,
     count: int | None = None,
 ) -> list[Job]:
     """Frames that come at these gaps, stretched so that they bring that much work on average.
@@ -87,9 +87,9 @@ def arrivals(
     in the trace drawn by chance; None for all of them in order. Classes are drawn by weight.
     """
     if count is not None:
-        first = random.randrange(len(gaps))
+        first = chance.randrange(len(gaps))
         gaps = [gaps[(first + index) % len(gaps)] for index in range(count)]
-    drawn = random.choices(classes, weights, k=len(gaps))
+    drawn = chance.choices(classes, weights, k=len(gaps))
     stretch = sum(job.work_us for job in drawn) / work_per_us / sum(gaps)
     instants = accumulate(gap * stretch for gap in gaps)
     return [
