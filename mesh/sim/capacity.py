@@ -211,9 +211,9 @@ def find_capacity(
 ) -> Capacity:
     """How many sessions of a class are carried, with every class missing at most so much.
 
-    Doubles from one until the nodes fail, then halves the gap: as many runs as the count has
-    digits in base two, twice. It takes for granted that what is carried by many is carried by
-    fewer, which chance may contradict near the limit. tells: hears of every run.
+    Doubles the scenario's own count until the nodes fail, then halves the gap. It takes for
+    granted that what is carried by many is carried by fewer, which chance may contradict near the
+    limit. tells: hears of every run.
     Raises ConfigError where the limit lies beyond what is simulated.
     """
     carried, outcome, tried = 0, None, []
@@ -225,7 +225,7 @@ def find_capacity(
         tried.append((count, good))
         return found if good else None
 
-    failed = 1
+    failed = max(1, scenario.session_class(name).count)
     while (found := carries(failed)) is not None:
         carried, outcome = failed, found
         failed *= 2
