@@ -22,6 +22,8 @@ from bench.report import Report, arguments
 from mesh.sim.capacity import Run
 from mesh.sim.scenario import NodeClass, Scenario, SessionClass
 
+FULL = (10_000, 1_002)  # nodes, sessions
+QUICK = (500, 51)
 SPEEDS = {"slow": 0.7, "middling": 1.0, "fast": 1.4}
 SESSIONS_PER_GATEWAY = 50
 DURATION_S = 2.5
@@ -63,7 +65,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--seed", type=int, default=1)
     options = arguments(__doc__, parser=parser)
-    nodes, sessions = (500, 51) if options.quick else (10_000, 1_002)
+    nodes, sessions = QUICK if options.quick else FULL
     report = Report("scale", config={"nodes": nodes, "sessions": sessions}, seeds=[options.seed])
     began = time.perf_counter()
     run = Run(scenario(nodes, sessions), options.seed)
