@@ -18,6 +18,7 @@ from mesh.channel import Channel, LinkChannel, LocalChannel
 from mesh.clients import ClientDesk
 from mesh.core.config import NodeConfig, default_cache_dir
 from mesh.core.errors import (
+    ConfigError,
     DeviceUnavailable,
     IdentityError,
     LinkLost,
@@ -441,7 +442,14 @@ async def _start_http(
     runner = web.AppRunner(create_app(gateway, static), access_log=None)
     await runner.setup()
     stack.push_async_callback(runner.cleanup)
-    site = web.TCPSite(runner, node.config.http.host, node.config.http.port)
-    await site.start()
+    host, port = node.config.http.host, node.config.http.port
+    try:
+        await web.TCPSite(runner, host, port).start()
+    except OSError as problem:
+        raise ConfigError(
+            what=f"cannot serve HTTP on {host}:{port}",
+            why=problem.strerror or str(problem),
+            fix="Choose another host or port in the [http] table of the configuration.",
+        ) from problem
     node.http_port = runner.addresses[0][1]
-    log.info("http on %s port %d", node.config.http.host, node.http_port)
+    log.info("http on %s port %d", host, node.http_port)

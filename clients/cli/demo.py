@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -69,6 +70,8 @@ def register(commands: Commands) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run until interrupted, or until the check is through."""
+    # Told to end by whatever started it, it takes its nodes along as it does on Ctrl-C.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     return asyncio.run(_demo(arguments))
 
 

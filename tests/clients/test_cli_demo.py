@@ -23,7 +23,8 @@ def folder(tmp_path):
     return tmp_path
 
 
-async def test_the_demo_feeds_a_folder_for_ever_and_ends_when_told(folder):
+@pytest.mark.parametrize("told", [signal.SIGINT, signal.SIGTERM])
+async def test_the_demo_feeds_a_folder_for_ever_and_ends_when_told(folder, told):
     with socket.create_server(("127.0.0.1", 0)) as held:
         port = str(held.getsockname()[1])
     process = await asyncio.create_subprocess_exec(
@@ -48,7 +49,7 @@ async def test_the_demo_feeds_a_folder_for_ever_and_ends_when_told(folder):
             assert served == {"render", "infer"}
         children = nodes_of(process.pid)
         assert len(children) == 3
-        process.send_signal(signal.SIGINT)
+        process.send_signal(told)
         _, errors = await process.communicate()
         assert (process.returncode, errors) == (130, b"")
         assert not [pid for pid in children if is_running(pid)]
@@ -56,6 +57,20 @@ async def test_the_demo_feeds_a_folder_for_ever_and_ends_when_told(folder):
         if process.returncode is None:
             process.terminate()
             await process.wait()
+
+
+async def test_a_port_that_is_taken_is_said_with_what_to_do():
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        port = str(held.getsockname()[1])
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "clients.cli", "demo", "--port", port),
+            stderr=asyncio.subprocess.PIPE,
+        )
+        _, errors = await process.communicate()
+    assert process.returncode == 2
+    assert f"cannot serve HTTP on 127.0.0.1:{port}: ".encode() in errors
+    assert b"Traceback" not in errors
 
 
 async def address(process: asyncio.subprocess.Process) -> str:
