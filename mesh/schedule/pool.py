@@ -34,15 +34,16 @@ MOST: Final = 16  # devices of one session
 START: Final = 8  # before anything is measured
 LEAST: Final = 4  # an idle session's; it may wake up
 SPARES: Final = 2
-CHOICES: Final = 4  # candidates drawn for each device wanted
+CHOICES: Final = 8  # candidates drawn for each device wanted
 REVIEW_US: Final = 500_000  # between reviews
 
 _MISSED_SHARE: Final = 0.05  # of a review's frames: more than that is short of capacity
 _CALM_REVIEWS: Final = 6  # in a row, before anything is let go
-_SETTLE_US: Final = 2_000_000  # a device is new for so long, and not judged
+_SETTLE_US: Final = 1_000_000  # a device is new for so long, and not judged
 _LAZY: Final = 0.125  # of the mean of a session's devices: one that makes less is of no use
 _JUDGED_PIECES: Final = 8  # per device and review; fewer tell nothing
-_CROWDED: Final = 0.75  # load from which a device is exchanged while others have less
+_CROWDED: Final = 0.6  # a device is exchanged that has more load than this,
+_UNEVEN: Final = 1.5  # and than so many times the mean of the session's devices
 _WAITED_US: Final = 500  # a first piece that waited longer found its device at work
 _SMOOTH: Final = 0.1
 _IDLE: Final = 0.5  # what a review without a frame leaves of the work believed to come
@@ -157,7 +158,10 @@ class SessionPool:
             self._directory.released(device)
 
     def unfit(self, device: DeviceKey) -> None:
-        """The device could not open the session: it keeps its place only in a small mesh."""
+        """The device could not open the session, or was no good: in a small mesh it stays.
+
+        In a large one it is let go, and not taken again before `most` others were.
+        """
         if not self.holds_all:
             self._unfit[device] = None
             if len(self._unfit) > self._most:
@@ -203,16 +207,16 @@ class SessionPool:
             elif self._calm >= _CALM_REVIEWS and self._extra:
                 self._extra -= 1
             # One at a time, so that a wrong judgement costs little.
-            worst = self._worst(now_us, short)
+            worst = self._worst(now_us)
             if worst is not None:
-                self.lost(worst.device)
+                self.unfit(worst.device)  # it is warm, and would be the first to be taken again
                 released.append(worst)
         self._frames = self._missed = 0
         for held in self._held.values():
             held.made = 0
         return released
 
-    def _worst(self, now_us: int, short: bool) -> Release | None:
+    def _worst(self, now_us: int) -> Release | None:
         """The device to let go, if one is superfluous or a stranger is likely to be better."""
         judged = [key for key, held in self._held.items() if now_us - held.since_us > _SETTLE_US]
         if not judged:
@@ -228,6 +232,6 @@ class SessionPool:
             return Release(idlest, "it makes next to nothing")
         fullest = max(judged, key=load)
         even = sum(map(load, self._held)) / len(self._held)
-        if load(fullest) > _CROWDED and (short or load(fullest) > 2 * even):
+        if load(fullest) > max(_CROWDED, _UNEVEN * even):
             return Release(fullest, "others keep it busy")
         return None
