@@ -37,9 +37,9 @@ def scan(things: Sequence[Thing], *, noise_m: float = 0.01, seed: int = 0) -> ND
     ray = _rays()
     with np.errstate(divide="ignore", invalid="ignore"):
         far = np.where(ray[2] < 0, -SENSOR_HEIGHT_M / ray[2], np.inf)
-        for thing in things:
-            turns = _turns_towards(thing)
-            far[:, turns] = np.minimum(far[:, turns], _hit(thing, ray[:, :, turns]))
+    for thing in things:
+        turns = _turns_towards(thing)
+        far[:, turns] = np.minimum(far[:, turns], _hit(thing, ray[:, :, turns]))
     far += np.random.default_rng(seed).normal(0, noise_m, far.size).reshape(far.shape)
     seen = far < REACH_M
     points = np.zeros((int(seen.sum()), 4), np.float32)
@@ -86,8 +86,10 @@ def _hit(thing: Thing, ray: NDArray[np.float64]) -> NDArray[np.float64]:
     length, width, height = thing.size
     low = np.array((-length / 2, -width / 2, -SENSOR_HEIGHT_M))
     high = np.array((length / 2, width / 2, height - SENSOR_HEIGHT_M))
-    one = (low - eye)[:, None, None] / turned
-    two = (high - eye)[:, None, None] / turned
+    # A ray along a side meets it at infinity, or nowhere (NaN), which no comparison below takes.
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        one = (low - eye)[:, None, None] / turned
+        two = (high - eye)[:, None, None] / turned
     enter, leave = np.minimum(one, two).max(axis=0), np.maximum(one, two).min(axis=0)
     return np.where((enter < leave) & (enter > 0), enter, np.inf)
 
