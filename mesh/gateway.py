@@ -45,7 +45,7 @@ from mesh.http import JoinedSession, OpenedSession, UnknownSession, UnknownViewe
 from mesh.link.handshake import Credentials
 from mesh.schedule.cost import CostModel
 from mesh.schedule.directory import Directory
-from mesh.schedule.driver import SessionDriver
+from mesh.schedule.driver import Nudge, SessionDriver
 from mesh.schedule.ids import DeviceKey
 from mesh.schedule.placement import Placer
 from mesh.schedule.pool import REVIEW_US, SessionPool
@@ -402,15 +402,15 @@ class Gateway:
         hosting = _Hosting(session, pool, workload, work, principal, options.private, refs, assets)
         return hosting
 
-    def _nudge(self, session_id: str) -> None:
+    def _nudge(self, action: Nudge) -> None:
         """One session's frames bear on another's: its turn comes when this one is done."""
 
-        def tick() -> None:
-            hosting = self._hosted.get(session_id)
+        def look() -> None:
+            hosting = self._hosted.get(action.session)
             if hosting is not None:
-                hosting.session.tick()
+                hosting.session.nudged(action.frame)
 
-        asyncio.get_running_loop().call_soon(tick)
+        asyncio.get_running_loop().call_soon(look)
 
     async def _until_settled(self, hosting: _Hosting) -> None:
         """Wait until some device holds the session. Raises what they said if none will."""

@@ -75,7 +75,7 @@ class Session:
         key: tuple[str, int],
         channel_of: Callable[[NodeId], Channel | None],
         maker_name: Callable[[DeviceKey], str],
-        nudge: Callable[[str], None],
+        nudge: Callable[[Nudge], None],
         composed: Callable[[ClosedFrame], None] = lambda frame: None,
         deliver: Deliver | None = None,
     ) -> None:
@@ -106,7 +106,7 @@ class Session:
 
     async def serve(self) -> None:
         """Open frames and send them, until cancelled. Raises what the workload should not have."""
-        self.tick()
+        self._tick()
         try:
             while True:
                 composed = await self._composed.get()
@@ -119,8 +119,11 @@ class Session:
                 self._timer.cancel()
             self.driver.close(monotonic_us())
 
-    def tick(self) -> None:
-        """Let the driver see what time it is, and what other sessions have changed."""
+    def nudged(self, frame: int) -> None:
+        """Another session's frames bear on this one's."""
+        self._advance(lambda now_us: self.driver.nudged(frame, now_us))
+
+    def _tick(self) -> None:
         self._advance(self.driver.tick)
 
     def _advance(self, decide: Callable[[int], Iterable[Action]]) -> None:
@@ -145,7 +148,7 @@ class Session:
             self._timer.cancel()
         now_us = monotonic_us()
         wait_ms = max(0, self.driver.wake_us(now_us) - now_us + 999) // 1000
-        self._timer = asyncio.get_running_loop().call_later(wait_ms / 1000, self.tick)
+        self._timer = asyncio.get_running_loop().call_later(wait_ms / 1000, self._tick)
 
     # --- events ----------------------------------------------------------------------------
 
@@ -251,7 +254,7 @@ class Session:
                 case Compose():
                     self._compose(action)
                 case Nudge():
-                    self._nudge(action.session)
+                    self._nudge(action)
 
     def _open_frame(self, action: OpenFrame) -> list[Action]:
         canvas = None

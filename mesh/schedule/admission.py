@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from math import sqrt
 from typing import Final
 
-from mesh.schedule.agenda import Agenda, Task
+from mesh.schedule.agenda import Agenda, Devices, Task
 from mesh.schedule.cost import CostModel
 from mesh.schedule.dues import Dues, Stake
 from mesh.schedule.ids import DeviceKey, FrameKey, PieceKey
@@ -24,9 +25,10 @@ Pool = frozenset[DeviceKey]  # what a session holds
 
 @dataclass(slots=True)
 class _Lot:
-    """The pieces of one kind in a frame."""
+    """The pieces of one kind in a frame: their units, squares of units, and the largest."""
 
     units: float = 0.0
+    squares: float = 0.0
     most: float = 0.0
 
 
@@ -39,7 +41,6 @@ class Admission:
         self._agendas: dict[Pool, Agenda] = {}
         self._open: dict[FrameKey, tuple[Task, Pool]] = {}
         self._dropped: dict[str, list[FrameKey]] = {}  # by session, to be told
-        self._again_us: dict[Pool, int] = {}  # when the first in line is worth trying again
 
     # --- frames ----------------------------------------------------------------------------
 
@@ -54,13 +55,13 @@ class Admission:
         pool: Pool,
         stake: Stake,
     ) -> bool:
-        """A frame was cut: whether it is taken on. Others may have to give way: see `to_tell`.
+        """A frame was cut. Others may have to give way to it: see `to_tell`.
 
-        devices: those of `pool` that can take work.
+        devices: those of `pool` that can take work. Returns whether the frame is promised.
         """
         task = self._task(frame, wants, deadline_us, devices, stake)
         agenda = self._agendas.get(pool, Agenda(self._dues))
-        gone = agenda.enter(task, _start_us(devices, now_us), max(1, len(devices)))
+        gone = agenda.enter(task, _server(devices, now_us))
         if gone == [task]:
             self._dues.account(frame.session, stake, task.work_us, now_us, whole=False)
             return False
@@ -81,10 +82,10 @@ class Admission:
         """Whether such a frame would be taken on with nobody giving way."""
         task = self._task(FrameKey("", 0, 0), wants, deadline_us, devices, Stake())
         agenda = self._agendas.get(pool, Agenda(self._dues))
-        return agenda.fits(task, _start_us(devices, now_us), max(1, len(devices)))
+        return agenda.fits(task, _server(devices, now_us))
 
     def latest_us(self, frame: FrameKey) -> float:
-        """From when a frame that was taken on could not be made even by idle devices."""
+        """From when an open frame could not be made even by idle devices."""
         known = self._open.get(frame)
         return known[0].latest_us if known is not None else -1.0
 
@@ -121,16 +122,14 @@ class Admission:
         """The session's frames that had to give way since it was last asked."""
         return self._dropped.pop(session, [])
 
-    def next_in_line(self, pool: Pool, now_us: int) -> str | None:
-        """The session of the most urgent frame that waits for room on these devices."""
+    def next_in_line(self, pool: Pool, now_us: int) -> FrameKey | None:
+        """The most urgent frame that waits for room on these devices."""
         agenda = self._agendas.get(pool)
-        if agenda is None or self._again_us.get(pool, now_us) > now_us:
-            return None
-        task = agenda.first_waiting()
+        task = agenda.next_to_send(now_us) if agenda is not None else None
         if task is None:
             return None
-        self._again_us[pool] = now_us + TRY_AGAIN_US
-        return task.key.session
+        task.again_us = now_us + TRY_AGAIN_US
+        return task.key
 
     def drop_session(self, session: str) -> None:
         """A session ended."""
@@ -151,7 +150,6 @@ class Admission:
             agenda.leave(task)
             if not agenda:
                 del self._agendas[pool]
-                self._again_us.pop(pool, None)
         return task
 
     def _task(
@@ -167,28 +165,41 @@ class Admission:
         for want in wants:
             lot = lots.setdefault(want.kind, _Lot())
             lot.units += want.units
+            lot.squares += want.units * want.units
             lot.most = max(lot.most, want.units)
             most_bytes = max(most_bytes, want.in_bytes + want.out_bytes)
-        levels = {kind: self._level_us(kind, lot.most, devices) for kind, lot in lots.items()}
+        costs = {kind: self._cost(kind, lot.most, devices) for kind, lot in lots.items()}
+        levels = {kind: level for kind, (level, _) in costs.items()}
         work_us = sum(lot.units * levels[kind] for kind, lot in lots.items())
         longest_us = max((lot.most * levels[kind] for kind, lot in lots.items()), default=0.0)
+        # Errors of pieces made one after another on a device add up by their squares.
+        errors = sum(lot.squares * costs[kind][1] ** 2 for kind, lot in lots.items())
         links = [self._costs.link(node) for node in {device.key.node for device in devices}]
         way_us = min((link.rtt_us + link.us_per_byte * most_bytes for link in links), default=0.0)
         # Its last piece may have to wait until the others' pieces on its device are done.
         count = max(1, len(devices))
-        ends_by_us = deadline_us - way_us - longest_us * (1 - 1 / count)
+        surely_us = deadline_us - way_us - sqrt(errors / count)
+        ends_by_us = surely_us - longest_us * (1 - 1 / count)
         latest_us = min(ends_by_us - work_us / count, deadline_us - way_us - longest_us)
         return Task(frame, stake, ends_by_us, latest_us, levels, work_us)
 
-    def _level_us(self, kind: str, most: float, devices: Iterable[DeviceAccount]) -> float:
-        """us per unit on an average device, by throughput: the harmonic mean of the levels."""
-        known, rate = 0, 0.0
+    def _cost(
+        self, kind: str, most: float, devices: Iterable[DeviceAccount]
+    ) -> tuple[float, float]:
+        """us per unit on an average device, and by how much a high quantile exceeds it.
+
+        The average is by throughput: the harmonic mean of the levels.
+        """
+        known, rate, over = 0, 0.0, 0.0
         for device in devices:
             run = self._costs.run_cost(device.key, kind)
             if run is not None and run.level > 0:
                 known += 1
                 rate += 1.0 / run.level
-        return known / rate if known else self._costs.prior_run_us / max(most, 1e-9)
+                over += run.high / run.level - 1.0
+        if not known:
+            return self._costs.prior_run_us / max(most, 1e-9), 0.0
+        return known / rate, over / rate
 
 
 def frame_of(key: PieceKey) -> FrameKey:
@@ -196,10 +207,18 @@ def frame_of(key: PieceKey) -> FrameKey:
     return FrameKey(key.session, key.epoch, key.frame)
 
 
-def _start_us(devices: Sequence[DeviceAccount], now_us: int) -> float:
-    """When an average device has done what others want of it, or began what is in the agenda.
+def _server(devices: Sequence[DeviceAccount], now_us: int) -> Devices:
+    """The devices together, with what they run now.
 
-    The part of a running piece that is done is counted as time won.
+    What others want of them is ahead of what is open; the part of a running piece that is done
+    counts as time won.
     """
-    ahead_us = sum(device.begun_us(now_us) for device in devices)
-    return now_us + ahead_us / max(1, len(devices))
+    ahead_us, begun_us = 0.0, dict[FrameKey, float]()
+    for device in devices:
+        ahead_us += device.begun_us(now_us)
+        attempt = device.current
+        if attempt is not None:
+            frame = frame_of(attempt.want.key)
+            begun_us[frame] = begun_us.get(frame, 0.0) + attempt.run_us
+    count = max(1, len(devices))
+    return Devices(now_us + ahead_us / count, count, begun_us)

@@ -2,28 +2,32 @@
 
 The devices that sessions hold in common are taken together as one server. Served by deadline, the
 open frames end in time if, at each one's deadline, the work of all those up to it is done; a frame
-is admitted if that holds with it. If it does not, the frames that count least give way before they
-cost anything more, down to the newcomer itself. So what is refused has started nothing, what is
-admitted is not starved by what comes later, and goodput stays flat past capacity (robust earliest
-deadline: Buttazzo and Stankovic, "RED: Robust Earliest Deadline scheduling", 3rd Int. Workshop on
-Responsive Computing Systems, 1993).
+is promised if that holds with it. If it does not, the frames that count least give way, down to
+the newcomer itself. So what is refused has started nothing, what is promised is not starved by
+what comes later, and goodput stays flat past capacity (robust earliest deadline: Buttazzo and
+Stankovic, "RED: Robust Earliest Deadline scheduling", 3rd Int. Workshop on Responsive Computing
+Systems, 1993).
 
 What counts least, in this order:
 
 1. the lower criticality;
-2. a session that is served its due (`mesh.schedule.dues`), before one that is not;
+2. what costs nothing yet, of a session that is served its due (`mesh.schedule.dues`), before what
+   has begun or is of a session that is not;
 3. the lower value for the work still to be done (value density: Locke, "Best-effort decision
-   making for real-time scheduling", CMU, 1986). So a frame that is nearly made stays.
+   making for real-time scheduling", CMU, 1986).
 """
 
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple, TypeAlias
 
 from mesh.schedule.dues import Dues, Stake
 from mesh.schedule.ids import FrameKey
+
+Rank: TypeAlias = tuple[int, bool, float, float]
 
 
 @dataclass(slots=True, eq=False)
@@ -33,7 +37,7 @@ class Task:
     ends_by_us: when the work of all frames up to it must be done, so that its last piece is here
     by its deadline. latest_us: when idle devices would have to begin. level_us: cost per unit on
     an average device, by kind of piece. work_us, left_us: in all, and still to be done, on an
-    average device. waiting: nothing has been sent.
+    average device. waiting: nothing has been sent. again_us: when that is worth trying again.
     """
 
     key: FrameKey
@@ -44,6 +48,7 @@ class Task:
     work_us: float
     left_us: float = field(init=False)
     waiting: bool = True
+    again_us: int = 0
 
     def __post_init__(self) -> None:
         self.left_us = self.work_us
@@ -54,80 +59,105 @@ class Task:
         return 1e6 * self.stake.value / max(self.left_us, 1.0)
 
 
+class Devices(NamedTuple):
+    """The devices as one server.
+
+    start_us: when they began with what is open, on the average. number: > 0. begun_us: what runs
+    of each frame, and runs to its end whatever becomes of the frame.
+    """
+
+    start_us: float
+    number: int
+    begun_us: Mapping[FrameKey, float]
+
+
 class Agenda:
     """The open frames of the sessions that hold the same devices, by deadline."""
 
     def __init__(self, dues: Dues) -> None:
         self._dues = dues
-        self._order: list[Task] = []
+        self._promised: list[Task] = []
 
     def __len__(self) -> int:
-        return len(self._order)
+        return len(self._promised)
 
-    def enter(self, task: Task, start_us: float, devices: int) -> list[Task]:
-        """A frame was opened. Returns those that give way to it, or it alone if it is refused.
-
-        start_us: when work that has not begun can begin, on an average device.
-        """
+    def enter(self, task: Task, devices: Devices) -> list[Task]:
+        """A frame was opened. Returns who gives way so that it is promised, or it alone."""
         self._insert(task)
-        gone: list[Task] = []
-        while (late := self._first_late(start_us, devices)) is not None:
-            least = self._by_rank(self._order[: late + 1])[0]
-            self._order.remove(least)
+        rank, gone = self._rank(devices.begun_us), list[Task]()
+        while (late := self._made_late(task, devices)) is not None:
+            least = min(self._promised[: late + 1], key=rank)
+            self._promised.remove(least)
             if least is task:
                 for spared in gone:
                     self._insert(spared)
                 return [task]
+            devices = _without(devices, least)
             gone.append(least)
-        return self._spare(gone, start_us, devices) if len(gone) > 1 else gone
+        for loser in gone[-2::-1]:  # may have gone in vain, because it took another one as well
+            self._insert(loser)
+            if self._made_late(task, devices) is None:
+                gone.remove(loser)
+            else:
+                self._promised.remove(loser)
+        return gone
 
-    def fits(self, task: Task, start_us: float, devices: int) -> bool:
-        """Whether the frame would be admitted with nobody giving way."""
+    def fits(self, task: Task, devices: Devices) -> bool:
+        """Whether the frame would be promised with nobody giving way."""
         self._insert(task)
-        late = self._first_late(start_us, devices)
-        self._order.remove(task)
+        late = self._made_late(task, devices)
+        self._promised.remove(task)
         return late is None
 
     def leave(self, task: Task) -> None:
         """A frame is closed; it may have given way before."""
-        if task in self._order:
-            self._order.remove(task)
+        if task in self._promised:
+            self._promised.remove(task)
 
-    def first_waiting(self) -> Task | None:
-        """The most urgent frame of which nothing has been sent."""
-        return next((task for task in self._order if task.waiting), None)
+    def next_to_send(self, now_us: int) -> Task | None:
+        """The most urgent frame of which nothing is sent, if it was not tried just before."""
+        waiting = (task for task in self._promised if task.waiting and task.again_us <= now_us)
+        return next(waiting, None)
+
+    # --- inside ----------------------------------------------------------------------------
 
     def _insert(self, task: Task) -> None:
-        at = bisect_right(self._order, task.ends_by_us, key=lambda other: other.ends_by_us)
-        self._order.insert(at, task)
+        at = bisect_right(self._promised, task.ends_by_us, key=lambda other: other.ends_by_us)
+        self._promised.insert(at, task)
 
-    def _first_late(self, start_us: float, devices: int) -> int | None:
-        """The place of the first frame that ends late if all are served by deadline."""
-        done_us = 0.0
-        for at, task in enumerate(self._order):
+    def _made_late(self, newcomer: Task, devices: Devices) -> int | None:
+        """The place of the first frame that ends late because of the newcomer, if any does.
+
+        What would be late without it may be lucky yet; it is no reason to refuse anybody.
+        """
+        start_us, number, _ = devices
+        done_us = new_us = 0.0
+        for at, task in enumerate(self._promised):
             done_us += task.left_us
-            if start_us + done_us / devices > task.ends_by_us:
+            if task is newcomer:
+                new_us = task.left_us
+            elif not new_us:
+                continue
+            room_us = (task.ends_by_us - start_us) * number
+            if done_us > room_us and (task is newcomer or done_us - new_us <= room_us):
                 return at
         return None
 
-    def _by_rank(self, tasks: Iterable[Task]) -> list[Task]:
-        """What counts least first; of equals, what is due last."""
+    def _rank(self, begun_us: Mapping[FrameKey, float]) -> Callable[[Task], Rank]:
+        """What counts least has the lowest rank; of equals, what is due last."""
         owed: dict[str, bool] = {}
 
-        def rank(task: Task) -> tuple[int, bool, float, float]:
+        def rank(task: Task) -> Rank:
             session, stake = task.key.session, task.stake
             if session not in owed:
                 owed[session] = self._dues.owed(session, stake)
-            return stake.criticality, owed[session], task.density, -task.ends_by_us
+            begun = task.key in begun_us or task.left_us < task.work_us
+            return stake.criticality, begun or owed[session], task.density, -task.ends_by_us
 
-        return sorted(tasks, key=rank)
+        return rank
 
-    def _spare(self, gone: list[Task], start_us: float, devices: int) -> list[Task]:
-        """Take back who need not have gone, those that count most first."""
-        out: list[Task] = []
-        for task in reversed(self._by_rank(gone)):
-            self._insert(task)
-            if self._first_late(start_us, devices) is not None:
-                self._order.remove(task)
-                out.append(task)
-        return out
+
+def _without(devices: Devices, task: Task) -> Devices:
+    """What of the task runs must be waited for, though it is on no list any more."""
+    begun_us = devices.begun_us.get(task.key, 0.0)
+    return devices._replace(start_us=devices.start_us + begun_us / devices.number)

@@ -10,7 +10,7 @@ nothing itself. The caller's duties:
   (or `refused`, if the workload would not have it). Do not await in between;
 * on `Compose`, fill what is missing, finish and show the frame, whatever else happens; one that
   was refused need not be shown;
-* on `Nudge`, call `tick` of the named session's driver soon;
+* on `Nudge`, call `nudged` of the named session's driver soon;
 * several sessions share one `Placer`: `Placer.add` a device before any session's `device_ready`,
   `Placer.remove` it before every session's `device_lost`.
 """
@@ -85,9 +85,12 @@ class Compose:
 
 @dataclass(frozen=True, slots=True)
 class Nudge:
-    """Another session has news of its frames: one had to give way, or there is room for one."""
+    """Another session's driver should look: `frame` may have room now, or, at -1, one of its
+    frames had to give way.
+    """
 
     session: str
+    frame: int = -1
 
 
 Action: TypeAlias = OpenFrame | Send | CancelPiece | Compose | Nudge
@@ -167,7 +170,7 @@ class SessionDriver:
         self._surprises: list[Surprise] = []  # for the next frame to be cut
         self._unplaced: dict[PieceKey, Want] = {}
         self._retry_us: dict[PieceKey, int] = {}
-        self._doubt_us = _NEVER_US  # no answer becomes overdue before
+        self._doubt_us = _NEVER_US  # no answer comes into doubt before
         self._late_seen = placer.turned_late
         self.counts = DriverCounts()
 
@@ -188,9 +191,18 @@ class SessionDriver:
         """Hedge what is in doubt, close what is due, open the next frame."""
         actions: list[Action] = []
         self._after_news(now_us, actions)
-        frame = self._clock.poll(now_us, may_open=bool(self._ready))
+        time = not self._clock.due(now_us) or self._has_time(now_us)
+        frame = self._clock.poll(now_us, may_open=bool(self._ready), time=time)
         if frame is not None:
             actions.append(self._opening(frame, now_us))
+        return actions
+
+    def nudged(self, frame: int, now_us: int) -> list[Action]:
+        """Another session's driver said so: see `Nudge`."""
+        actions: list[Action] = []
+        if frame in self._waiting:
+            self._start(frame, now_us, actions)
+        self._after_news(now_us, actions)
         return actions
 
     def demand(self, now_us: int) -> OpenFrame | str:
@@ -230,6 +242,13 @@ class SessionDriver:
         self._surprises.clear()
         return OpenFrame(frame, now_us, cutoff_us, hint)
 
+    def _has_time(self, now_us: int) -> bool:
+        """Whether a frame like the last one would be promised, at the least quality if need be."""
+        cost = self._contract.ladder[-1].cost
+        wants = [want._replace(units=want.units * cost) for want in self._full]
+        cutoff_us = now_us + self._budget_us
+        return self._placer.fits(wants, cutoff_us, now_us, self._ready, self._pool)
+
     def _best_rung(self, cutoff_us: int, now_us: int) -> int:
         """The best quality at which a frame like the last one would be taken on, or the least."""
         ladder = self._contract.ladder
@@ -259,9 +278,8 @@ class SessionDriver:
             for piece in pieces
         ]
         self._open[frame] = _OpenFrame(wants, [piece.region for piece in pieces], rung)
-        if len(self._contract.ladder) > 1:
-            cost = self._contract.ladder[rung].cost
-            self._full = [want._replace(units=want.units / max(cost, 1e-9)) for want in wants]
+        cost = max(self._contract.ladder[rung].cost, 1e-9)
+        self._full = [want._replace(units=want.units / cost) for want in wants] if rung else wants
         actions: list[Action] = []
         if wants:
             self._admit(frame, wants, cutoff_us, now_us, actions)
@@ -271,37 +289,42 @@ class SessionDriver:
     def _admit(
         self, frame: int, wants: Sequence[Want], cutoff_us: int, now_us: int, actions: list[Action]
     ) -> None:
-        """Take a frame on, with whom it displaces told; or refuse it before it costs anything."""
+        """Begin a frame, telling whom it displaces; or refuse it before it costs anything."""
         key, placer = frame_of(wants[0].key), self._placer
-        if placer.enter(
+        if not placer.enter(
             key, wants, cutoff_us, now_us, ready=self._ready, pool=self._pool, stake=self._stake
         ):
-            self._waiting[frame] = now_us
-            self._drop_displaced(now_us, actions)
-            actions.extend(map(Nudge, placer.admission.to_tell()))
-            self._start(frame, now_us, actions)
+            self._give_up(frame, now_us, actions)
+            for probe in placer.probe(wants, cutoff_us, now_us, self._ready):
+                self._send(probe, now_us, actions)
             return
-        self._give_up(frame, now_us, actions)
-        for probe in placer.probe(wants, cutoff_us, now_us, self._ready):
-            self._send(probe, now_us, actions)
+        self._waiting[frame] = now_us
+        self._drop_displaced(now_us, actions)
+        actions.extend(map(Nudge, placer.admission.to_tell()))
+        self._start(frame, now_us, actions)
 
     def _start(self, frame: int, now_us: int, actions: list[Action]) -> None:
-        """Send a frame that waits, if there is room for all of it; give it up when it is late."""
+        """Send a frame that waits, if there is room for all of it; refuse it when it is late."""
+        if self._sent(frame, now_us, actions):
+            self._open[frame].started = True
+            del self._waiting[frame]
+            return
+        latest_us = self._latest_us(frame)
+        if now_us >= latest_us:
+            self._give_up(frame, now_us, actions)
+        else:
+            wait_us = max(RETRY_US, (latest_us - now_us) // 4)
+            self._waiting[frame] = min(now_us + wait_us, latest_us)
+
+    def _sent(self, frame: int, now_us: int, actions: list[Action]) -> bool:
+        """Send all of a frame, if there is room for all of it."""
         cutoff_us = self._ledger.cutoff_us(frame)
         assert cutoff_us is not None, "only open frames wait"
         wants = [self._want(key) for key in self._ledger.unanswered(frame)]  # but for probes, all
         places, whole = self._placer.start(wants, cutoff_us, now_us, self._ready)
         for place in places:
             self._send(place, now_us, actions)
-        latest_us = self._latest_us(frame)
-        if whole:
-            self._open[frame].started = True
-            del self._waiting[frame]
-        elif now_us >= latest_us:
-            self._give_up(frame, now_us, actions)
-        else:
-            wait_us = max(RETRY_US, (latest_us - now_us) // 4)
-            self._waiting[frame] = min(now_us + wait_us, latest_us)
+        return whole
 
     def _latest_us(self, frame: int) -> int:
         """Until when a frame may wait for room. One by the clock only until the next is due."""
@@ -370,7 +393,8 @@ class SessionDriver:
         elif answer.verdict is Verdict.TOO_LATE:
             self.counts.too_late += 1
         actions: list[Action] = []
-        self._cancel([(key, other) for other in answer.others], now_us, actions)
+        tied = [(key, other) for other in answer.others]
+        self._cancel(tied, now_us, actions, tied=True)
         self._retry_us.pop(key, None)
         self._unplaced.pop(key, None)
         self._after_news(now_us, actions)
@@ -452,15 +476,13 @@ class SessionDriver:
 
     def _call_next(self, now_us: int, actions: list[Action]) -> None:
         """A device has room again: let the most urgent frame that waits try, whosever it is."""
-        session = self._placer.admission.next_in_line(self._pool, now_us)
-        if session is None:
+        key = self._placer.admission.next_in_line(self._pool, now_us)
+        if key is None:
             return
-        if session != self._session:
-            actions.append(Nudge(session))
-            return
-        frame = min(self._waiting, default=None)
-        if frame is not None:
-            self._start(frame, now_us, actions)
+        if key.session != self._session:
+            actions.append(Nudge(key.session, key.frame))
+        elif key.frame in self._waiting:
+            self._start(key.frame, now_us, actions)
             self._close(now_us, actions)
 
     def _place(
@@ -484,7 +506,7 @@ class SessionDriver:
         self._ledger.asked(place.key, place.device, now_us)
         self._unplaced.pop(place.key, None)
         self._retry_us.pop(place.key, None)
-        self._doubt_us = min(self._doubt_us, place.overdue_us)
+        self._doubt_us = min(self._doubt_us, place.doubt_us)
         self.counts.sent += 1
         self.counts.probes += place.probe
         actions.append(Send(place.key, place.device, place.deadline_us, place.probe))
@@ -514,21 +536,19 @@ class SessionDriver:
                     self._hedge_piece(key, now_us, actions)
                 continue
             for device in devices:
-                overdue_us = self._placer.overdue_us(key, device)
-                if overdue_us is not None and overdue_us > now_us:
-                    self._doubt_us = min(self._doubt_us, overdue_us)
+                doubt_us = self._placer.doubt_us(key, device)
+                if doubt_us is not None and doubt_us > now_us:
+                    self._doubt_us = min(self._doubt_us, doubt_us)
 
     def _hedge_piece(self, key: PieceKey, now_us: int, actions: list[Action]) -> None:
         cutoff_us = self._ledger.cutoff_us(key.frame)
         assert cutoff_us is not None, "only pieces of open frames wait"
-        for decided in self._placer.place(
-            [self._want(key)], cutoff_us, now_us, self._ready, probe=False, certain=True
-        ):
-            if isinstance(decided, Place):
-                self._send(decided, now_us, actions)
-                self.counts.hedges += 1
-            else:
-                self._retry_us[key] = now_us + RETRY_US
+        place = self._placer.hedge(self._want(key), cutoff_us, now_us, self._ready)
+        if place is None:
+            self._retry_us[key] = now_us + RETRY_US
+        else:
+            self._send(place, now_us, actions)
+            self.counts.hedges += 1
 
     def _want(self, key: PieceKey) -> Want:
         return self._open[key.frame].wants[key.piece]._replace(exclude=self._ledger.tried(key))
@@ -542,12 +562,17 @@ class SessionDriver:
             self._surprises.append(Surprise(region, run_us / expected_us))
 
     def _cancel(
-        self, attempts: Sequence[tuple[PieceKey, DeviceKey]], now_us: int, actions: list[Action]
+        self,
+        attempts: Sequence[tuple[PieceKey, DeviceKey]],
+        now_us: int,
+        actions: list[Action],
+        *,
+        tied: bool = False,
     ) -> None:
         actions.extend(
             CancelPiece(key, device)
             for key, device in attempts
-            if self._placer.withdraw(key, device, now_us)
+            if self._placer.withdraw(key, device, now_us, tied=tied)
         )
 
     def _close(self, now_us: int, actions: list[Action]) -> None:

@@ -11,6 +11,7 @@ CROWDED_OF: Final = 8
 # Whole frames in a row before the bound is tried again: twice as many after each relapse.
 CALM_AFTER: Final = 30
 CALM_AT_MOST: Final = 480
+ASK_AGAIN_US: Final = 2_000  # whether the devices have time
 
 
 class FrameClock:
@@ -18,8 +19,9 @@ class FrameClock:
 
     An instant that cannot be used (nobody to work, the caller came a whole period late) is skipped
     and counted, never made up for: a queue of stale frames only adds latency. With too many frames
-    in flight it is held for up to half a period: a frame opened that much late samples its input
-    that much later, where one skipped would leave the devices idle until the next instant.
+    in flight, or no time for one more on the devices, it is held for up to half a period: a frame
+    opened that much late samples its input that much later, where one skipped would leave the
+    devices idle until the next instant.
     """
 
     def __init__(self, period_us: int, start_us: int, *, max_in_flight: int = 2) -> None:
@@ -30,6 +32,7 @@ class FrameClock:
         self._max_in_flight = max_in_flight
         self._in_flight: set[int] = set()
         self._next_frame = 0
+        self._no_time_until_us = start_us  # when it is worth asking the devices again
         self.skipped = 0
 
     @property
@@ -37,7 +40,9 @@ class FrameClock:
         """When to `poll` next, or later: the next instant, or where no frame may be opened now the
         end of its hold.
         """
-        return self._next_us + (self._hold_us if self._full else 0)
+        if self._full:
+            return self._next_us + self._hold_us
+        return max(self._next_us, self._no_time_until_us)
 
     @property
     def _full(self) -> bool:
@@ -48,14 +53,23 @@ class FrameClock:
         """Frames opened so far; also the id of the next one."""
         return self._next_frame
 
-    def poll(self, now_us: int, *, may_open: bool = True) -> int | None:
-        """The id of the frame to open now, if one is due. `may_open=False` skips the instant."""
+    def due(self, now_us: int) -> bool:
+        """Whether an instant has come and a frame may be in flight beside the others."""
+        return now_us >= self._next_us and not self._full
+
+    def poll(self, now_us: int, *, may_open: bool = True, time: bool = True) -> int | None:
+        """The id of the frame to open now, if one is due. `may_open=False` skips the instant.
+
+        time: whether the devices have time for a frame, as far as is known.
+        """
         if now_us < self._next_us:
             return None
         missed = (now_us - self._next_us) // self._period_us
         self.skipped += missed
         self._next_us += missed * self._period_us
-        if self._full and may_open and now_us < self._next_us + self._hold_us:
+        if (self._full or not time) and may_open and now_us < self._next_us + self._hold_us:
+            if not time:
+                self._no_time_until_us = min(now_us + ASK_AGAIN_US, self._next_us + self._hold_us)
             return None
         self._next_us += self._period_us
         if not may_open or self._full:
@@ -127,7 +141,11 @@ class DemandClock:
         """Frames opened so far; also the id of the next one."""
         return self._next_frame
 
-    def poll(self, now_us: int, *, may_open: bool = True) -> int | None:
+    def due(self, now_us: int) -> bool:
+        """No frame is ever due without an input."""
+        return False
+
+    def poll(self, now_us: int, *, may_open: bool = True, time: bool = True) -> int | None:
         """No frame is ever due without an input."""
         return None
 

@@ -120,9 +120,9 @@ class LatestStartClock(FrameClock):
         """The client's state changed."""
         self._latest.input_came(now_us)
 
-    def poll(self, now_us: int, *, may_open: bool = True) -> int | None:
+    def poll(self, now_us: int, *, may_open: bool = True, time: bool = True) -> int | None:
         """See FrameClock."""
-        frame = super().poll(now_us, may_open=may_open)
+        frame = super().poll(now_us, may_open=may_open, time=time)
         if frame is not None:
             self._next_us += self._latest.stretch_us + self._latest.opened(now_us)
         return frame

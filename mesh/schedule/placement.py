@@ -26,24 +26,26 @@ from mesh.schedule.admission import Admission, Pool, frame_of
 from mesh.schedule.choice import Choice, Round, earliest
 from mesh.schedule.cost import CostModel
 from mesh.schedule.dues import Stake
+from mesh.schedule.hedging import HedgeBudget
 from mesh.schedule.ids import DeviceKey, FrameKey, PieceKey
 from mesh.schedule.promises import Attempt, DeviceAccount, Want
 
-GRACE_US: Final = 2_000  # an answer is overdue this long, and half its run, after its prediction
+GRACE_US: Final = 2_000  # an answer is overdue so long after it came into doubt
 COLD_GRACE_US: Final = 250_000  # the first run of a kind may compile shaders or kernels
 PROBE_COLD_US: Final = 100_000  # shortest time between probes of a cold device
 PROBE_IDLE_US: Final = 2_000_000  # a device that got nothing for so long is measured again
 MAX_OUTSTANDING: Final = 128  # pieces one device may owe
 # A frame whose pieces would wait longer than this waits at the gateway instead, where what comes
 # later can still pass it, and a device that dies or slows down takes less with it.
-HORIZON_US: Final = 50_000
+HORIZON_US: Final = 20_000
 
 
 class Place(NamedTuple):
     """Send the piece to `device`.
 
     deadline_us: when the result must have left the device. expected_us: when the answer should
-    be here. overdue_us: from when its absence is held against the device. probe: sent to measure
+    be here. doubt_us: from when a copy is worth while if it is not. overdue_us: from when that is
+    held against the device. probe: sent to measure
     the device; nobody counts on the answer.
     """
 
@@ -51,6 +53,7 @@ class Place(NamedTuple):
     device: DeviceKey
     deadline_us: int
     expected_us: int
+    doubt_us: int
     overdue_us: int
     probe: bool = False
 
@@ -68,6 +71,7 @@ class Placer:
     def __init__(self, costs: CostModel) -> None:
         self.costs = costs
         self.admission = Admission(costs)
+        self._budget = HedgeBudget()
         self.turned_late = 0  # counts attempts whose answer was put off past its deadline
         self._devices: dict[DeviceKey, DeviceAccount] = {}
 
@@ -136,7 +140,7 @@ class Placer:
         pool: Pool,
         stake: Stake,
     ) -> bool:
-        """Whether a frame is taken on; see `Admission.enter`. pool: `ready`, for comparison."""
+        """Whether a frame is promised; see `Admission.enter`. pool: `ready`, for comparison."""
         devices = self._working(ready, now_us)
         return self.admission.enter(
             frame, wants, deadline_us, now_us, devices=devices, pool=pool, stake=stake
@@ -150,7 +154,7 @@ class Placer:
         ready: Iterable[DeviceKey],
         pool: Pool,
     ) -> bool:
-        """Whether a frame would be taken on with nobody giving way."""
+        """Whether a frame would be promised with nobody giving way."""
         devices = self._working(ready, now_us)
         return self.admission.fits(wants, deadline_us, now_us, devices, pool)
 
@@ -214,22 +218,33 @@ class Placer:
         ready: Iterable[DeviceKey],
         *,
         probe: bool = True,
-        certain: bool = False,
     ) -> list[Place | Hopeless]:
         """Place pieces whose answers must be here by `deadline_us`.
 
         ready: devices that hold the session; iterated in order, so give an ordered collection.
-        probe: whether cold devices may get copies. certain: place only what finishes in time at
-        the high quantile, and only on trusted devices (for hedging).
+        probe: whether cold devices may get copies.
         Returns one Place or Hopeless per piece, and further Places with `probe` set.
         """
         state = Round(self._able(ready), self.costs, wants, deadline_us, now_us)
-        chosen, hopeless = self._plan(wants, state, certain=certain)
+        chosen, hopeless = self._plan(wants, state)
         placed: list[Place | Hopeless] = [self._commit(*plan, state) for plan in chosen]
         placed += [Hopeless(want.key, late_by_us) for want, late_by_us in hopeless]
         if probe:
             placed += self._probes(wants, [want for want, _ in hopeless], state)
         return placed
+
+    def hedge(
+        self, want: Want, deadline_us: int, now_us: int, ready: Iterable[DeviceKey]
+    ) -> Place | None:
+        """Ask one more device for a piece in doubt, where it surely comes in time, if that may
+        be paid for.
+        """
+        state = Round(self._able(ready), self.costs, [want], deadline_us, now_us)
+        chosen, _ = self._plan([want], state, certain=True)
+        for _, choice in chosen:
+            if self._budget.take(want.units * choice.option.level):
+                return self._commit(want, choice, state)
+        return None
 
     def _able(self, ready: Iterable[DeviceKey]) -> list[DeviceAccount]:
         return [
@@ -297,18 +312,21 @@ class Placer:
         option, device = choice.option, choice.option.device
         deadline_us, now_us = state.deadline_us, state.now_us
         run_us = want.units * option.level
+        self._budget.given(run_us)
         if option.cold:
-            overdue_us = max(deadline_us, now_us) + COLD_GRACE_US
+            doubt_us = overdue_us = max(deadline_us, now_us) + COLD_GRACE_US
         else:
-            overdue_us = round(choice.finish_us + want.units * option.high / 2) + GRACE_US
+            # Twice as late as a high quantile: of errors like those so far, hardly any.
+            doubt_us = round(2 * choice.finish_us - choice.expected_us)
+            overdue_us = doubt_us + GRACE_US
         expected_us = round(choice.expected_us)
         device.owe(
-            Attempt(want, deadline_us, run_us, now_us, expected_us, overdue_us, probe),
+            Attempt(want, deadline_us, run_us, now_us, expected_us, doubt_us, overdue_us, probe),
             arrives_us=now_us + round(option.one_way_us),
             free_us=choice.free_us,
         )
         leave_us = deadline_us - round(option.one_way_us + option.us_per_byte * want.out_bytes)
-        return Place(want.key, device.key, leave_us, expected_us, overdue_us, probe)
+        return Place(want.key, device.key, leave_us, expected_us, doubt_us, overdue_us, probe)
 
     def _probes(
         self,
@@ -362,18 +380,24 @@ class Placer:
         self.turned_late += known.heard(now_us, max(0, backlog_us), rtt_us)
         return attempt
 
-    def withdraw(self, key: PieceKey, device: DeviceKey, now_us: int) -> bool:
+    def withdraw(
+        self, key: PieceKey, device: DeviceKey, now_us: int, *, tied: bool = False
+    ) -> bool:
         """The answer is no longer wanted. True if the device should be told.
 
-        Probes, and whatever a suspect device owes, stay out: their answers are how it becomes
-        trusted (again).
+        tied: another device has answered; what has probably not begun cost nothing.
+
+        Probes, and what a suspect device probably runs, stay out: their answers are how it
+        becomes trusted (again).
         """
         known = self._devices.get(device)
         attempt = known.attempts.get(key) if known is not None else None
         if known is None or attempt is None:
             return False
-        if attempt.probe or known.suspect(now_us):
+        if attempt.probe or (key == known.running and known.suspect(now_us)):
             return False
+        if tied and key != known.running:
+            self._budget.give_back(attempt.run_us)
         known.give_up(key)
         return True
 
@@ -390,14 +414,14 @@ class Placer:
         attempt = known.attempts.get(key) if known is not None else None
         if known is None or attempt is None:
             return True
-        late = attempt.expected_us > attempt.deadline_us
+        late = attempt.expected_us > attempt.deadline_us or attempt.doubt_us <= now_us
         return attempt.probe or late or known.suspect(now_us)
 
-    def overdue_us(self, key: PieceKey, device: DeviceKey) -> int | None:
-        """When the answer becomes overdue."""
+    def doubt_us(self, key: PieceKey, device: DeviceKey) -> int | None:
+        """From when the answer is in doubt."""
         known = self._devices.get(device)
         attempt = known.attempts.get(key) if known is not None else None
-        return attempt.overdue_us if attempt is not None else None
+        return attempt.doubt_us if attempt is not None else None
 
 
 def _cheapest(wants: Sequence[Want], kind: str, device: DeviceAccount) -> Want | None:

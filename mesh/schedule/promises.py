@@ -34,7 +34,8 @@ class Attempt:
     """One piece on one device, unanswered.
 
     deadline_us: when the answer is needed here. run_us: typical run time. expected_us: when the
-    answer should be here. overdue_us: from when its absence makes the device suspect.
+    answer should be here. doubt_us: from when its absence makes a copy worth while.
+    overdue_us: from when it makes the device suspect.
     """
 
     want: Want
@@ -42,6 +43,7 @@ class Attempt:
     run_us: float
     sent_us: int
     expected_us: int
+    doubt_us: int
     overdue_us: int
     probe: bool
 
@@ -59,20 +61,24 @@ class DeviceAccount:
     since_us: int = 0  # last sign of life, or when it got work after being idle
     placed_us: dict[str, int] = field(default_factory=dict)  # when it last got a piece, by kind
     served_us: float = 0.0  # work given so far; breaks ties between equals
-    doubt_us: int = NEVER_US  # before that no answer becomes overdue
+    silent_us: int = NEVER_US  # before that no answer becomes overdue
+
+    @property
+    def current(self) -> Attempt | None:
+        """What it probably runs now, of what is owed."""
+        return self.attempts.get(self.running) if self.running is not None else None
 
     def suspect(self, now_us: int) -> bool:
         """Whether an answer is overdue."""
-        if now_us < self.doubt_us:
+        if now_us < self.silent_us:
             return False
         overdue = [attempt.overdue_us for attempt in self.attempts.values()]
-        self.doubt_us = min(overdue, default=NEVER_US)
-        return self.doubt_us <= now_us
+        self.silent_us = min(overdue, default=NEVER_US)
+        return self.silent_us <= now_us
 
     def begun_us(self, now_us: int) -> float:
         """Others' work still ahead of what is owed, less what is done of the running piece."""
-        running = self.attempts.get(self.running) if self.running is not None else None
-        run_us = running.run_us if running is not None else 0.0
+        run_us = self.current.run_us if self.current is not None else 0.0
         gone_us = max(0, now_us - self.since_us)
         return max(self.other_us - gone_us, -run_us)
 
@@ -111,7 +117,7 @@ class DeviceAccount:
         if len(self.placed_us) > MAX_KINDS:
             del self.placed_us[next(iter(self.placed_us))]
         self.served_us += attempt.run_us
-        self.doubt_us = min(self.doubt_us, attempt.overdue_us)
+        self.silent_us = min(self.silent_us, attempt.overdue_us)
 
     def give_up(self, key: PieceKey) -> None:
         """The device is told to drop a piece; what it runs already, it will run to the end."""
@@ -143,5 +149,6 @@ class DeviceAccount:
             if attempt.expected_us <= attempt.deadline_us < attempt.expected_us + later_us:
                 turned_late += 1
             attempt.expected_us += later_us
+            attempt.doubt_us += max(0, later_us)
             attempt.overdue_us += max(0, later_us)
         return turned_late

@@ -219,18 +219,18 @@ class SimGateway:
                 case Compose():
                     self._show(session, action)
                 case Nudge():
-                    self._nudge(action.session)
+                    self._nudge(action)
         self._arm(session)
 
-    def _nudge(self, name: str) -> None:
+    def _nudge(self, action: Nudge) -> None:
         """Let another session's driver see to its frames, after what is being done now."""
 
-        def tick() -> None:
-            session = self.sessions.get(name)
+        def look() -> None:
+            session = self.sessions.get(action.session)
             if session is not None:
-                self._do(session, session.driver.tick(self._world.now_us))
+                self._do(session, session.driver.nudged(action.frame, self._world.now_us))
 
-        self._world.after(0, tick)
+        self._world.after(0, look)
 
     def _cut(self, session: SimSession, action: OpenFrame) -> None:
         model = session.model

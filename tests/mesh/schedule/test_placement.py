@@ -1,11 +1,13 @@
 from collections import Counter
 from itertools import pairwise
+from math import ceil
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from mesh.schedule.cost import CostModel
+from mesh.schedule.hedging import MOST_US, SHARE
 from mesh.schedule.ids import DeviceKey, PieceKey
 from mesh.schedule.placement import PROBE_COLD_US, Hopeless, Place, Placer
 from mesh.schedule.promises import Want
@@ -227,10 +229,36 @@ def test_for_hedging_only_a_trusted_device_that_is_surely_in_time_is_asked() -> 
     placer = placer_with({A: 5_000, B: 40_000})
     placer.add(C, 0)
     spare = want(0, exclude=frozenset({A}))
-    late = placer.place([spare], 30_000, 0, [A, B, C], probe=False, certain=True)
-    assert isinstance(late[0], Hopeless)
-    placed = placer.place([spare], 90_000, 0, [A, B, C], probe=False, certain=True)
-    assert makers(placed) == [B]
+    assert placer.hedge(spare, 30_000, 0, [A, B, C]) is None
+    place = placer.hedge(spare, 90_000, 0, [A, B, C])
+    assert place is not None and place.device == B
+
+
+def copies(placer: Placer, frame: int) -> int:
+    """How many pieces can be copied before the budget is spent."""
+    wants = (want(i, frame=frame) for i in range(100))
+    return sum(placer.hedge(copied, FAR_US, 0, [A, B]) is not None for copied in wants)
+
+
+def test_copies_are_paid_from_a_budget_that_grows_with_the_work() -> None:
+    placer = placer_with({A: 5_000, B: 5_000})
+    assert copies(placer, frame=1) == pytest.approx(MOST_US / 5_000, abs=1)
+    assert placer.hedge(want(0, frame=2), FAR_US, 0, [A, B]) is None
+    for frame in range(3, 3 + ceil(2 / SHARE / 50)):
+        placer.drop_session("s")
+        placer.place([want(i, frame=frame) for i in range(50)], FAR_US, 0, [A, B])
+    assert placer.hedge(want(0, frame=2), FAR_US, 0, [A, B]) is not None
+
+
+def test_a_copy_whose_twin_had_not_begun_is_paid_back() -> None:
+    placer = placer_with({A: 5_000, B: 5_000})
+    placer.place([want(99)], FAR_US, 0, [B], probe=False)
+    spent = copies(placer, frame=1)
+    assert placer.hedge(want(0, frame=2), FAR_US, 0, [A, B]) is None
+    assert placer.withdraw(want(spent - 1, frame=1).key, A, 0, tied=True) or placer.withdraw(
+        want(spent - 1, frame=1).key, B, 0, tied=True
+    )
+    assert placer.hedge(want(0, frame=2), FAR_US, 0, [A, B]) is not None
 
 
 def test_a_closed_session_leaves_no_promises() -> None:
