@@ -12,7 +12,9 @@ import numpy as np
 from mesh.core.errors import ContentRefused, DeviceUnavailable, Misuse
 from mesh.core.workload import AssetId, DeviceInfo
 from render.camera import frame_bounds
+from render.environment import decode_environment
 from render.package import load_scene
+from render.passes.environment import DeviceEnvironment
 from render.passes.scene_upload import DeviceScene
 from render.pieces import SessionSpec, TileSpec, decode_session, decode_tile
 from render.renderer import Canvas, Renderer, open_renderer
@@ -30,6 +32,12 @@ class _LoadedScene:
     low: Vec3
     high: Vec3
     has_lights: bool
+    users: int = 0
+
+
+@dataclass(slots=True)
+class _LoadedEnvironment:
+    environment: DeviceEnvironment
     users: int = 0
 
 
@@ -62,6 +70,7 @@ class RenderExecutor:
             self._renderer: Renderer = scope.enter_context(open_renderer(instance, physical))
             self.messages = instance.messages
             self._scenes: dict[AssetId, _LoadedScene] = {}
+            self._environments: dict[AssetId, _LoadedEnvironment] = {}
             self._sessions: dict[str, _Session] = {}
             scope.callback(self._forget_all)
             self._scope = scope.pop_all()
@@ -71,31 +80,39 @@ class RenderExecutor:
     def prepare(self, session: str, spec: bytes, assets: Mapping[AssetId, memoryview]) -> None:
         """Upload the session's scene and draw all of it once, so that no frame meets a cold driver.
 
-        spec: a SessionSpec. assets: exactly one packed scene. Raises ContentRefused.
+        spec: a SessionSpec. assets: one packed scene, and the environment that the spec names.
+        Raises ContentRefused.
         """
         size = decode_session(spec)
-        if len(assets) != 1 or len(self._sessions) >= MAX_SESSIONS:
+        scenes = [digest for digest in assets if digest != size.environment]
+        if (
+            len(scenes) != 1
+            or len(assets) != 1 + bool(size.environment)
+            or len(self._sessions) >= MAX_SESSIONS
+        ):
             raise ContentRefused(
                 what="the render session cannot be prepared",
                 why=f"it brings {len(assets)} assets, and {len(self._sessions)} sessions are open",
-                fix=f"Send exactly one packed scene; at most {MAX_SESSIONS} sessions fit.",
+                fix="Send exactly one packed scene, and the environment its spec names; "
+                f"at most {MAX_SESSIONS} sessions fit.",
             )
-        [(asset, data)] = assets.items()
+        [asset] = scenes
         known = self._sessions.get(session)
         if known is not None and (known.asset, known.spec) == (asset, spec):
             return
         self.forget(session)
-        self._use_scene(asset, data)
-        try:
+        with ExitStack() as undo:
+            self._use_scene(asset, assets[asset])
+            undo.callback(self._release_scene, asset)
+            if size.environment:
+                self._use_environment(size.environment, assets[size.environment])
+                undo.callback(self._release_environment, size.environment)
             canvas = self._renderer.create_canvas(size.width, size.height)
-        except BaseException:
-            self._release_scene(asset)
-            raise
-        self._sessions[session] = _Session(asset, spec, size, canvas)
-        loaded = self._scenes[asset]
-        tile = _warm_up_tile(loaded, size.width, size.height)
-        output = memoryview(bytearray(tile.region().i420_bytes))
-        self._renderer.render(canvas, loaded.scene, tile, output)
+            undo.pop_all()
+        held = self._sessions[session] = _Session(asset, spec, size, canvas)
+        for lit_by_sky in (False, True) if size.environment else (False,):
+            tile = _warm_up_tile(self._scenes[asset], size, lit_by_sky)
+            self._render(held, tile, memoryview(bytearray(tile.region().i420_bytes)))
 
     def run(self, session: str, spec: bytes, inputs: memoryview, output: memoryview) -> int:
         """Render the tile in `spec` (a TileSpec) to packed I420 planes; see Executor."""
@@ -114,7 +131,7 @@ class RenderExecutor:
                 why=f"it takes {nbytes} bytes, and {len(output)} were given",
                 fix="Ask for width * height * 3 / 2 bytes of output.",
             )
-        self._renderer.render(held.canvas, self._scenes[held.asset].scene, tile, output[:nbytes])
+        self._render(held, tile, output[:nbytes])
         return nbytes
 
     def forget(self, session: str) -> None:
@@ -123,11 +140,38 @@ class RenderExecutor:
         if held is not None:
             held.canvas.close()
             self._release_scene(held.asset)
+            if held.size.environment:
+                self._release_environment(held.size.environment)
 
     def close(self) -> None:
         """Free everything and leave the device; done at exit if nobody did before."""
         atexit.unregister(self.close)
         self._scope.close()
+
+    def _render(self, held: _Session, tile: TileSpec, output: memoryview) -> None:
+        environment = self._environments.get(held.size.environment)
+        self._renderer.render(
+            held.canvas,
+            self._scenes[held.asset].scene,
+            tile,
+            output,
+            None if environment is None else environment.environment,
+        )
+
+    def _use_environment(self, asset: AssetId, data: memoryview) -> None:
+        """Count one more user; load it for the first."""
+        if asset not in self._environments:
+            pixels = decode_environment(data)
+            loaded = self._renderer.load_environment(pixels)
+            self._environments[asset] = _LoadedEnvironment(loaded)
+        self._environments[asset].users += 1
+
+    def _release_environment(self, asset: AssetId) -> None:
+        loaded = self._environments[asset]
+        loaded.users -= 1
+        if not loaded.users:
+            loaded.environment.close()
+            del self._environments[asset]
 
     def _use_scene(self, asset: AssetId, data: memoryview) -> None:
         """Count one more user; load it for the first."""
@@ -153,11 +197,12 @@ class RenderExecutor:
             self.forget(session)
 
 
-def _warm_up_tile(scene: _LoadedScene, width: int, height: int) -> TileSpec:
+def _warm_up_tile(scene: _LoadedScene, size: SessionSpec, lit_by_sky: bool) -> TileSpec:
     """The default view shrunk into one small tile: every draw takes part, few pixels are shaded.
 
     Drivers compile shaders when something is first drawn with them, for the state it is drawn in.
     """
+    width, height = size.width, size.height
     rect = Rect(0, 0, min(GRID, width), min(GRID, height))
     across, down = rect.width / width, rect.height / height
     frame_from_view = np.array(
@@ -172,8 +217,10 @@ def _warm_up_tile(scene: _LoadedScene, width: int, height: int) -> TileSpec:
         ),
         eye=pose.eye(),
         towards_light=light.towards_light,
-        illuminance=(0.0, 0.0, 0.0) if scene.has_lights else light.color,
+        illuminance=(0.0, 0.0, 0.0) if scene.has_lights or lit_by_sky else light.color,
         ambient=light.color,
         exposure=1.0,
         background=light.color,
+        sky=float(lit_by_sky),
+        sky_shown=lit_by_sky,
     )

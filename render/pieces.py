@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from enum import IntEnum
 from typing import Annotated, TypeAlias
 
 import msgspec
@@ -21,11 +22,23 @@ Pixel: TypeAlias = Annotated[int, Meta(ge=0, le=MAX_SIDE)]
 Matrix16: TypeAlias = Annotated[tuple[float, ...], Meta(min_length=16, max_length=16)]
 
 
+class ToneMapping(IntEnum):
+    """How light is brought into the picture's range, after exposure."""
+
+    NONE = 0  # clipped
+    NEUTRAL = 1  # Khronos PBR Neutral
+    ACES = 2
+
+
 class SessionSpec(msgspec.Struct, frozen=True):
-    """What a device needs to know of a session before its first tile; pixels."""
+    """What a device needs to know of a session before its first tile; pixels.
+
+    environment: which of the session's assets is its environment; the other is its scene.
+    """
 
     width: Side
     height: Side
+    environment: Annotated[str, Meta(pattern="^([0-9a-f]{64})?$")] = ""
 
 
 class TileSpec(msgspec.Struct, frozen=True):
@@ -38,6 +51,8 @@ class TileSpec(msgspec.Struct, frozen=True):
     world frame, unit length; linear RGB, lux on a surface that faces it.
     ambient: linear RGB irradiance of a uniform environment, lux. exposure: factor on all light
     before sRGB encoding. background: linear RGB, as encoded (exposure does not touch it).
+    sky: factor on the session's environment, 0 for none; sky_turn: cosine and sine of its turn
+    about +Y; sky_shown: whether it is the background, in place of the colour.
     animation: which of the scene's is played, -1 for none; time: seconds into it.
     """
 
@@ -52,6 +67,10 @@ class TileSpec(msgspec.Struct, frozen=True):
     animation: Annotated[int, Meta(ge=-1, le=65_535)] = -1
     time: float = 0.0
     parallel: bool = False
+    sky: float = 0.0
+    sky_turn: tuple[float, float] = (1.0, 0.0)
+    sky_shown: bool = False
+    tone_mapping: ToneMapping = ToneMapping.NONE
 
     def region(self) -> Rect:
         """`rect`, named."""
@@ -101,6 +120,8 @@ def decode_tile(spec: bytes, session: SessionSpec) -> TileSpec:
         tile.exposure,
         *tile.background,
         tile.time,
+        tile.sky,
+        *tile.sky_turn,
     )
     if not all(math.isfinite(number) and abs(number) < 1e30 for number in numbers):
         raise _refused("tile", "a number is not finite, or too large for the device's floats")

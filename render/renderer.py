@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from render.passes.bend import BendPass
+from render.passes.environment import DeviceEnvironment, EnvironmentPass
 from render.passes.i420 import I420Pass, read_planes
 from render.passes.raster import RasterPass, RasterTargets
 from render.passes.scene_upload import DeviceScene
@@ -50,13 +51,14 @@ class Canvas:
 class Renderer:
     """Renders tiles of uploaded scenes on one device; for one thread.
 
-    Scenes and canvases must be closed before the renderer is.
+    Scenes, environments and canvases must be closed before the renderer is.
     """
 
     def __init__(self, device: Device, scope: ExitStack) -> None:
         self._device = device
         self._bend = BendPass(device, scope)
-        self._raster = RasterPass(device, scope)
+        self._environments = EnvironmentPass(device, scope)
+        self._raster = RasterPass(device, scope, self._environments)
         self._convert = I420Pass(device, scope)
 
     def upload(self, scene: Scene) -> DeviceScene:
@@ -66,14 +68,26 @@ class Renderer:
         """
         return DeviceScene(self._device, self._raster.material_layout, self._bend.set_layout, scene)
 
+    def load_environment(self, pixels: NDArray[np.float16]) -> DeviceEnvironment:
+        """Bring an environment (height, width, 4) to the device. Raises ContentRefused."""
+        return self._environments.load(pixels)
+
     def create_canvas(self, width: int, height: int) -> Canvas:
         """Targets for frames of width x height pixels, both even."""
         return Canvas(self._device, self._convert, width, height)
 
     def render(
-        self, canvas: Canvas, scene: DeviceScene, tile: TileSpec, output: memoryview
+        self,
+        canvas: Canvas,
+        scene: DeviceScene,
+        tile: TileSpec,
+        output: memoryview,
+        environment: DeviceEnvironment | None = None,
     ) -> TileTimes:
-        """Draw a tile and write its packed I420 planes to `output` (rect.i420_bytes long)."""
+        """Draw a tile and write its packed I420 planes to `output` (rect.i420_bytes long).
+
+        environment: what lights it by `tile.sky`.
+        """
         targets, rect = canvas.targets, tile.region()
         scene.pose(tile.animation, tile.time)
         with self._device.recording() as commands:
@@ -82,7 +96,7 @@ class Renderer:
             bent = scene.take_bend_due()
             if bent is not None:
                 self._bend.record(commands, bent)
-            clusters = self._raster.record(commands, canvas.raster, scene, tile)
+            clusters = self._raster.record(commands, canvas.raster, scene, environment, tile)
             self._device.timestamp(commands, 1)
             self._convert.record(commands, canvas.convert, rect)
             self._device.timestamp(commands, 2)

@@ -16,7 +16,7 @@ from mesh.core.errors import ContentRefused, SessionRefused
 from mesh.core.workload import Asset, Contract, CutHint, PictureFormat, Piece, SessionSetup
 from render.camera import DEFAULT_FOV, Orbit, View, camera_view, frame_points, orbit_like
 from render.cost import TILE, cost_map
-from render.pieces import SessionSpec, TileSpec, encode
+from render.pieces import SessionSpec, TileSpec, ToneMapping, encode
 from render.pose import REST, Pose, Poser
 from render.scene import Camera, DirectionalLight, Vec3
 from render.tiles import Rect, Tiler
@@ -74,6 +74,19 @@ class SceneFacts:
         """Of the box that bounds the scene."""
         (x, y, z), (far_x, far_y, far_z) = self.low, self.high
         return (x + far_x) / 2, (y + far_y) / 2, (z + far_z) / 2
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """What lights a session's scene from all around.
+
+    turn: radians about +Y. shown: also as the background.
+    """
+
+    asset: Asset
+    intensity: float = 1.0
+    turn: float = 0.0
+    shown: bool = False
 
 
 class RenderFrame:
@@ -144,6 +157,8 @@ class RenderSession:
         time: float = 0.0,
         speed: float = 1.0,
         camera: int = -1,
+        environment: Environment | None = None,
+        tone_mapping: ToneMapping = ToneMapping.NONE,
     ) -> None:
         """width, height: pixels, even. deadline_us: 0 for two periods. See RenderOptions.
 
@@ -153,17 +168,21 @@ class RenderSession:
         self._tiles = tiles
         self._fps = fps
         self._exposure = exposure
-        self._ambient = ambient
+        self._ambient = 0.0 if environment else ambient
+        self._environment = environment
+        self._tone_mapping = tone_mapping
         self._began_us: int | None = None
         self._turntable = turntable
         self._animation = animation if animation < len(facts.animations) else REST
         self._time, self._speed = time, speed
         self._held_at: float | None = None
         self._last_input = -1
-        self._kind = f"raster-{asset.digest[:12]}"
+        assets = (asset, environment.asset) if environment else (asset,)
+        self._kind = "-".join(["raster", *(each.digest[:12] for each in assets)])
         period_us = round(1e6 / fps)
         self.picture = PictureFormat(width, height)
-        self.setup = SessionSetup(encode(SessionSpec(width, height)), (asset,))
+        lit_by = environment.asset.digest if environment else ""
+        self.setup = SessionSetup(encode(SessionSpec(width, height, lit_by)), assets)
         self.contract = Contract(period_us, deadline_us or 2 * period_us)
         self._camera = _pick_camera(facts, camera)
         self._pose = self._first_pose(width / height)
@@ -235,7 +254,7 @@ class RenderSession:
         view = self._view_at(since_s, pose, width / height)
         clip_from_world = view.clip_from_world
         cost = cost_map(pose.boxes, self._facts.box_triangles, clip_from_world, width, height)
-        towards_light, illuminance = _sunlight(self._facts.light)
+        towards_light, illuminance = _sunlight(None if self._environment else self._facts.light)
         template = TileSpec(
             rect=(0, 0, width, height),
             clip_from_world=tuple(clip_from_world.ravel().tolist()),
@@ -248,6 +267,8 @@ class RenderSession:
             background=BACKGROUND,
             animation=self._animation,
             time=time,
+            tone_mapping=self._tone_mapping,
+            **_sky(self._environment),
         )
         pieces = [
             Piece(
@@ -310,6 +331,17 @@ def _place_of(camera: Camera, pose: Pose) -> NDArray[np.float64]:
         return camera.world_from_camera
     placed: NDArray[np.float64] = pose.stance.world_from_node[camera.node]
     return placed
+
+
+def _sky(environment: Environment | None) -> Mapping[str, Any]:
+    """The fields of a tile that say how the environment lights it."""
+    if environment is None:
+        return {}
+    return {
+        "sky": environment.intensity,
+        "sky_turn": (math.cos(environment.turn), math.sin(environment.turn)),
+        "sky_shown": environment.shown,
+    }
 
 
 def _sunlight(light: DirectionalLight | None) -> tuple[Vec3, Vec3]:

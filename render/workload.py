@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING, Annotated, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 
 import msgspec
 import numpy as np
@@ -16,13 +16,14 @@ from numpy.typing import NDArray
 from mesh.core.errors import ConfigError, SessionRefused
 from mesh.core.workload import Asset, DeviceInfo, SessionRequest, Settings
 from render.clusters import cluster_scene
+from render.environment import pack_environment
 from render.motion import stance
 from render.package import DEFAULT_SCENE, PROCEDURAL, load_scene, pack
-from render.pieces import Side
+from render.pieces import Side, ToneMapping
 from render.pose import REST, Poser, world_positions
 from render.procedural import SCENES
 from render.scene import DirectionalLight, Scene, as_vec3
-from render.session import RenderSession, SceneFacts
+from render.session import Environment, RenderSession, SceneFacts
 
 if TYPE_CHECKING:
     from render.executor import RenderExecutor
@@ -38,6 +39,8 @@ class RenderSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     # Scenes that clients may ask for by name, beside the built-in ones: name = path of glTF file.
     scenes: dict[SceneName, str] = {}
+    # Environments (.hdr, .exr) that light them, likewise.
+    environments: dict[SceneName, str] = {}
 
 
 class RenderOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -49,7 +52,12 @@ class RenderOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     fps: Annotated[float, Meta(ge=1, le=240)] = 30.0
     tiles: Annotated[int, Meta(ge=1, le=64)] = 4
     exposure: Annotated[float, Meta(gt=0, le=100)] = 1.0
-    ambient: Annotated[float, Meta(ge=0, le=100)] = 0.6
+    ambient: Annotated[float, Meta(ge=0, le=100)] = 0.6  # without an environment
+    environment: Annotated[str, Meta(pattern="^[a-z0-9-]{0,32}$")] = ""
+    environment_intensity: Annotated[float, Meta(gt=0, le=1000)] = 1.0
+    environment_turn: Annotated[float, Meta(ge=-7, le=7)] = 0.0  # radians about +Y
+    backdrop: Annotated[int, Meta(ge=0, le=1)] = 0  # the environment is seen behind the scene
+    tone_mapping: Literal["none", "neutral", "aces"] = "none"
     animation: Annotated[int, Meta(ge=-1, le=65_535)] = 0  # of the scene's, -1 for none
     time: Annotated[float, Meta(ge=0, le=1e6)] = 0.0  # seconds into it, to begin with
     speed: Annotated[float, Meta(ge=0, le=100)] = 1.0  # at which it plays, over and over
@@ -66,7 +74,9 @@ class RenderWorkload:
     def __init__(self, settings: RenderSettings) -> None:
         built_in: dict[str, str | Path] = {name: PROCEDURAL + name for name in SCENES}
         self._sources = built_in | {n: Path(p).expanduser() for n, p in settings.scenes.items()}
+        self._environments = {n: Path(p).expanduser() for n, p in settings.environments.items()}
         self._packed: dict[str, _Packed] = {}
+        self._packed_environments: dict[str, tuple[int, Asset]] = {}
         self._packing = Lock()
 
     def find_devices(self) -> Sequence[DeviceInfo]:
@@ -113,6 +123,12 @@ class RenderWorkload:
                 why=f"this gateway shows {', '.join(sorted(self._sources))}",
                 fix="Ask for one of these, or add it to [workloads.render] scenes.",
             )
+        if options.environment and options.environment not in self._environments:
+            raise SessionRefused(
+                what=f"no environment '{options.environment}'",
+                why=f"this gateway has {', '.join(sorted(self._environments)) or 'none'}",
+                fix="Ask for one of these, or add it to [workloads.render] environments.",
+            )
         asset, facts = self._scene(options.scene)
         return RenderSession(
             asset,
@@ -123,12 +139,32 @@ class RenderWorkload:
             tiles=options.tiles,
             exposure=options.exposure,
             ambient=options.ambient,
+            environment=self._environment(options),
+            tone_mapping=ToneMapping[options.tone_mapping.upper()],
             turntable=bool(options.turntable),
             animation=options.animation,
             time=options.time,
             speed=options.speed,
             camera=options.camera,
             deadline_us=round(options.deadline_ms * 1000),
+        )
+
+    def _environment(self, options: RenderOptions) -> Environment | None:
+        """The environment asked for; a file that changed is read anew."""
+        if not options.environment:
+            return None
+        path = self._environments[options.environment]
+        changed_ns = _changed_ns(path)
+        with self._packing:
+            known = self._packed_environments.get(options.environment)
+            if known is None or known[0] != changed_ns:
+                known = (changed_ns, pack_environment(path))
+                self._packed_environments[options.environment] = known
+        return Environment(
+            known[1],
+            options.environment_intensity,
+            options.environment_turn,
+            bool(options.backdrop),
         )
 
     def _scene(self, name: str) -> tuple[Asset, SceneFacts]:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from render.clusters import Boxes, visible
 from render.lights import PACKED, Lighting, lighting, sun
+from render.passes.environment import DeviceEnvironment, EnvironmentPass
 from render.passes.scene_upload import (
     MATERIAL_BINDINGS,
     VERTEX_LAYOUT,
@@ -37,6 +38,7 @@ from render.vulkan.pipeline import (
     create_set_layout,
     create_shader,
     write_buffer,
+    write_texture,
 )
 
 VIEW = np.dtype(
@@ -44,15 +46,17 @@ VIEW = np.dtype(
         ("clip_from_world", "<f4", (4, 4)),  # column-major: transposed
         ("eye", "<f4", 4),  # w: 0 for a parallel projection
         ("ambient", "<f4", 4),  # w: exposure
-        ("counts", "<i4", 4),  # lights
+        ("sky", "<f4", 4),  # factor, cosine and sine of its turn, last level
+        ("counts", "<i4", 4),  # lights, tone mapping
         ("lights", "<f4", (MAX_LIGHTS + 1, *PACKED)),
     ]
 )
+_TEXTURE = vk.VK_DESCRIPTOR_TYPE_COMBINED_IMAGE_SAMPLER
 _UNIFORM = vk.VK_DESCRIPTOR_TYPE_UNIFORM_BUFFER
 _GRAPHICS = vk.VK_PIPELINE_BIND_POINT_GRAPHICS
 _VERTEX_STAGE = vk.VK_SHADER_STAGE_VERTEX_BIT
 _PLACEMENT_BYTES = 96
-_LIGHTING = 9  # specialisation constant of raster.frag
+_LIGHTING, _SKY = 9, 10  # specialisation constants of raster.frag
 
 
 def drawn_rect(rect: Rect) -> Rect:
@@ -107,50 +111,67 @@ class RasterTargets:
 class RasterPass:
     """Pipelines and the per-tile uniforms; one per device."""
 
-    def __init__(self, device: Device, scope: ExitStack) -> None:
+    def __init__(self, device: Device, scope: ExitStack, environments: EnvironmentPass) -> None:
         self._device, self._scope = device, scope
+        self._no_environment = environments.none
         both = vk.VK_SHADER_STAGE_VERTEX_BIT | vk.VK_SHADER_STAGE_FRAGMENT_BIT
-        view_layout = create_set_layout(device, scope, [(_UNIFORM, both)])
+        view_bindings = ((_UNIFORM, both), (_TEXTURE, vk.VK_SHADER_STAGE_FRAGMENT_BIT))
+        view_layout = create_set_layout(device, scope, view_bindings)
         self.material_layout = create_set_layout(device, scope, MATERIAL_BINDINGS)
         self._layout = create_pipeline_layout(
             device,
             scope,
-            [view_layout, self.material_layout],
+            [view_layout, self.material_layout, environments.set_layout],
             vk.VK_SHADER_STAGE_VERTEX_BIT,
             _PLACEMENT_BYTES,
         )
         self._vertex = create_shader(device, scope, spirv("raster.vert"))
         self._fragment = create_shader(device, scope, spirv("raster.frag"))
-        self._pipelines: dict[tuple[Variant, Lighting], CData] = {}
+        self._pipelines: dict[tuple[Variant, Lighting, bool], CData] = {}
+        self._backdrop_vertex = create_shader(device, scope, spirv("backdrop.vert"))
+        self._backdrop_fragment = create_shader(device, scope, spirv("backdrop.frag"))
+        self._backdrop: CData | None = None
 
         usage = vk.VK_BUFFER_USAGE_UNIFORM_BUFFER_BIT
         uniforms = create_buffer(device, scope, VIEW.itemsize, usage, host=True)
         assert uniforms.mapped is not None
         self._view: NDArray[np.void] = uniforms.mapped.view(VIEW)
-        view_sets = allocate_sets(device, scope, view_layout, 1, [_UNIFORM])
+        view_sets = allocate_sets(device, scope, view_layout, 1, [_UNIFORM, _TEXTURE])
         write_buffer(device, view_sets[0], (0, _UNIFORM), uniforms)
+        write_texture(device, view_sets[0], 1, environments.reflectances, environments.sampler)
         self._view_set = ffi.new("VkDescriptorSet[1]", view_sets)
 
         self._zero_offset = ffi.new("uint64_t[1]", [0])
 
     def record(
-        self, commands: CData, targets: RasterTargets, scene: DeviceScene, tile: TileSpec
+        self,
+        commands: CData,
+        targets: RasterTargets,
+        scene: DeviceScene,
+        environment: DeviceEnvironment | None,
+        tile: TileSpec,
     ) -> int:
         """Record the drawing of a tile into the colour target; returns the clusters drawn.
 
+        environment: what `tile.sky` is of; without one there is no such light.
         Afterwards the colour target may be sampled in compute shaders.
         """
         pose = scene.pose(tile.animation, tile.time)
-        lit_by = self._set_view(tile, scene)
+        around = environment or self._no_environment
+        lit_by = self._set_view(tile, scene, around.last_level)
+        lit_by_sky = environment is not None and tile.sky > 0
         self._begin(commands, targets, tile)
         clip_from_world, rect = tile.matrix(), tile.region()
         seen = visible(pose.boxes, clip_from_world, targets.width, targets.height, rect)
-        self._bind_scene(commands, scene)
+        self._bind_scene(commands, scene, around)
+        if lit_by_sky and tile.sky_shown:
+            self._draw_backdrop(commands)
         bound: DrawState | None = None
         for draw, start, end in _runs(scene, pose.boxes, seen, clip_from_world):
             state = scene.draws[draw]
             if state is not bound:
-                self._bind(commands, state, bound, lit_by)
+                pipeline = self._pipeline(state.variant, lit_by, lit_by_sky)
+                self._bind(commands, state, bound, pipeline)
                 lib.vkCmdSetFrontFace(commands, scene.front_faces[draw])
                 bound = state
             lib.vkCmdDrawIndexed(commands, end - start, 1, start, state.first_vertex, 0)
@@ -158,9 +179,27 @@ class RasterPass:
         lib.vkCmdPipelineBarrier2(commands, targets.end)
         return int(np.count_nonzero(seen))
 
-    def _pipeline(self, variant: Variant, lit_by: Lighting) -> CData:
+    def _draw_backdrop(self, commands: CData) -> None:
+        if self._backdrop is None:
+            self._backdrop = create_graphics_pipeline(
+                self._device,
+                self._scope,
+                layout=self._layout,
+                vertex=self._backdrop_vertex,
+                fragment=self._backdrop_fragment,
+                constants={},
+                vertices=None,
+                targets=Targets(COLOR_FORMAT, DEPTH_FORMAT),
+                depth=False,
+            )
+        lib.vkCmdBindPipeline(commands, _GRAPHICS, self._backdrop)
+        lib.vkCmdSetCullMode(commands, vk.VK_CULL_MODE_NONE)
+        lib.vkCmdSetFrontFace(commands, vk.VK_FRONT_FACE_COUNTER_CLOCKWISE)
+        lib.vkCmdDraw(commands, 3, 1, 0, 0)
+
+    def _pipeline(self, variant: Variant, lit_by: Lighting, lit_by_sky: bool) -> CData:
         """Made at first use: draw a session's scene once before its first frame."""
-        key = (variant, lit_by)
+        key = (variant, lit_by, lit_by_sky)
         if key not in self._pipelines:
             self._pipelines[key] = create_graphics_pipeline(
                 self._device,
@@ -168,14 +207,14 @@ class RasterPass:
                 layout=self._layout,
                 vertex=self._vertex,
                 fragment=self._fragment,
-                constants=variant.constants() | {_LIGHTING: int(lit_by)},
+                constants=variant.constants() | {_LIGHTING: int(lit_by), _SKY: int(lit_by_sky)},
                 vertices=VERTEX_LAYOUT,
                 targets=Targets(COLOR_FORMAT, DEPTH_FORMAT),
                 blend=variant.alpha_mode is AlphaMode.BLEND,
             )
         return self._pipelines[key]
 
-    def _set_view(self, tile: TileSpec, scene: DeviceScene) -> Lighting:
+    def _set_view(self, tile: TileSpec, scene: DeviceScene, last_level: int) -> Lighting:
         """Write the tile's uniforms; returns what lights it has."""
         view = self._view[0]
         view["clip_from_world"] = tile.matrix().T
@@ -186,7 +225,8 @@ class RasterPass:
         if any(tile.illuminance):
             view["lights"][count] = sun(tile.towards_light, tile.illuminance)
             count += 1
-        view["counts"][0] = count
+        view["sky"] = (tile.sky, *tile.sky_turn, last_level)
+        view["counts"][:2] = count, tile.tone_mapping
         return lighting(view["lights"][:count])
 
     def _begin(self, commands: CData, targets: RasterTargets, tile: TileSpec) -> None:
@@ -200,19 +240,20 @@ class RasterPass:
         lib.vkCmdSetViewport(commands, 0, 1, targets.viewport)
         lib.vkCmdSetScissor(commands, 0, 1, targets.scissor)
 
-    def _bind_scene(self, commands: CData, scene: DeviceScene) -> None:
+    def _bind_scene(self, commands: CData, scene: DeviceScene, around: DeviceEnvironment) -> None:
         lib.vkCmdBindVertexBuffers(commands, 0, 1, scene.vertex_buffers, self._zero_offset)
         lib.vkCmdBindIndexBuffer(commands, scene.indices.handle, 0, vk.VK_INDEX_TYPE_UINT32)
         lib.vkCmdBindDescriptorSets(
             commands, _GRAPHICS, self._layout, 0, 1, self._view_set, 0, NULL
         )
+        lib.vkCmdBindDescriptorSets(commands, _GRAPHICS, self._layout, 2, 1, around.sets, 0, NULL)
 
     def _bind(
-        self, commands: CData, state: DrawState, before: DrawState | None, lit_by: Lighting
+        self, commands: CData, state: DrawState, before: DrawState | None, pipeline: CData
     ) -> None:
         """Bind what differs from the draw before; a scene's equal things are the same objects."""
         if before is None or before.variant is not state.variant:
-            lib.vkCmdBindPipeline(commands, _GRAPHICS, self._pipeline(state.variant, lit_by))
+            lib.vkCmdBindPipeline(commands, _GRAPHICS, pipeline)
         if before is None or before.material_set is not state.material_set:
             lib.vkCmdBindDescriptorSets(
                 commands, _GRAPHICS, self._layout, 1, 1, state.material_set, 0, NULL

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mesh.core.errors import ContentRefused
 from render.clusters import DrawnClusters, cluster_scene
 from render.lights import pack_lights
 from render.passes.bend import BentDraws
@@ -31,6 +30,7 @@ from render.vulkan.memory import (
     Image,
     Uploader,
     bind_images,
+    check_side,
     create_buffer,
     create_image,
     create_view,
@@ -405,12 +405,7 @@ class _Textures:
 
     def _create(self, rgba8: NDArray[np.uint8], image_format: int) -> Image:
         height, width = rgba8.shape[:2]
-        if max(width, height) > self._device.max_image_side:
-            raise ContentRefused(
-                f"a texture of {width}x{height} pixels cannot be used",
-                f"the device takes at most {self._device.max_image_side} a side",
-                "Scale the texture down.",
-            )
+        check_side(self._device, width, height)
         return create_image(
             self._device,
             self._scope,

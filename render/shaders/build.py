@@ -29,7 +29,16 @@ def compile_shader(source: Path) -> bytes:
     """GLSL to optimised, validated SPIR-V. Raises ConfigError with the compiler's words."""
     with tempfile.TemporaryDirectory() as folder:
         raw, optimised = Path(folder, "raw.spv"), Path(folder, "optimised.spv")
-        _tool("glslangValidator", "-V", "--target-env", TARGET, "-o", str(raw), str(source))
+        _tool(
+            "glslangValidator",
+            "-V",
+            f"-I{FOLDER}",
+            "--target-env",
+            TARGET,
+            "-o",
+            str(raw),
+            str(source),
+        )
         _tool("spirv-opt", f"--target-env={TARGET}", "-O", str(raw), "-o", str(optimised))
         _tool("spirv-val", "--target-env", TARGET, str(optimised))
         return optimised.read_bytes()

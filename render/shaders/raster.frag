@@ -1,4 +1,5 @@
 #version 460
+#extension GL_GOOGLE_include_directive : require
 // Metallic-roughness shading of lights and a uniform environment, after glTF 2.0
 // appendix B. Output is linear; the sRGB attachment encodes it.
 
@@ -14,6 +15,9 @@ layout(constant_id = 7) const bool UNLIT = false;
 
 layout(constant_id = 8) const bool UV_TRANSFORMS = false;
 layout(constant_id = 9) const int LIGHTING = 0;  // render.lights.Lighting
+layout(constant_id = 10) const bool SKY = false;  // an environment map, else a uniform one
+
+#include "view.glsl"
 
 const int NO_LIGHT = 0, ONE_SUN = 1;
 const int ALPHA_OPAQUE = 0, ALPHA_MASK = 1;
@@ -24,21 +28,7 @@ layout(location = 2) in vec4 world_tangent;
 layout(location = 3) in vec4 texture_uv;
 layout(location = 4) in vec4 vertex_color;
 
-const int MAX_LIGHTS = 17;
-struct Light {  // render.lights
-    vec4 place;      // world frame: position, or with w 0 the direction towards it
-    vec4 intensity;  // linear RGB: candela, or lux; w: 1 / reach
-    vec4 axis;       // from what it shines on towards a spot light; w: the cone's scale
-    vec4 cone;       // x: the cone's offset
-};
-
-layout(set = 0, binding = 0) uniform View {
-    mat4 clip_from_world;
-    vec4 eye;       // world frame; w 0: the direction towards it, of a parallel projection
-    vec4 ambient;   // linear RGB irradiance; w: exposure
-    ivec4 counts;   // x: lights
-    Light lights[MAX_LIGHTS];
-} view;
+layout(set = 0, binding = 1) uniform sampler2D reflectances;  // of a uniform environment: brdf.comp
 
 layout(set = 1, binding = 0) uniform Material {
     vec4 base_color;
@@ -57,7 +47,6 @@ layout(set = 1, binding = 5) uniform sampler2D emissive_map;
 
 layout(location = 0) out vec4 radiance;
 
-const float PI = 3.14159265358979;
 const float SMALLEST_ALPHA = 0.002;  // keeps the mirror's highlight finite
 
 vec2 uv_of(int map) {
@@ -112,18 +101,24 @@ float visibility(float n_l, float n_v, float a2) {
     return 0.5 / max(l + v, 1e-6);
 }
 
-// Reflectance of a uniform white environment (Karis, "Physically Based Shading on Mobile", 2014).
-vec3 environment_reflectance(vec3 f0, float roughness, float n_v) {
-    vec4 r = roughness * vec4(-1.0, -0.0275, -0.572, 0.022) + vec4(1.0, 0.0425, 1.04, -0.04);
-    float a = min(r.x * r.x, exp2(-9.28 * n_v)) * r.x + r.y;
-    vec2 scale_bias = vec2(-1.04, 1.04) * a + r.zw;
-    return f0 * scale_bias.x + scale_bias.y;
+// The share of a uniform environment's light that a specular layer of reflectance f0 sends to the
+// eye at once, and after several bounces between its facets (Fdez-Agueera, "A Multiple-Scattering
+// Microfacet Model for Real-Time Image-based Lighting", JCGT 8(1), 2019).
+struct Scattered { vec3 once, often; };
+
+Scattered scattered(vec3 f0, vec2 scale_bias) {
+    vec3 once = f0 * scale_bias.x + scale_bias.y;
+    float missed = 1.0 - (scale_bias.x + scale_bias.y);
+    vec3 mean = f0 + (1.0 - f0) / 21.0;
+    return Scattered(once, once * mean / (1.0 - missed * mean) * missed);
 }
 
 struct Surface {
     vec3 normal, towards_eye;
     vec3 diffuse, f0;
-    float alpha2, n_v;
+    float roughness, alpha2, n_v;
+    vec2 scale_bias;    // of f0 in a uniform environment
+    vec3 compensation;  // of the specular lobe, for light that facets reflect more than once
 };
 
 // What a surface sends to the eye of light from `l` (unit length), per lux that faces it.
@@ -133,7 +128,29 @@ vec3 reflected(Surface s, vec3 l, float n_l) {
     float grazing = 1.0 - v_h, grazing2 = grazing * grazing;
     vec3 f = s.f0 + (1.0 - s.f0) * (grazing2 * grazing2 * grazing);
     return (1.0 - f) * s.diffuse / PI +
-           f * distribution(n_h, s.alpha2) * visibility(n_l, s.n_v, s.alpha2);
+           f * s.compensation * (distribution(n_h, s.alpha2) * visibility(n_l, s.n_v, s.alpha2));
+}
+
+// What a surface sends to the eye of the light around it.
+vec3 surrounded(Surface s, vec3 base, float metallic, float occlusion) {
+    Scattered dielectric = scattered(vec3(0.04), s.scale_bias);
+    Scattered metal = scattered(base, s.scale_bias);
+    vec3 once = mix(dielectric.once, metal.once, metallic);
+    vec3 often = mix(dielectric.often, metal.often, metallic);
+    vec3 below = s.diffuse * (1.0 - dielectric.once - dielectric.often);
+    // Lagarde and de Rousiers, "Moving Frostbite to Physically Based Rendering 3.0", 2014, 4.10.2.
+    float open = 1.0;
+    if (HAS_OCCLUSION) open = clamp(pow(s.n_v + occlusion, exp2(-16.0 * s.roughness - 1.0)) - 1.0 + occlusion, 0.0, 1.0);
+    vec3 mean = view.ambient.rgb / PI, mirrored = mean;
+    if (SKY) {
+        vec3 way = reflect(-s.towards_eye, s.normal);
+        float sharp = 1.0 - s.roughness * s.roughness;  // rough lobes lean to the normal: ibid., 4.9.3
+        way = mix(s.normal, way, sharp * (sqrt(sharp) + s.roughness * s.roughness));
+        float level = view.sky.w * sqrt(s.roughness);
+        mirrored += textureLod(reflected_sky, turned(way), level).rgb * view.sky.x;
+        mean += texture(diffuse_sky, turned(s.normal)).rgb * view.sky.x;
+    }
+    return mirrored * once * open + mean * (often + below) * occlusion;
 }
 
 // Illuminance of a light on a surface that faces it, and the direction towards it
@@ -184,11 +201,15 @@ void main() {
     s.f0 = mix(vec3(0.04), base.rgb, metallic);
     s.diffuse = base.rgb * (1.0 - metallic);
     float alpha = max(roughness * roughness, SMALLEST_ALPHA);
+    s.roughness = roughness;
     s.alpha2 = alpha * alpha;
     s.n_v = clamp(abs(dot(s.normal, s.towards_eye)), 1e-4, 1.0);
+    vec2 texels = vec2(textureSize(reflectances, 0));
+    s.scale_bias = textureLod(reflectances, (vec2(roughness, s.n_v) * (texels - 1.0) + 0.5) / texels, 0.0).rg;
+    // Turquin, "Practical Multiple Scattering Compensation for Microfacet Models", 2019, eq. 16.
+    s.compensation = 1.0 + s.f0 * (1.0 / (s.scale_bias.x + s.scale_bias.y) - 1.0);
 
-    vec3 light = (s.diffuse + environment_reflectance(s.f0, roughness, s.n_v)) * view.ambient.rgb /
-                 PI * occlusion;
+    vec3 light = surrounded(s, base.rgb, metallic, occlusion);
     if (LIGHTING == ONE_SUN) {  // by far the most common, and a loop costs
         vec3 l = view.lights[0].place.xyz;
         float n_l = clamp(dot(s.normal, l), 0.0, 1.0);
@@ -204,5 +225,5 @@ void main() {
     light += emitted;
 
     if (cut_away) discard;
-    radiance = vec4(light * view.ambient.w, base.a);
+    radiance = vec4(tone_mapped(light * view.ambient.w), base.a);
 }

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mesh.core.errors import MeshError
+from mesh.core.errors import ContentRefused, MeshError
 from render.vulkan.api import NULL, CData, check, ffi, lib, new, vk
 from render.vulkan.device import Device
 
+CUBE = 6  # faces
 STAGING_BYTES = 16 * 1024 * 1024
 
 
@@ -27,13 +28,14 @@ class Buffer:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Image:
-    """A two-dimensional image; its views are made where they are used."""
+    """A two-dimensional image, or with 6 layers a cube; its views are made where they are used."""
 
     handle: CData
     width: int
     height: int
     levels: int
     format: int
+    layers: int = 1
 
 
 def create_buffer(
@@ -75,6 +77,16 @@ def create_buffer(
     return Buffer(handle, size, mapped)
 
 
+def check_side(device: Device, width: int, height: int) -> None:
+    """Raises ContentRefused if a picture of that size is more than the device can hold."""
+    if max(width, height) > device.max_image_side:
+        raise ContentRefused(
+            f"a texture of {width}x{height} pixels cannot be used",
+            f"the device takes at most {device.max_image_side} a side",
+            "Scale the texture down.",
+        )
+
+
 def create_image(
     device: Device,
     scope: ExitStack,
@@ -83,10 +95,15 @@ def create_image(
     usage: int,
     *,
     levels: int = 1,
+    layers: int = 1,
     flags: int = 0,
 ) -> Image:
-    """An image (width, height) without memory yet: see `bind_images`."""
+    """An image (width, height) without memory yet: see `bind_images`.
+
+    layers: 6 for a cube, whose faces are in the order of vulkan_core.h (+X -X +Y -Y +Z -Z).
+    """
     width, height = size
+    flags |= vk.VK_IMAGE_CREATE_CUBE_COMPATIBLE_BIT if layers == CUBE else 0
     handle = device.create(
         scope,
         "Image",
@@ -97,7 +114,7 @@ def create_image(
             format=image_format,
             extent=(width, height, 1),
             mipLevels=levels,
-            arrayLayers=1,
+            arrayLayers=layers,
             samples=vk.VK_SAMPLE_COUNT_1_BIT,
             tiling=vk.VK_IMAGE_TILING_OPTIMAL,
             usage=usage,
@@ -105,7 +122,7 @@ def create_image(
             initialLayout=vk.VK_IMAGE_LAYOUT_UNDEFINED,
         ),
     )
-    return Image(handle, width, height, levels, image_format)
+    return Image(handle, width, height, levels, image_format, layers)
 
 
 def bind_images(device: Device, scope: ExitStack, images: Sequence[Image]) -> None:
@@ -135,17 +152,27 @@ def create_view(
     *,
     aspect: int = vk.VK_IMAGE_ASPECT_COLOR_BIT,
     view_format: int | None = None,
+    level: int | None = None,
 ) -> CData:
-    """A view of all levels, in the image's format or a compatible one."""
+    """A view of all levels, in the image's format or a compatible one; of a cube as a cube.
+
+    level: of that one alone, its layers as an array: what a shader stores to.
+    """
+    if level is not None:
+        view_type, levels = vk.VK_IMAGE_VIEW_TYPE_2D_ARRAY, (level, 1)
+    else:
+        cube = image.layers == CUBE
+        view_type = vk.VK_IMAGE_VIEW_TYPE_CUBE if cube else vk.VK_IMAGE_VIEW_TYPE_2D
+        levels = (0, image.levels)
     return device.create(
         scope,
         "ImageView",
         new(
             "VkImageViewCreateInfo",
             image=image.handle,
-            viewType=vk.VK_IMAGE_VIEW_TYPE_2D,
+            viewType=view_type,
             format=image.format if view_format is None else view_format,
-            subresourceRange=(aspect, 0, image.levels, 0, 1),
+            subresourceRange=(aspect, *levels, 0, image.layers),
         ),
     )
 
@@ -172,7 +199,13 @@ def image_barrier(  # one Vulkan barrier has as many parts
         srcQueueFamilyIndex=vk.VK_QUEUE_FAMILY_IGNORED,
         dstQueueFamilyIndex=vk.VK_QUEUE_FAMILY_IGNORED,
         image=image.handle,
-        subresourceRange=(aspect, level, image.levels if levels is None else levels, 0, 1),
+        subresourceRange=(
+            aspect,
+            level,
+            image.levels if levels is None else levels,
+            0,
+            image.layers,
+        ),
     )
 
 
@@ -223,13 +256,12 @@ class Uploader:
             with self._device.recording() as commands:
                 lib.vkCmdCopyBuffer(commands, self._staging.handle, target.handle, 1, region)
 
-    def fill_image(self, target: Image, rgba8: NDArray[np.uint8]) -> None:
-        """Copy uint8 (height, width, 4) to level 0, make the other levels, ready to sample.
+    def fill_image(self, target: Image, pixels: NDArray[np.uint8 | np.float16]) -> None:
+        """Copy (height, width, 4) to level 0, make the other levels, ready to sample.
 
-        Levels are 2x2 averages (vkCmdBlitImage, linear), in linear light for an sRGB format.
+        pixels: of the numbers of the image's format. Levels are as of `make_levels`.
         """
-        transfer = vk.VK_PIPELINE_STAGE_2_ALL_TRANSFER_BIT
-        wrote = (transfer, vk.VK_ACCESS_2_TRANSFER_WRITE_BIT)
+        wrote = (vk.VK_PIPELINE_STAGE_2_ALL_TRANSFER_BIT, vk.VK_ACCESS_2_TRANSFER_WRITE_BIT)
         with self._device.recording() as commands:
             _barrier(
                 commands,
@@ -240,16 +272,15 @@ class Uploader:
                     wrote,
                 ),
             )
-        rows = max(1, STAGING_BYTES // (4 * target.width))
+        lines = np.ascontiguousarray(pixels).view(np.uint8).reshape(target.height, -1)
+        rows = max(1, STAGING_BYTES // lines.shape[1])
         for top in range(0, target.height, rows):
-            self._copy_rows(target, rgba8, top, min(rows, target.height - top))
+            self._copy_rows(target, lines, top, min(rows, target.height - top))
         with self._device.recording() as commands:
-            for level in range(1, target.levels):
-                _halve(commands, target, level, wrote)
-            _make_sampled(commands, target, wrote)
+            make_levels(commands, target)
 
-    def _copy_rows(self, target: Image, rgba8: NDArray[np.uint8], top: int, rows: int) -> None:
-        flat = rgba8[top : top + rows].reshape(-1)
+    def _copy_rows(self, target: Image, lines: NDArray[np.uint8], top: int, rows: int) -> None:
+        flat = lines[top : top + rows].reshape(-1)
         self._mapped[: len(flat)] = flat
         region = new(
             "VkBufferImageCopy",
@@ -268,6 +299,17 @@ class Uploader:
             )
 
 
+def make_levels(commands: CData, target: Image) -> None:
+    """Make levels 1 and on from level 0, written by transfers, and the image ready to sample.
+
+    2x2 averages (vkCmdBlitImage, linear), in linear light for an sRGB format.
+    """
+    wrote = (vk.VK_PIPELINE_STAGE_2_ALL_TRANSFER_BIT, vk.VK_ACCESS_2_TRANSFER_WRITE_BIT)
+    for level in range(1, target.levels):
+        _halve(commands, target, level, wrote)
+    _make_sampled(commands, target, wrote)
+
+
 def _halve(commands: CData, image: Image, level: int, wrote: tuple[int, int]) -> None:
     """Make `level` from the one before, which becomes a transfer source."""
     source, target = (
@@ -284,9 +326,9 @@ def _halve(commands: CData, image: Image, level: int, wrote: tuple[int, int]) ->
 
     blit = new(
         "VkImageBlit",
-        srcSubresource=(vk.VK_IMAGE_ASPECT_COLOR_BIT, level - 1, 0, 1),
+        srcSubresource=(vk.VK_IMAGE_ASPECT_COLOR_BIT, level - 1, 0, image.layers),
         srcOffsets=((0, 0, 0), far_corner(level - 1)),
-        dstSubresource=(vk.VK_IMAGE_ASPECT_COLOR_BIT, level, 0, 1),
+        dstSubresource=(vk.VK_IMAGE_ASPECT_COLOR_BIT, level, 0, image.layers),
         dstOffsets=((0, 0, 0), far_corner(level)),
     )
     lib.vkCmdBlitImage(
@@ -296,7 +338,7 @@ def _halve(commands: CData, image: Image, level: int, wrote: tuple[int, int]) ->
 
 def _make_sampled(commands: CData, image: Image, wrote: tuple[int, int]) -> None:
     shader = (
-        vk.VK_PIPELINE_STAGE_2_FRAGMENT_SHADER_BIT,
+        vk.VK_PIPELINE_STAGE_2_FRAGMENT_SHADER_BIT | vk.VK_PIPELINE_STAGE_2_COMPUTE_SHADER_BIT,
         vk.VK_ACCESS_2_SHADER_SAMPLED_READ_BIT,
     )
     sampled = vk.VK_IMAGE_LAYOUT_SHADER_READ_ONLY_OPTIMAL

@@ -141,6 +141,21 @@ def write_texture(device: Device, target: CData, binding: int, view: CData, samp
     lib.vkUpdateDescriptorSets(device.handle, 1, write, 0, NULL)
 
 
+def write_storage_image(device: Device, target: CData, binding: int, view: CData) -> None:
+    """Point a storage image at a view in VK_IMAGE_LAYOUT_GENERAL."""
+    write = new(
+        "VkWriteDescriptorSet",
+        dstSet=target,
+        dstBinding=binding,
+        descriptorCount=1,
+        descriptorType=vk.VK_DESCRIPTOR_TYPE_STORAGE_IMAGE,
+        pImageInfo=new(
+            "VkDescriptorImageInfo", imageView=view, imageLayout=vk.VK_IMAGE_LAYOUT_GENERAL
+        ),
+    )
+    lib.vkUpdateDescriptorSets(device.handle, 1, write, 0, NULL)
+
+
 def create_compute_pipeline(
     device: Device, scope: ExitStack, shader: CData, layout: CData
 ) -> CData:
@@ -161,14 +176,16 @@ def create_graphics_pipeline(
     vertex: CData,
     fragment: CData,
     constants: Mapping[int, int],
-    vertices: VertexLayout,
+    vertices: VertexLayout | None,
     targets: Targets,
-    blend: bool,
+    blend: bool = False,
+    depth: bool = True,
 ) -> CData:
     """A triangle pipeline for dynamic rendering.
 
     Viewport, scissor, cull mode and front face are dynamic. Depth is reversed (1 near, 0 far).
     constants: the fragment shader's 32-bit specialisation constants by id.
+    vertices: None if the vertex shader reads none. depth: whether it is tested, and written.
     blend: composite with "over" and leave depth unwritten, instead of replacing.
     """
     info = new(
@@ -191,8 +208,8 @@ def create_graphics_pipeline(
         ),
         pDepthStencilState=new(
             "VkPipelineDepthStencilStateCreateInfo",
-            depthTestEnable=1,
-            depthWriteEnable=0 if blend else 1,
+            depthTestEnable=int(depth),
+            depthWriteEnable=int(depth and not blend),
             depthCompareOp=vk.VK_COMPARE_OP_GREATER_OR_EQUAL,
         ),
         pColorBlendState=_blending(blend),
@@ -235,7 +252,9 @@ def _specialisation(constants: Mapping[int, int]) -> CData:
     )
 
 
-def _vertex_input(vertices: VertexLayout) -> CData:
+def _vertex_input(vertices: VertexLayout | None) -> CData:
+    if vertices is None:
+        return new("VkPipelineVertexInputStateCreateInfo")
     return new(
         "VkPipelineVertexInputStateCreateInfo",
         vertexBindingDescriptionCount=1,

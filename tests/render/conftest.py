@@ -15,6 +15,7 @@ from mesh.core.workload import DeviceInfo
 from render.camera import Orbit
 from render.executor import RenderExecutor
 from render.package import load_scene, pack
+from render.passes.environment import DeviceEnvironment
 from render.passes.scene_upload import DeviceScene
 from render.pieces import TileSpec
 from render.renderer import Renderer, open_renderer
@@ -41,7 +42,12 @@ class Studio:
         self._scenes: dict[int, tuple[Scene, DeviceScene]] = {}
 
     def shoot(
-        self, scene: Scene, view: TileSpec, size: tuple[int, int], rects: Sequence[Rect] = ()
+        self,
+        scene: Scene,
+        view: TileSpec,
+        size: tuple[int, int],
+        rects: Sequence[Rect] = (),
+        environment: DeviceEnvironment | None = None,
     ) -> Picture:
         """The frame in the given tiles (default: one), each drawn on its own."""
         if id(scene) not in self._scenes:
@@ -54,7 +60,8 @@ class Studio:
             for rect in rects or [Rect(0, 0, width, height)]:
                 planes = bytearray(rect.i420_bytes)
                 tile = replace_rect(view, rect)
-                clusters += self.renderer.render(canvas, loaded, tile, memoryview(planes)).clusters
+                times = self.renderer.render(canvas, loaded, tile, memoryview(planes), environment)
+                clusters += times.clusters
                 paste(i420, size, rect, planes)
                 rows, columns = (
                     slice(rect.y, rect.y + rect.height),

@@ -235,6 +235,56 @@ def test_sessions_share_a_scene_until_the_last_is_gone(
     assert run(executor, "a") == shown
 
 
+def environment(grey: int) -> tuple[str, bytes]:
+    """A Radiance file of two pixels, and its digest."""
+    head = b"#?RADIANCE\nFORMAT=32-bit_rle_rgbe\n\n-Y 1 +X 2\n"
+    data = head + bytes((grey, grey, grey, 128)) * 2
+    return hashlib.sha256(data).hexdigest(), data
+
+
+def test_sessions_share_an_environment_until_the_last_is_gone(
+    executor: RenderExecutor, run: Callable, monkeypatch: pytest.MonkeyPatch
+):
+    loads: list[object] = []
+    load = Renderer.load_environment
+    monkeypatch.setattr(
+        Renderer, "load_environment", lambda self, p: (loads.append(p), load(self, p))[1]
+    )
+    digest, data = environment(128)
+    spec = encode(SessionSpec(*SIZE, digest))
+    assets = asset(small_scene()) | {digest: memoryview(data)}
+    lit = {"ambient": (0.0,) * 3, "illuminance": (0.0,) * 3, "sky": 1.0}
+    executor.prepare("plain", SESSION, asset(small_scene()))
+    for session in ("a", "b"):
+        executor.prepare(session, spec, assets)
+    assert len(loads) == 1
+    shown = run(executor, "a", **lit)
+    assert shown == run(executor, "b", **lit) != run(executor, "plain", **lit)
+    executor.forget("a")
+    assert run(executor, "b", **lit) == shown
+    executor.forget("b")
+    executor.prepare("a", spec, assets)
+    assert len(loads) == 2
+    assert run(executor, "a", **lit) == shown
+
+
+def test_an_environment_that_is_missing_superfluous_or_broken_is_refused(
+    executor: RenderExecutor, run: Callable
+):
+    digest, data = environment(128)
+    spec = encode(SessionSpec(*SIZE, digest))
+    scene = asset(small_scene())
+    for given, described in ((scene, spec), (scene | {digest: memoryview(data)}, SESSION)):
+        with pytest.raises(ContentRefused, match="exactly one packed scene"):
+            executor.prepare("s", described, given)
+    with pytest.raises(ContentRefused, match="the environment was refused"):
+        executor.prepare("s", spec, scene | {digest: memoryview(data[:-1])})
+    with pytest.raises(ContentRefused, match="environment"):
+        executor.prepare("s", encode(SessionSpec(*SIZE, "../x")), scene)
+    executor.prepare("s", spec, scene | {digest: memoryview(data)})
+    assert run(executor)
+
+
 def test_preparing_anew_replaces_what_the_session_was(executor: RenderExecutor, run: Callable):
     executor.prepare("s", SESSION, asset(small_scene()))
     first = run(executor)
@@ -252,8 +302,8 @@ def test_preparing_draws_with_every_pipeline_the_scene_needs(
     drawn = []
     render = Renderer.render
 
-    def noted(self, canvas, scene, tile, output):
-        times = render(self, canvas, scene, tile, output)
+    def noted(self, canvas, scene, tile, output, environment):
+        times = render(self, canvas, scene, tile, output, environment)
         drawn.append((tile.region().area, times.clusters, len(scene.clusters.draw)))
         return times
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import subprocess
 import sys
@@ -13,10 +14,12 @@ import numpy as np
 import pytest
 
 from mesh.core.errors import ConfigError, ContentRefused, SessionRefused
-from mesh.core.workload import DeviceInfo, SessionRequest
+from mesh.core.workload import CutHint, DeviceInfo, SessionRequest
 from render import workload
 from render.gltf.writer import GlbWriter
+from render.pieces import ToneMapping, decode_session, decode_tile
 from render.procedural import SCENES
+from render.session import RenderSession
 from render.workload import RenderWorkload, create
 
 
@@ -127,6 +130,14 @@ def test_options_have_defaults_and_are_obeyed(scene_file: Path):
         {"exposure": float("inf")},
         {"ambient": -0.1},
         {"turntable": 2},
+        {"animation": -2},
+        {"time": -0.5},
+        {"speed": 101},
+        {"camera": -2},
+        {"environment": "../studio.exr"},
+        {"environment_intensity": 0},
+        {"backdrop": 2},
+        {"tone_mapping": "filmic"},
         {"deadline_ms": -1},
         {"scene": "../../etc/passwd"},
         {"scene": ""},
@@ -160,6 +171,46 @@ def test_a_scene_is_packed_once_and_anew_when_its_file_changes(
     third = ask(made, scene="mine").setup.assets[0]
     assert third.digest != first.digest
     assert len(packs) == 2
+
+
+def write_environment(path: Path, exponent: int) -> None:
+    """Two grey pixels."""
+    head = b"#?RADIANCE\nFORMAT=32-bit_rle_rgbe\n\n-Y 1 +X 2\n"
+    path.write_bytes(head + bytes((128, 128, 128, exponent)) * 2)
+
+
+def test_an_environment_travels_beside_the_scene(tmp_path: Path):
+    path = tmp_path / "grey.hdr"
+    write_environment(path, 128)
+    made = create({"environments": {"grey": str(path)}})
+    plain = ask(made)
+    lit = ask(made, environment="grey", environment_turn=0.5, backdrop=1, tone_mapping="aces")
+    scene, environment = lit.setup.assets
+    assert scene is plain.setup.assets[0]
+    assert environment.data == path.read_bytes()
+    assert decode_session(lit.setup.spec).environment == environment.digest
+    assert ask(made, environment="grey").setup.assets[1] is environment
+    write_environment(path, 129)
+    os.utime(path, ns=(1, 1))
+    assert ask(made, environment="grey").setup.assets[1].digest != environment.digest
+    tile = decode_tile(open_pieces(lit)[0].spec, decode_session(lit.setup.spec))
+    assert (tile.sky, tile.sky_shown, tile.tone_mapping) == (1.0, True, ToneMapping.ACES)
+    assert tile.sky_turn == (math.cos(0.5), math.sin(0.5))
+    assert tile.ambient == tile.illuminance == (0.0, 0.0, 0.0)
+    assert len({p.kind for s in (plain, lit) for p in open_pieces(s)}) == 2
+
+
+def open_pieces(session: RenderSession):
+    canvas = memoryview(bytearray(session.picture.nbytes))
+    return session.open_frame(0, 0, CutHint(1), canvas, memoryview(b"")).pieces
+
+
+def test_an_environment_that_is_not_there_is_refused(tmp_path: Path):
+    made = create({"environments": {"lost": str(tmp_path / "lost.hdr")}})
+    with pytest.raises(SessionRefused, match="no environment 'found': this gateway has lost"):
+        ask(made, environment="found")
+    with pytest.raises(ContentRefused, match="cannot be read"):
+        ask(made, environment="lost")
 
 
 def test_a_file_that_is_missing_or_broken_is_refused_until_it_is_there(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 import pytest
@@ -73,9 +74,24 @@ def appendix_b(
     )
     f0 = 0.04 * (1 - metallic) + base * metallic
     fresnel = f0 + (1 - f0) * ((1 - v_h) ** 5)[..., None]
-    specular = fresnel * (distribution * visibility)[..., None]
+    scale, bias = split_sums(n_v, roughness)
+    compensation = 1 + f0 * (1 / (scale + bias) - 1)[..., None]  # Turquin 2019, eq. 16
+    specular = fresnel * compensation * (distribution * visibility)[..., None]
     diffuse = (1 - fresnel) * base * (1 - metallic) / math.pi
     return (diffuse + specular) * np.array(illuminance) * n_l[..., None]
+
+
+@cache
+def split_sum_table(roughness: float) -> Array:
+    """(2, n): scale and bias by n.v, at the middles of n steps."""
+    return np.array([split_sum((i + 0.5) / 128, roughness) for i in range(128)]).T
+
+
+def split_sums(n_v: Array, roughness: float) -> tuple[Array, Array]:
+    """Scale and bias of f0, of n_v's shape."""
+    at = (np.arange(128) + 0.5) / 128
+    scale, bias = split_sum_table(roughness)
+    return np.interp(n_v, at, scale), np.interp(n_v, at, bias)
 
 
 def encoded(linear: Array) -> Array:
@@ -87,6 +103,14 @@ def encoded(linear: Array) -> Array:
 
 
 SCENE_FIELDS = ("images", "textures", "lights")
+
+
+@pytest.fixture
+def furnace(studio):
+    """An environment as bright everywhere."""
+    made = studio.renderer.load_environment(np.ones((16, 32, 4), np.float16))
+    yield made
+    made.close()
 
 
 @pytest.fixture
@@ -105,7 +129,9 @@ def shaded(studio, square: Callable, scene_of: Callable, view_of: Callable) -> C
             [material],
             **{name: given.pop(name) for name in SCENE_FIELDS if name in given},
         )
-        return studio.shoot(scene, view_of(POSE, SIZE, **(light | given)), SIZE).rgba[..., :3]
+        environment = given.pop("environment", None)
+        view = view_of(POSE, SIZE, **(light | given))
+        return studio.shoot(scene, view, SIZE, environment=environment).rgba[..., :3]
 
     return drawn
 
@@ -200,14 +226,80 @@ def test_a_uniform_environment_reflects_as_its_integral(
     )
     light = {"ambient": (math.pi,) * 3, "illuminance": (0.0,) * 3, "exposure": 1.0}
     rgb = shaded(material, **light)
+    view = np.array(POSE.eye()) - points
+    n_v = view[..., 2] / np.linalg.norm(view, axis=-1)
+    expected = encoded(uniform_reflectance(n_v, roughness, metallic, 0.5))
+    assert np.abs(rgb[inside, 0] - expected[inside]).max() <= 1.5
+
+
+def uniform_reflectance(n_v: Array, roughness: float, metallic: float, base: float) -> Array:
+    """Of a surface in a uniform environment, with bounces between facets (Fdez-Aguera 2019)."""
+    scale, bias = split_sums(n_v, roughness)
+
+    def scattered(f0: float) -> Array:
+        once, missed = f0 * scale + bias, 1 - scale - bias
+        mean = f0 + (1 - f0) / 21
+        return once + once * mean / (1 - missed * mean) * missed
+
+    dielectric = scattered(0.04)
+    return metallic * scattered(base) + (1 - metallic) * (dielectric + base * (1 - dielectric))
+
+
+@pytest.mark.parametrize("metallic", [0.0, 1.0])
+@pytest.mark.parametrize("roughness", [0.1, 0.3, 0.5, 0.7, 0.85, 1.0])
+@pytest.mark.parametrize("sky", [False, True], ids=["uniform", "map"])
+def test_a_white_surface_in_a_white_furnace_is_not_seen(
+    shaded: Callable, furnace: object, metallic: float, roughness: float, sky: bool
+):
+    """Energy within 1 %: what arrives from everywhere goes back, whatever the roughness."""
+    _, inside = seen_points()
+    material = Material(metallic_factor=metallic, roughness_factor=roughness)
+    light = {"illuminance": (0.0,) * 3, "exposure": 0.5}
+    light |= {"sky": 1.0, "environment": furnace} if sky else {"ambient": (math.pi,) * 3}
+    rgb = shaded(material, **light)
+    linear = ((rgb[inside] / 255 + 0.055) / 1.055) ** 2.4
+    np.testing.assert_allclose(linear / 0.5, 1.0, atol=0.01)
+
+
+@pytest.mark.parametrize("roughness", [0.1, 0.3, 0.5, 0.7, 0.85, 1.0])
+def test_lights_from_everywhere_make_a_white_furnace(shaded: Callable, roughness: float):
+    """The light's own model keeps energy too: many suns over the hemisphere, a metal without loss.
+
+    Suns are where the surface's lobe is, so that few of them measure it: by importance, weighted.
+    """
+    points, inside = seen_points()
     row, column = np.argwhere(inside)[inside.sum() // 2]
     view = np.array(POSE.eye()) - points[row, column]
-    n_v = view[2] / np.linalg.norm(view)
-    scale, bias = split_sum(float(n_v), roughness)
-    f0 = 0.5 if metallic else 0.04
-    reflectance = f0 * scale + bias + (0.0 if metallic else 0.5)
-    linear = ((rgb[row, column, 0] / 255 + 0.055) / 1.055) ** 2.4
-    assert linear == pytest.approx(reflectance, abs=0.09)  # Karis' fit is a rough one
+    view /= np.linalg.norm(view)
+    a2 = roughness**4
+    count = 16 * 24  # lights per tile, tiles
+    index = np.arange(count)
+    u, phi = (index + 0.5) / count, 2 * math.pi * (index * 0.6180339887498949 % 1)
+    cosine = np.sqrt((1 - u) / (1 + (a2 - 1) * u))
+    sine = np.sqrt(1 - cosine**2)
+    half = np.stack([sine * np.cos(phi), sine * np.sin(phi), cosine], axis=1)
+    v_h = half @ view
+    towards = 2 * v_h[:, None] * half - view
+    density = a2 * cosine / (math.pi * (cosine**2 * (a2 - 1) + 1) ** 2) / (4 * v_h)
+    above = (towards[:, 2] > 0) & (v_h > 0)
+    material = Material(metallic_factor=1.0, roughness_factor=roughness)
+    total = 0.0
+    for start in range(0, count, 16):
+        lights = [
+            Light(LightKind.DIRECTIONAL, facing(towards[i]), intensity=1 / density[i] / count)
+            for i in range(start, start + 16)
+            if above[i]
+        ]
+        rgb = shaded(material, lights=tuple(lights), illuminance=(0.0,) * 3, exposure=6.0)
+        total += ((rgb[row, column, 0] / 255 + 0.055) / 1.055) ** 2.4 / 6.0
+    assert total == pytest.approx(1.0, abs=0.015)  # 24 pictures were rounded
+
+
+def facing(towards: Array) -> Array:
+    """world_from_light of a light that comes from there; only its axis matters."""
+    placed = np.eye(4)[:3]
+    placed[:, 2] = towards
+    return placed
 
 
 def split_sum(n_v: float, roughness: float) -> tuple[float, float]:
