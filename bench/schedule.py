@@ -7,8 +7,7 @@ what is refused, dropped or skipped is missed. Every policy gets the same frames
 costs, noise and cost per start. The others also get a network that takes no time and know the
 mean costs; ours (mesh.schedule, in mesh.sim) has links of 0.2 ms and measures.
 
-The second scenario makes one piece in a hundred take ten times as long, with hedging and without.
-Devices finish what they have begun, so a straggler holds its device whatever is decided.
+bench.stragglers adds its figures of hedging.
 """
 
 from __future__ import annotations
@@ -16,23 +15,26 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Mapping, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from random import Random
 from statistics import fmean
-from typing import Any
-from unittest import mock
 
-from bench.policies.central import POLICIES, Central, Costs, Policy
+from bench.policies.central import (
+    NOISE,
+    PIECES,
+    POLICIES,
+    QUANTUM_US,
+    START_US,
+    WHOLE,
+    Central,
+    Costs,
+    Policy,
+)
 from bench.policies.ours import serve
 from bench.report import Report, arguments
-from mesh.core.workload import Contract, Rung
-from mesh.schedule.placement import Placer
+from bench.stragglers import SECONDS, hedging
+from mesh.core.workload import Rung
 from mesh.sim.arrivals import Job, JobClass, arrivals, draw_gaps, read_gaps
-from mesh.sim.gateway import SessionModel
-from mesh.sim.mesh import SimulatedMesh
-from mesh.sim.node import NodeModel
-from mesh.sim.worker import DeviceModel
 
 ROOT = Path(__file__).resolve().parent.parent
 CLASSES = (
@@ -50,17 +52,8 @@ FLEETS = {
     "16 mixed": (2.0, 1.5, 1.0, 0.75) * 4,
 }
 LOADS = (0.5, 0.7, 0.9, 1.0, 1.1, 1.3)
-# A device's time lost with each start: a round trip over a pipe to a process took 48 us.
-START_US = 50
-NOISE = 0.05
-QUANTUM_US = 4_000
-WHOLE, PIECES = Costs(START_US, NOISE), Costs(START_US, NOISE, QUANTUM_US)
 LADDER = (Rung(1.0, 1.0), Rung(0.6, 0.8), Rung(0.35, 0.5))
 OURS, CLOCKWORK, CLOCKWORK_PIECES = "ours", "Clockwork-like", "Clockwork-like on pieces"
-
-STALL, STALL_FACTOR = 0.01, 10.0
-HEDGE_SECONDS = 60
-REST_US = 2_000_000  # until all devices are known
 
 Missed = Mapping[str, tuple[int, int]]  # by class: missed, of how many
 
@@ -162,7 +155,8 @@ def show(report: Report, title: str, tally: Tally) -> None:
 
 def ladder_table(report: Report, seeds: Sequence[int], count: int, loads: Sequence[float]) -> None:
     """With a degrade ladder, apart from all else: frames on time at any rung, and their quality."""
-    speeds, rows = FLEETS["4 equal"], []
+    speeds = FLEETS["4 equal"]
+    rows: list[list[str | float]] = []
     for load in loads:
         missed = frames = 0
         quality: list[float] = []
@@ -174,63 +168,6 @@ def ladder_table(report: Report, seeds: Sequence[int], count: int, loads: Sequen
         rows.append([f"{load}", 100.0 * (frames - missed) / frames, fmean(quality)])
     print("\nconv, 4 equal workers, with a ladder of", ", ".join(map(str, LADDER)))
     report.table(["load", "on time % at any rung", "mean quality"], rows)
-
-
-# --- hedging --------------------------------------------------------------------------------------
-
-
-@contextmanager
-def no_hedging() -> Any:
-    """The same schedule, which never asks a second device."""
-    with mock.patch.object(Placer, "hedge", lambda *_, **__: None):
-        yield
-
-
-def straggle(pieces: int, seed: int, seconds: int) -> tuple[list[int], float]:
-    """Frame times of a session on 4 devices at half load, and the extra work in percent."""
-    device = DeviceModel(
-        QUANTUM_US, noise=NOISE, stall=STALL, stall_factor=STALL_FACTOR, start_us=START_US
-    )
-    mesh = SimulatedMesh([NodeModel((device,), prepare_us=1_000)] * 4, seed=seed, keep_trace=True)
-    period_us = round(pieces * QUANTUM_US / 4 / 0.5)
-    contract = Contract(period_us, 400_000, holes=False)
-    session = mesh.open_session(
-        SessionModel(contract, pieces=pieces, out_bytes=5_000, max_in_flight=1 << 20)
-    )
-    mesh.run(seconds * 1_000_000)
-    times = [
-        max(piece.answered_us for piece in closed.pieces) - closed.opened_us
-        for closed in session.shown
-        if not closed.missing and closed.opened_us > REST_US
-    ]
-    started = sum(what == "start" for _, what, *_ in mesh.world.trace)
-    wanted = pieces * (len(session.shown) + len(session.refused))
-    return times, 100.0 * (started - wanted) / wanted
-
-
-def p999(times: Sequence[int]) -> int:
-    """The 99.9th percentile."""
-    return sorted(times)[min(len(times) - 1, int(0.999 * len(times)))]
-
-
-def hedging(report: Report, seeds: Sequence[int], seconds: int) -> None:
-    """Both cuts, with and without; keeps the figures."""
-    rows, extra = [], []
-    for pieces in (4, 8):
-        plain: list[int] = []
-        hedged: list[int] = []
-        for seed in seeds:
-            with no_hedging():
-                plain += straggle(pieces, seed, seconds)[0]
-            times, extra_pct = straggle(pieces, seed, seconds)
-            hedged += times
-            extra.append(extra_pct)
-        gain = p999(plain) / p999(hedged)
-        rows.append([f"{pieces} on 4", p999(plain) / 1000, p999(hedged) / 1000, gain])
-        report.figure(f"hedge_p999_gain_{pieces}on4", gain)
-    print("\n1 % of pieces take 10 times as long, load 0.5: p99.9 of frame times, ms")
-    report.table(["pieces", "without", "with", "gain"], rows)
-    report.figure("hedge_extra_work_pct", fmean(extra))
 
 
 # --- all ------------------------------------------------------------------------------------------
@@ -264,7 +201,7 @@ def main() -> None:
                     keep(report, trace, tally)
     report.figure("goodput_1_3_to_1_0", goodput[1.3] / goodput[1.0])
     ladder_table(report, seeds, 3_000 if quick else 6_000, (1.3,) if quick else LOADS)
-    hedging(report, seeds, 12 if quick else HEDGE_SECONDS)
+    hedging(report, seeds, 12 if quick else SECONDS)
     report.finish(options)
 
 

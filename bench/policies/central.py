@@ -55,6 +55,13 @@ class _Frame:
     running: int = 0
 
 
+# A device's time lost with each start: a round trip over a pipe to a process took 48 us.
+START_US = 50
+NOISE = 0.05
+QUANTUM_US = 4_000
+WHOLE, PIECES = Costs(START_US, NOISE), Costs(START_US, NOISE, QUANTUM_US)
+
+
 Rank: TypeAlias = Callable[[Job], float]
 
 
