@@ -113,7 +113,8 @@ class CutHint:
     """What the schedule knows when a frame is to be cut.
 
     devices: how many device queues can take pieces now (at least 1).
-    quantum_us: longest piece wanted; 0 when nothing is known yet.
+    quantum_us: longest piece wanted, so as not to block a session with a tighter deadline that
+        shares the devices; 0 when there is none.
     us_per_unit: predicted cost on the slowest usable device, by piece kind; may be empty.
     lanes: the devices that will take the pieces, as far as their speeds are known; pieces sized
         for them (`mesh.schedule.cut.shares`) all finish together.

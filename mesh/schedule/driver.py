@@ -137,12 +137,10 @@ class SessionDriver:
         start_us: int,
         max_in_flight: int = 2,
         reserve_us: int = 0,
-        quantum_us: int = 0,
         latest_start: bool = False,
     ) -> None:
         """reserve_us: kept back from the contract's deadline for composing and encoding.
 
-        quantum_us: the longest piece the workload should cut; 0 for no wish.
         latest_start: whether a frame clock may move and slow down for fresher input.
         """
         self._session = session
@@ -150,7 +148,6 @@ class SessionDriver:
         self._contract = contract
         self._stake = Stake(contract.criticality, contract.share, contract.value)
         self._budget_us = max(1, contract.deadline_us - reserve_us)
-        self._quantum_us = quantum_us
         self._placer = placer
         self._max_in_flight = max_in_flight
         self._crowding = Crowding()
@@ -233,7 +230,7 @@ class SessionDriver:
         self._cutting[frame] = cutoff_us, rung
         hint = CutHint(
             devices=max(1, len(usable)),
-            quantum_us=self._quantum_us,
+            quantum_us=self._placer.quanta.quantum_us(self._session, self._budget_us),
             us_per_unit=self._placer.costs.slowest(usable),
             lanes=self._placer.lanes(usable, cutoff_us, now_us),
             surprises=tuple(self._surprises),
@@ -439,6 +436,7 @@ class SessionDriver:
         else:
             self._ready.pop(device, None)
         self._pool = frozenset(self._ready)
+        self._placer.quanta.hold(self._session, self._budget_us, self._ready)
 
     @property
     def ready(self) -> tuple[DeviceKey, ...]:

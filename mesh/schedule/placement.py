@@ -29,6 +29,7 @@ from mesh.schedule.dues import Stake
 from mesh.schedule.hedging import HedgeBudget
 from mesh.schedule.ids import DeviceKey, FrameKey, PieceKey
 from mesh.schedule.promises import Attempt, DeviceAccount, Want
+from mesh.schedule.quantum import Quanta
 
 GRACE_US: Final = 2_000  # an answer is overdue so long after it came into doubt
 COLD_GRACE_US: Final = 250_000  # the first run of a kind may compile shaders or kernels
@@ -71,6 +72,7 @@ class Placer:
     def __init__(self, costs: CostModel) -> None:
         self.costs = costs
         self.admission = Admission(costs)
+        self.quanta = Quanta()
         self._budget = HedgeBudget()
         self.turned_late = 0  # counts attempts whose answer was put off past its deadline
         self._devices: dict[DeviceKey, DeviceAccount] = {}
@@ -404,6 +406,7 @@ class Placer:
     def drop_session(self, session: str) -> None:
         """A session ended; devices forget it and will not answer for it."""
         self.admission.drop_session(session)
+        self.quanta.drop(session)
         for device in self._devices.values():
             for key in [key for key in device.attempts if key.session == session]:
                 del device.attempts[key]

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from math import ceil
 
-from mesh.core.workload import Contract, Piece
+from mesh.core.workload import Contract, CutHint, Piece
 from mesh.schedule.cost import CostModel
+from mesh.schedule.cut import MAX_PIECES
 from mesh.schedule.driver import (
     Action,
     CancelPiece,
@@ -33,7 +35,8 @@ class SessionModel:
 
     pieces: per frame. units: work per piece. spread: pieces differ by up to this share of it.
     in_bytes, out_bytes: per piece. ends_us: from then on no frame is opened. A frame that is cut
-    at a lower rung of the contract's ladder has as many pieces with less work.
+    at a lower rung of the contract's ladder has as many pieces with less work. splits: each piece
+    is cut further where it would be longer than the quantum (`CutHint.quantum_us`).
     """
 
     contract: Contract = field(default_factory=lambda: Contract(66_667, 100_000))
@@ -45,6 +48,15 @@ class SessionModel:
     out_bytes: int = 100_000
     max_in_flight: int = 2
     ends_us: int = 2**62
+    splits: bool = False
+
+    def parts(self, hint: CutHint) -> int:
+        """How many parts each piece is to be cut into."""
+        us_per_unit = hint.us_per_unit.get(self.kind, 0.0)
+        if not (self.splits and hint.quantum_us):
+            return 1
+        piece_us = self.units * self.contract.ladder[hint.rung].cost * us_per_unit
+        return min(max(1, ceil(piece_us / hint.quantum_us)), max(1, MAX_PIECES // self.pieces))
 
 
 @dataclass(slots=True)
@@ -237,28 +249,30 @@ class SimGateway:
         if self._world.now_us >= model.ends_us:
             session.driver.abandon(action.frame)
             return
-        units = model.units * model.contract.ladder[action.hint.rung].cost
+        parts = model.parts(action.hint)
+        units = model.units * model.contract.ladder[action.hint.rung].cost / parts
         pieces = [
             Piece(
                 index,
                 model.kind,
                 units * (1.0 + model.spread * self._random.uniform(-1.0, 1.0)),
                 b"",
-                model.out_bytes,
-                inputs=bytes(model.in_bytes),
+                model.out_bytes // parts,
+                inputs=bytes(model.in_bytes // parts),
             )
-            for index in range(model.pieces)
+            for index in range(model.pieces * parts)
         ]
         now_us = self._world.now_us
         for piece in pieces:
             key = PieceKey(session.name, 0, action.frame, piece.index)
-            session.orders[key] = Order(key, piece.kind, piece.units, 0, piece.output_bytes)
+            session.orders[key] = Order(
+                key, piece.kind, piece.units, 0, piece.output_bytes, len(piece.inputs)
+            )
         self._do(session, session.driver.pieces(action.frame, pieces, now_us))
 
     def _send(self, session: SimSession, action: Send) -> None:
         peer = self._peers[action.device.node]
-        order = session.orders[action.key]
-        order = Order(order.key, order.kind, order.units, action.deadline_us, order.out_bytes)
+        order = replace(session.orders[action.key], deadline_us=action.deadline_us)
         device = peer.node.devices[action.device]
         self._world.note("send", *action.device, *action.key)
 
@@ -271,7 +285,7 @@ class SimGateway:
         self._via(
             peer,
             peer.out,
-            _SMALL_BYTES + session.model.in_bytes,
+            _SMALL_BYTES + order.in_bytes,
             lambda: peer.node.gate(lambda: device.submit(self.name, order, reply)),
         )()
 

@@ -7,6 +7,7 @@ would run for hours is refused before it starts.
 from __future__ import annotations
 
 import tomllib
+from math import ceil
 from typing import Annotated, Any, Final, Literal, TypeAlias
 
 import msgspec
@@ -14,6 +15,8 @@ from msgspec import Meta
 
 from mesh.core.errors import ConfigError
 from mesh.core.workload import Contract, Criticality
+from mesh.schedule.cut import MAX_PIECES as MOST_CUT
+from mesh.schedule.quantum import longest_us
 from mesh.sim.gateway import SessionModel
 from mesh.sim.link import LinkModel
 from mesh.sim.node import NodeModel
@@ -103,6 +106,7 @@ class SessionClass(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
             in_bytes=self.bytes_in // self.pieces,
             out_bytes=self.bytes_out // self.pieces,
             max_in_flight=self.in_flight,
+            splits=True,
         )
 
 
@@ -127,7 +131,16 @@ class Scenario(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     def expected_pieces(self) -> int:
         """Of all sessions in the whole run, if every frame is made."""
         total_ms = 1e3 * (self.warm_up_s + self.duration_s)
-        return round(sum(s.count * s.pieces * total_ms / s.period_ms for s in self.sessions))
+        return round(sum(s.count * self._cut(s) * total_ms / s.period_ms for s in self.sessions))
+
+    def _cut(self, group: SessionClass) -> int:
+        """Pieces of a frame, when those longer than the quantum are cut on the slowest device."""
+        tightest_us = _us(min(other.deadline_ms for other in self.sessions))
+        quantum_us = longest_us(_us(group.deadline_ms), tightest_us)
+        if not quantum_us:
+            return group.pieces
+        piece_ms = group.work_ms / group.pieces / min(node.speed for node in self.nodes)
+        return min(group.pieces * ceil(1e3 * piece_ms / quantum_us), max(group.pieces, MOST_CUT))
 
     def session_class(self, name: str) -> SessionClass:
         """Raises ConfigError if there is none of that name."""

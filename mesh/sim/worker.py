@@ -43,6 +43,7 @@ class Order:
     units: float
     deadline_us: int
     out_bytes: int
+    in_bytes: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from mesh.schedule.driver import (
 from mesh.schedule.ids import DeviceKey, PieceKey
 from mesh.schedule.ledger import Verdict
 from mesh.schedule.placement import Placer
+from mesh.schedule.quantum import longest_us
 
 A, B = DeviceKey("a", "gpu"), DeviceKey("b", "gpu")
 RUN_US = 8_000
@@ -101,6 +102,23 @@ def test_the_hint_tells_how_many_devices_there_are_and_what_the_slowest_costs() 
     assert isinstance(opened, OpenFrame)
     assert opened.hint.devices == 2
     assert opened.hint.us_per_unit["tile"] >= 3 * RUN_US
+
+
+def test_the_hint_bounds_pieces_while_a_tighter_session_holds_a_device_too() -> None:
+    bench = Bench()
+    tight = SessionDriver("t", 1, Contract(PERIOD_US, BUDGET_US // 2), bench.placer, start_us=0)
+    tight.device_ready(B, 0)
+    (opened,) = bench.driver.tick(bench.start_us)
+    assert isinstance(opened, OpenFrame)
+    assert opened.hint.quantum_us == longest_us(BUDGET_US, BUDGET_US // 2) > 0
+    bench.driver.pieces(opened.frame, cut(2), bench.start_us)
+    tight.close(bench.start_us)
+    (after,) = [
+        action
+        for action in bench.driver.tick(bench.driver.clock.next_open_us)
+        if isinstance(action, OpenFrame)
+    ]
+    assert after.hint.quantum_us == 0
 
 
 def test_time_kept_for_composing_and_encoding_comes_off_the_cut_off() -> None:
