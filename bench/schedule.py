@@ -7,143 +7,92 @@ what is refused, dropped or skipped is missed. Every policy gets the same frames
 costs, noise and cost per start. The others also get a network that takes no time and know the
 mean costs; ours (mesh.schedule, in mesh.sim) has links of 0.2 ms and measures.
 
-bench.stragglers adds its figures of hedging.
+bench.stragglers adds its figures of hedging. Runs are spread over the cores; in full they take
+about ten minutes on two.
 """
 
 from __future__ import annotations
 
 import argparse
+import multiprocessing
 import os
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-from random import Random
-from statistics import fmean
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor, ProcessPoolExecutor
+from functools import partial
+from itertools import groupby
 
-from bench.policies.central import (
-    NOISE,
-    PIECES,
-    POLICIES,
-    QUANTUM_US,
-    START_US,
-    WHOLE,
-    Central,
-    Costs,
-    Policy,
+from bench.policies.central import NOISE, QUANTUM_US, START_US
+from bench.policies.contest import (
+    CLASSES,
+    CLOCKWORK,
+    CLOCKWORK_PIECES,
+    FLEETS,
+    OURS,
+    TRACES,
+    Cell,
+    Contest,
+    Result,
+    Tally,
+    play,
+    play_ours,
 )
-from bench.policies.ours import serve
 from bench.report import Report, arguments
 from bench.stragglers import SECONDS, hedging
 from mesh.core.workload import Rung
-from mesh.sim.arrivals import Job, JobClass, arrivals, draw_gaps, read_gaps
 
-ROOT = Path(__file__).resolve().parent.parent
-CLASSES = (
-    JobClass("VR", 6_000, 11_100),
-    JobClass("game", 9_000, 33_300),
-    JobClass("LiDAR", 22_000, 100_000),
-    JobClass("bench", 60_000, 1_000_000),
-)
-# Coefficient of variation of the traces' gaps, for where they are absent, and their lengths.
-TRACES = {"conv": (1.09, 19_365), "code": (13.15, 8_818)}
-FLEETS = {
-    "4 equal": (1.0,) * 4,
-    "2 mixed": (1.5, 0.75),
-    "4 mixed": (2.0, 1.0, 0.75, 0.5),
-    "16 mixed": (2.0, 1.5, 1.0, 0.75) * 4,
-}
-LOADS = (0.5, 0.7, 0.9, 1.0, 1.1, 1.3)
+EQUAL = "4 equal"
+LOADS = (0.5, 0.7, 0.9, 1.0, 1.1, 1.3)  # of the equal workers
+MIXED_LOADS = (0.7, 0.9, 1.1)
+LADDER_LOADS = (0.9, 1.1, 1.3)
 LADDER = (Rung(1.0, 1.0), Rung(0.6, 0.8), Rung(0.35, 0.5))
-OURS, CLOCKWORK, CLOCKWORK_PIECES = "ours", "Clockwork-like", "Clockwork-like on pieces"
+JUDGED = 0.9  # the load whose figures are kept
 
-Missed = Mapping[str, tuple[int, int]]  # by class: missed, of how many
-
-
-def gaps_of(trace: str) -> list[float]:
-    """The trace's gaps; without the file, synthetic ones that vary as much."""
-    folder = Path(os.environ.get("FRAMEMESH_DATA") or ROOT / "../shared/data") / "traces"
-    path = folder / f"AzureLLMInferenceTrace_{trace}.csv"
-    if path.is_file():
-        with path.open(encoding="utf-8") as lines:
-            return read_gaps(lines)
-    variation, count = TRACES[trace]
-    return draw_gaps(Random(trace), count, variation)
+# Frames per run, by trace; None for the whole of it.
+COUNTS = {"conv": 6_000, "code": None}
+FEWER = {"conv": 3_000, "code": 4_000}  # for mixed fleets and the ladder
+FEWEST = {"conv": 2_000, "code": 3_000}  # for a quick look
 
 
-def jobs_of(
-    gaps: Sequence[float], load: float, speeds: Sequence[float], seed: int, count: int | None
-) -> list[Job]:
-    """Frames of all classes in equal numbers."""
-    return arrivals(
-        gaps,
-        CLASSES,
-        [1.0] * len(CLASSES),
-        work_per_us=load * sum(speeds),
-        chance=Random(f"{seed}/arrivals"),
-        count=count,
-    )
+# --- what is run ----------------------------------------------------------------------------------
 
 
-def by_class(jobs: Sequence[Job], missed: set[int]) -> dict[str, tuple[int, int]]:
-    """How many of each class were missed, and how many there were."""
-    return {
-        each.name: (
-            sum(job.number in missed for job in jobs if job.job_class is each),
-            sum(job.job_class is each for job in jobs),
-        )
-        for each in CLASSES
-    }
+def cells(quick: bool) -> list[Cell]:
+    """Every fleet, trace and load."""
+    if quick:
+        return [*(Cell("conv", EQUAL, load) for load in (0.9, 1.0, 1.3)), Cell("code", EQUAL, 0.9)]
+    return [
+        Cell(trace, fleet, load)
+        for fleet in FLEETS
+        for trace in TRACES
+        for load in (LOADS if fleet == EQUAL else MIXED_LOADS)
+    ]
 
 
-def contestants(quick: bool) -> list[tuple[str, Policy, Costs]]:
-    """The others. On pieces, only what answers whether pieces alone would do."""
-    whole = [(policy.name, policy, WHOLE) for policy in POLICIES]
-    clockwork = next(policy for policy in POLICIES if policy.name == CLOCKWORK)
-    return [*(whole[3:4] if quick else whole), (CLOCKWORK_PIECES, clockwork, PIECES)]
+def contests(planned: Iterable[Cell], seeds: Sequence[int], quick: bool) -> list[Contest]:
+    """Each cell with each seed, a cell's next to each other."""
+
+    def count(cell: Cell) -> int | None:
+        return (FEWEST if quick else COUNTS if cell.fleet == EQUAL else FEWER)[cell.trace]
+
+    return [Contest(cell, seed, count(cell)) for cell in planned for seed in seeds]
 
 
-class Tally:
-    """Missed frames over the seeds, by policy and class."""
-
-    def __init__(self) -> None:
-        self._sums: dict[str, dict[str, list[int]]] = {}
-
-    def add(self, policy: str, result: Missed) -> None:
-        sums = self._sums.setdefault(policy, {each.name: [0, 0] for each in CLASSES})
-        for name, (missed, count) in result.items():
-            sums[name][0] += missed
-            sums[name][1] += count
-
-    def pct(self, policy: str, name: str | None = None) -> float:
-        """Missed percent of one class, or of all frames."""
-        sums = self._sums[policy]
-        chosen = [sums[name]] if name is not None else list(sums.values())
-        return 100.0 * sum(m for m, _ in chosen) / max(1, sum(n for _, n in chosen))
-
-    @property
-    def policies(self) -> list[str]:
-        return list(self._sums)
+def tallies(
+    pool: Executor, run: Callable[[Contest], Result], planned: Sequence[Contest]
+) -> Iterator[tuple[Cell, Tally]]:
+    """Run the contests, and sum up each cell as soon as all of it is there."""
+    both = zip(planned, pool.map(run, planned), strict=True)
+    for cell, group in groupby(both, key=lambda pair: pair[0].cell):
+        yield cell, Tally([result for _, result in group])
 
 
-def compare(
-    trace: str, fleet: str, load: float, seeds: Sequence[int], count: int | None, quick: bool
-) -> tuple[Tally, float]:
-    """Every policy on the same arrivals; and ours' frames on time per second."""
-    gaps, speeds, tally, goodput = gaps_of(trace), FLEETS[fleet], Tally(), []
-    for seed in seeds:
-        jobs = jobs_of(gaps, load, speeds, seed, count)
-        for name, policy, costs in contestants(quick):
-            missed = Central(policy, costs, speeds, seed).run(jobs)
-            tally.add(name, by_class(jobs, missed))
-        missed = serve(jobs, PIECES, speeds, seed).missed
-        tally.add(OURS, by_class(jobs, missed))
-        goodput.append((len(jobs) - len(missed)) / (jobs[-1].at_us / 1e6))
-    return tally, fmean(goodput)
+# --- what is shown --------------------------------------------------------------------------------
 
 
-def show(report: Report, title: str, tally: Tally) -> None:
+def show(report: Report, cell: Cell, tally: Tally) -> None:
     """One table: missed percent by policy."""
     names = [each.name for each in CLASSES]
-    print(f"\n{title}: missed %")
+    print(f"\n{cell.trace}, {cell.fleet} workers, load {cell.load}: missed %")
     report.table(
         ["policy", "all", *names],
         [
@@ -153,21 +102,30 @@ def show(report: Report, title: str, tally: Tally) -> None:
     )
 
 
-def ladder_table(report: Report, seeds: Sequence[int], count: int, loads: Sequence[float]) -> None:
+def show_ladder(report: Report, results: Iterable[tuple[Cell, Tally]]) -> None:
     """With a degrade ladder, apart from all else: frames on time at any rung, and their quality."""
-    speeds = FLEETS["4 equal"]
-    rows: list[list[str | float]] = []
-    for load in loads:
-        missed = frames = 0
-        quality: list[float] = []
-        for seed in seeds:
-            jobs = jobs_of(gaps_of("conv"), load, speeds, seed, count)
-            outcome = serve(jobs, PIECES, speeds, seed, LADDER)
-            missed, frames = missed + len(outcome.missed), frames + len(jobs)
-            quality += outcome.quality.values()
-        rows.append([f"{load}", 100.0 * (frames - missed) / frames, fmean(quality)])
-    print("\nconv, 4 equal workers, with a ladder of", ", ".join(map(str, LADDER)))
+    rungs = ", ".join(f"{rung.quality:g} for {rung.cost:g} of the work" for rung in LADDER)
+    rows: list[list[str | float]] = [
+        [f"{cell.load}", 100.0 - tally.pct(OURS), tally.quality] for cell, tally in results
+    ]
+    print(f"\nconv, {EQUAL} workers, with a ladder of qualities: {rungs}")
     report.table(["load", "on time % at any rung", "mean quality"], rows)
+
+
+def keep(report: Report, results: Mapping[Cell, Tally]) -> None:
+    """The figures that are judged."""
+    for trace in TRACES:
+        tally = results[Cell(trace, EQUAL, JUDGED)]
+        others = [policy for policy in tally.policies if policy != OURS]
+        report.figure(f"miss_to_clockwork_{trace}_0_9", tally.ratio(CLOCKWORK))
+        report.figure(f"miss_to_clockwork_pieces_{trace}_0_9", tally.ratio(CLOCKWORK_PIECES))
+        report.figure(f"miss_to_best_other_{trace}_0_9", max(map(tally.ratio, others)))
+    conv, code = (results[Cell(trace, EQUAL, JUDGED)] for trace in ("conv", "code"))
+    report.figure("vr_miss_pct_conv_0_9", conv.pct(OURS, "VR"))
+    worst = max(code.ratio(CLOCKWORK, each.name) for each in CLASSES)
+    report.figure("worst_class_to_clockwork_code_0_9", worst)
+    per_s = {load: results[Cell("conv", EQUAL, load)].ours_per_s for load in (1.0, 1.3)}
+    report.figure("goodput_1_3_to_1_0", per_s[1.3] / per_s[1.0])
 
 
 # --- all ------------------------------------------------------------------------------------------
@@ -175,47 +133,29 @@ def ladder_table(report: Report, seeds: Sequence[int], count: int, loads: Sequen
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--seeds", type=int, default=5, help="of the full run")
     options = arguments(__doc__, parser=parser)
-    quick = options.quick
-    seeds = list(range(1, 2 if quick else options.seeds + 1))
-    counts = {"conv": 2_000 if quick else 6_000, "code": 3_000 if quick else None}
+    quick, seeds = options.quick, range(1, 2 if options.quick else options.seeds + 1)
     report = Report(
         "schedule",
-        config={"start_us": START_US, "noise": NOISE, "quantum_us": QUANTUM_US, "counts": counts},
+        config={"start_us": START_US, "noise": NOISE, "quantum_us": QUANTUM_US, "counts": COUNTS},
         seeds=seeds,
     )
-    fleets = ["4 equal"] if quick else list(FLEETS)
-    goodput: dict[float, float] = {}
-    for fleet in fleets:
-        for trace in TRACES:
-            loads = LOADS if not quick else (0.9, 1.0, 1.3) if trace == "conv" else (0.9,)
-            for load in loads:
-                tally, rate = compare(trace, fleet, load, seeds, counts[trace], quick)
-                show(report, f"{trace}, {fleet} workers, load {load}", tally)
-                if fleet != "4 equal":
-                    continue
-                if trace == "conv":
-                    goodput[load] = rate
-                if load == 0.9:
-                    keep(report, trace, tally)
-    report.figure("goodput_1_3_to_1_0", goodput[1.3] / goodput[1.0])
-    ladder_table(report, seeds, 3_000 if quick else 6_000, (1.3,) if quick else LOADS)
-    hedging(report, seeds, 12 if quick else SECONDS)
+    spawn = multiprocessing.get_context("spawn")
+    cores = len(os.sched_getaffinity(0))
+    with ProcessPoolExecutor(cores, mp_context=spawn) as pool:
+        results: dict[Cell, Tally] = {}
+        for cell, tally in tallies(pool, play, contests(cells(quick), seeds, quick)):
+            results[cell] = tally
+            show(report, cell, tally)
+        ladder = [
+            Cell("conv", EQUAL, load) for load in (LADDER_LOADS[-1:] if quick else LADDER_LOADS)
+        ]
+        climbs = [Contest(cell, seed, FEWER["conv"]) for cell in ladder for seed in seeds]
+        show_ladder(report, tallies(pool, partial(play_ours, ladder=LADDER), climbs))
+    keep(report, results)
+    hedging(report, seeds, SECONDS // 5 if quick else SECONDS)
     report.finish(options)
-
-
-def keep(report: Report, trace: str, tally: Tally) -> None:
-    """The figures at load 0.9."""
-    report.figure(f"miss_to_clockwork_{trace}_0_9", tally.pct(OURS) / tally.pct(CLOCKWORK))
-    if trace == "conv":
-        report.figure("vr_miss_pct_conv_0_9", tally.pct(OURS, "VR"))
-    else:
-        worst = max(
-            tally.pct(OURS, each.name) / max(tally.pct(CLOCKWORK, each.name), 0.01)
-            for each in CLASSES
-        )
-        report.figure("worst_class_to_clockwork_code_0_9", worst)
 
 
 if __name__ == "__main__":
