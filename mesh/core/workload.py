@@ -19,9 +19,11 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from enum import IntEnum
 from pathlib import Path
-from typing import Any, Final, Literal, Protocol, TypeAlias, runtime_checkable
+from typing import Any, Final, Literal, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 import msgspec
+
+from mesh.core.errors import MeshError
 
 Buffer: TypeAlias = bytes | bytearray | memoryview
 AssetId: TypeAlias = str  # lower-case hex SHA-256 of the asset's bytes
@@ -302,6 +304,45 @@ class Executor(Protocol):
 
     def close(self) -> None:
         """Release the device."""
+        ...
+
+
+MAX_BATCH: Final = 8  # pieces in one call
+
+
+class PieceCall(NamedTuple):
+    """One piece for an executor: the arguments of `Executor.run`."""
+
+    session: str
+    spec: bytes
+    inputs: memoryview
+    output: memoryview
+
+
+@runtime_checkable
+class Batching(Protocol):
+    """What an executor may offer beside `Executor`: pieces of one model run in one call.
+
+    The node forms batches of what waits on the device, when they would save time and every piece
+    would still be on time (mesh/schedule/batching.py). Pieces that find no company go to `run`.
+    """
+
+    def batch_key(self, session: str) -> str:
+        """Equal for sessions whose pieces can run together; "" for one whose pieces run alone.
+
+        Asked once the session is prepared; pieces of one batch are also of one `Piece.kind`. The
+        sessions may be of several gateways: make the key of content (a model's digest), never of
+        what one of them said. At most 128 characters.
+        """
+        ...
+
+    def run_batch(self, batch: Sequence[PieceCall]) -> Sequence[int | MeshError]:
+        """Run 2 to MAX_BATCH pieces; one outcome for each, in order.
+
+        An outcome is the number of bytes written to the piece's output, or why it failed: a bad
+        piece fails by itself. If this raises, or answers for more or fewer, all of them have
+        failed, and pieces of their sessions run alone from then on.
+        """
         ...
 
 

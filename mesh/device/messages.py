@@ -14,10 +14,11 @@ import msgspec
 from msgspec import Meta
 
 from mesh.core.errors import Problem
-from mesh.core.workload import AssetId, DeviceInfo
+from mesh.core.workload import MAX_BATCH, AssetId, DeviceInfo
 from mesh.device.sandbox import SandboxReport, SandboxRules
 
 MAX_MESSAGE = 160 * 1024  # fits the default SO_SNDBUF with its bookkeeping
+MAX_BATCH_KEY = 128  # characters
 MAX_ASSETS = 64  # per session; the kernel passes at most 253 descriptors at once
 
 
@@ -83,6 +84,26 @@ class Run(msgspec.Struct, frozen=True, tag="run"):
     output: Slot
 
 
+class BatchPiece(msgspec.Struct, frozen=True, array_like=True):
+    """One piece of a batch; see `Run`."""
+
+    session: str
+    spec: bytes
+    inputs: Slot | None
+    output: Slot
+
+
+class RunBatch(msgspec.Struct, frozen=True, tag="run_batch"):
+    """Run several pieces in one call of an executor that offers it.
+
+    Their specs, of 16 KiB each at most, fit one message together.
+    """
+
+    request: int
+    workload: str
+    pieces: Annotated[tuple[BatchPiece, ...], Meta(min_length=2, max_length=MAX_BATCH)]
+
+
 class Forget(msgspec.Struct, frozen=True, tag="forget"):
     """Release what only this session used."""
 
@@ -96,7 +117,9 @@ class Close(msgspec.Struct, frozen=True, tag="close"):
     request: int
 
 
-Request: TypeAlias = Confine | FindDevices | OpenExecutors | Prepare | Run | Forget | Close
+Request: TypeAlias = (
+    Confine | FindDevices | OpenExecutors | Prepare | Run | RunBatch | Forget | Close
+)
 
 
 class Confined(msgspec.Struct, frozen=True, tag="confined"):
@@ -121,8 +144,15 @@ class Ready(msgspec.Struct, frozen=True, tag="ready"):
     why_not: dict[str, str]
 
 
+class Prepared(msgspec.Struct, frozen=True, tag="prepared"):
+    """The session can be run. batch_key: see mesh.core.workload.Batching."""
+
+    request: int
+    batch_key: Annotated[str, Meta(max_length=MAX_BATCH_KEY)] = ""
+
+
 class Done(msgspec.Struct, frozen=True, tag="done"):
-    """Prepared or forgotten."""
+    """Forgotten."""
 
     request: int
 
@@ -136,6 +166,22 @@ class Finished(msgspec.Struct, frozen=True, tag="finished"):
     run_us: int  # inside the executor
 
 
+class Outcome(msgspec.Struct, frozen=True, array_like=True):
+    """What became of one piece of a batch: its result lies in a slot, or there is none."""
+
+    generation: int
+    nbytes: int
+    problem: Problem | None = None
+
+
+class BatchFinished(msgspec.Struct, frozen=True, tag="batch_finished"):
+    """The pieces' outcomes, in the order of the request."""
+
+    request: int
+    outcomes: Annotated[tuple[Outcome, ...], Meta(max_length=MAX_BATCH)]
+    run_us: int  # inside the executor, for all together
+
+
 class Failed(msgspec.Struct, frozen=True, tag="failed"):
     """The request could not be done; the process lives on."""
 
@@ -143,7 +189,7 @@ class Failed(msgspec.Struct, frozen=True, tag="failed"):
     problem: Problem
 
 
-Answer: TypeAlias = Confined | Found | Ready | Done | Finished | Failed
+Answer: TypeAlias = Confined | Found | Ready | Prepared | Done | Finished | BatchFinished | Failed
 
 encode = msgspec.msgpack.Encoder().encode
 decode_request = msgspec.msgpack.Decoder(Request).decode

@@ -24,18 +24,22 @@ import msgspec
 
 from mesh.core.errors import (
     ContentRefused,
+    DeviceLost,
     DeviceUnavailable,
     MeshError,
     Misuse,
     PieceFailed,
     Problem,
 )
-from mesh.core.workload import DeviceInfo, Executor, Workload
+from mesh.core.workload import Batching, DeviceInfo, Executor, PieceCall, Workload
 from mesh.device import sandbox
 from mesh.device.messages import (
     MAX_ASSETS,
+    MAX_BATCH_KEY,
     MAX_MESSAGE,
     Answer,
+    BatchFinished,
+    BatchPiece,
     Close,
     Confine,
     Confined,
@@ -46,11 +50,14 @@ from mesh.device.messages import (
     Forget,
     Found,
     OpenExecutors,
+    Outcome,
     Plugin,
     Prepare,
+    Prepared,
     Ready,
     Request,
     Run,
+    RunBatch,
     Slot,
     decode_request,
     encode,
@@ -107,7 +114,7 @@ class Host:
                 why_not[plugin.name] = said(problem)[:2000]
         return Ready(request.request, opened, why_not)
 
-    def prepare(self, request: Prepare, fds: list[int]) -> Done:
+    def prepare(self, request: Prepare, fds: list[int]) -> Prepared:
         """Map the assets read-only and hand them to the executor."""
         assets = {}
         for digest, fd in zip(request.assets, fds, strict=True):
@@ -115,7 +122,11 @@ class Host:
         executor = self._executor(request.workload)
         self._sessions[request.session] = request.workload
         executor.prepare(request.session, request.spec, assets)
-        return Done(request.request)
+        key = executor.batch_key(request.session) if isinstance(executor, Batching) else ""
+        if len(key) > MAX_BATCH_KEY:
+            executor.forget(request.session)
+            raise _defect("a session was not prepared", f"its batch key has {len(key)} characters")
+        return Prepared(request.request, key)
 
     def run(self, request: Run) -> Finished:
         """Run one piece between two slots of the arena."""
@@ -125,13 +136,30 @@ class Host:
         start_ns = time.monotonic_ns()
         nbytes = executor.run(request.session, request.spec, inputs, output)
         run_us = (time.monotonic_ns() - start_ns) // 1000
-        if not 0 <= nbytes <= len(output):
-            raise PieceFailed(
-                what="a result was refused",
-                why=f"the executor says it wrote {nbytes} bytes into {len(output)}",
-                fix="This is a defect of the workload: report it to its authors.",
-            )
+        _check_size(nbytes, output)
         return Finished(request.request, request.output.generation, nbytes, run_us)
+
+    def run_batch(self, request: RunBatch) -> BatchFinished:
+        """Run several pieces in one call."""
+        executor = self._executor(request.workload)
+        if not isinstance(executor, Batching):
+            raise _defect("a batch was not run", f"'{request.workload}' takes pieces one by one")
+        calls = [
+            PieceCall(
+                piece.session,
+                piece.spec,
+                self._view(piece.inputs).toreadonly(),
+                self._view(piece.output),
+            )
+            for piece in request.pieces
+        ]
+        start_ns = time.monotonic_ns()
+        results = executor.run_batch(calls)
+        run_us = (time.monotonic_ns() - start_ns) // 1000
+        if len(results) != len(calls):
+            raise _defect("a batch failed", f"{len(calls)} pieces got {len(results)} results")
+        outcomes = map(_outcome, request.pieces, calls, results)
+        return BatchFinished(request.request, tuple(outcomes), run_us)
 
     def forget(self, request: Forget) -> Done:
         """Let the session's executor release what it alone used."""
@@ -187,26 +215,31 @@ def serve(wire: Wire) -> None:
 
 
 def _answer(host: Host, request: Request, fds: list[int]) -> Answer:
+    answer: Answer
     match request:
         case Run():
-            return host.run(request)
+            answer = host.run(request)
+        case RunBatch():
+            answer = host.run_batch(request)
         case Prepare():
-            return host.prepare(request, fds)
+            answer = host.prepare(request, fds)
         case Forget():
-            return host.forget(request)
+            answer = host.forget(request)
         case OpenExecutors():
-            return host.open(request, fds)
+            answer = host.open(request, fds)
         case FindDevices():
             found = tuple(_load(request.plugin).find_devices())
-            return Found(request.request, found)
+            answer = Found(request.request, found)
         case Confine():
             sandbox.die_with_parent(request.parent)
-            return Confined(request.request, sandbox.apply(request.rules))
-    raise Misuse(
-        what=f"a device process cannot do {type(request).__name__}",
-        why="it is not a request it answers",
-        fix="Report this: node and device process disagree about their protocol.",
-    )
+            answer = Confined(request.request, sandbox.apply(request.rules))
+        case _:
+            raise Misuse(
+                what=f"a device process cannot do {type(request).__name__}",
+                why="it is not a request it answers",
+                fix="Report this: node and device process disagree about their protocol.",
+            )
+    return answer
 
 
 def _open(plugin: Plugin) -> tuple[Executor, DeviceInfo]:
@@ -244,11 +277,39 @@ def said(problem: BaseException) -> str:
     return f"{type(problem).__name__}: {problem}" if str(problem) else type(problem).__name__
 
 
+def _check_size(nbytes: int, output: memoryview) -> None:
+    if not 0 <= nbytes <= len(output):
+        raise _defect(
+            "a result was refused",
+            f"the executor says it wrote {nbytes} bytes into {len(output)}",
+        )
+
+
+def _outcome(piece: BatchPiece, call: PieceCall, result: int | MeshError) -> Outcome:
+    if isinstance(result, DeviceLost):
+        raise result  # that concerns more than this piece
+    try:
+        if isinstance(result, MeshError):
+            raise result
+        _check_size(result, call.output)
+    except MeshError as problem:
+        return Outcome(piece.output.generation, 0, problem.to_problem())
+    return Outcome(piece.output.generation, result)
+
+
+def _defect(what: str, why: str) -> PieceFailed:
+    return PieceFailed(
+        what=what, why=why, fix="This is a defect of the workload: report it to its authors."
+    )
+
+
 def _unexpected(request: Request, problem: Exception) -> Problem:
     kind: type[MeshError]
     match request:
         case Run():
             kind, what = PieceFailed, f"a piece of session {request.session} failed"
+        case RunBatch():
+            kind, what = PieceFailed, f"a batch of {len(request.pieces)} pieces failed"
         case Prepare():
             kind, what = ContentRefused, f"session {request.session} could not be prepared"
         case _:

@@ -10,9 +10,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Literal, TypeAlias
 
 from mesh.core.errors import (
@@ -22,6 +23,7 @@ from mesh.core.errors import (
     Misuse,
     PieceFailed,
     PieceOverran,
+    from_problem,
 )
 from mesh.core.workload import AssetId, Buffer, DeviceInfo, Settings
 from mesh.device.assetfiles import AssetFiles
@@ -29,21 +31,34 @@ from mesh.device.buffers import Arena, Lease
 from mesh.device.child import Child
 from mesh.device.launch import DeviceLimits, Plugins, planned_launch
 from mesh.device.messages import (
+    BatchFinished,
+    BatchPiece,
     Confine,
     Confined,
     Finished,
     Forget,
     OpenExecutors,
+    Outcome,
     Plugin,
     Prepare,
+    Prepared,
     Ready,
     Run,
+    RunBatch,
     Slot,
 )
 from mesh.device.restart import RestartPolicy
 from mesh.device.sandbox import SandboxReport
 
-__all__ = ["Device", "DeviceLimits", "Lease", "PieceResult", "Plugins", "open_device"]
+__all__ = [
+    "BatchedPiece",
+    "Device",
+    "DeviceLimits",
+    "Lease",
+    "PieceResult",
+    "Plugins",
+    "open_device",
+]
 
 log = logging.getLogger(__name__)
 
@@ -63,11 +78,22 @@ class PieceResult:
     run_us: int  # inside the executor
 
 
+@dataclass(frozen=True, slots=True)
+class BatchedPiece:
+    """One piece for `Device.run_batch`; see `Device.run`."""
+
+    session: str
+    spec: bytes
+    output_bytes: int
+    inputs: Lease | None = None
+
+
 @dataclass(slots=True)
 class _Session:
     workload: str
     spec: bytes
     assets: tuple[AssetId, ...]
+    batch_key: str = field(default="", compare=False)
     strikes: int = 0
     fatal_pieces: int = 0  # in a row
     problem: MeshError | None = None  # why it cannot be run although it was prepared once
@@ -155,11 +181,17 @@ class Device:
             self._tell_forget(session)
 
     async def _prepare_on(self, child: Child, session: str, record: _Session) -> None:
-        await child.call(
+        answer = await child.call(
             lambda number: Prepare(number, session, record.workload, record.spec, record.assets),
             self._assets.fds(record.assets),
             kill_after_us=self.limits.prepare_us,
         )
+        record.batch_key = answer.batch_key if isinstance(answer, Prepared) else ""
+
+    def batch_key(self, session: str) -> str:
+        """What sessions have in common whose pieces may share a `run_batch`; "" for none."""
+        record = self._sessions.get(session)
+        return record.batch_key if record is not None and record.problem is None else ""
 
     def _tell_forget(self, session: str) -> None:
         if self._child is not None and not self._child.lost.done():
@@ -219,21 +251,85 @@ class Device:
         except BaseException as problem:
             flight.abandon()
             if isinstance(problem, DeviceLost) and flight.number:
-                raise self._lost_with(child, session, flight.number, problem) from None
+                raise self._lost_with(child, [session], flight.number, problem) from None
             raise
         if (record := self._sessions.get(session)) is not None:
             record.fatal_pieces = 0
         output.shorten(result.nbytes)
         return PieceResult(output, result.run_us)
 
+    async def run_batch(
+        self, workload: str, pieces: Sequence[BatchedPiece], *, kill_after_us: int
+    ) -> tuple[list[Lease | MeshError], int]:
+        """Run 2 to MAX_BATCH pieces of sessions with one `batch_key` in one call.
+
+        Each piece's `inputs` are taken over, as by `run`; `kill_after_us` is for all together.
+        Returns each piece's result, or why it has none, in their order; and the run time of all.
+        Raises as `run` does if there is nothing to say of any single one.
+        """
+        flights: list[_Flight] = []
+        number = 0
+        try:
+            for piece in pieces:
+                flights.append(_Flight(piece.inputs.take() if piece.inputs is not None else None))
+            child, slots = self._board(workload, pieces, flights)
+
+            def order(asked: int) -> RunBatch:
+                nonlocal number
+                number = asked
+                return RunBatch(asked, workload, slots)
+
+            answer = child.call(order, kill_after_us=kill_after_us, settled=partial(_land, flights))
+            for flight in flights:
+                flight.flying = not answer.done()
+            result = await answer
+            if not isinstance(result, BatchFinished) or not _fits(result, slots):
+                child.kill(
+                    "it answered a batch with results that cannot be its pieces'", answered=number
+                )
+                raise child.obituary()
+        except BaseException as problem:
+            for flight in flights:
+                flight.abandon()
+            if isinstance(problem, DeviceLost) and number:
+                sessions = {piece.session for piece in pieces}
+                raise self._lost_with(child, sessions, number, problem) from None
+            raise
+        landed = map(self._landed, pieces, flights, result.outcomes)
+        return list(landed), result.run_us
+
+    def _board(
+        self, workload: str, pieces: Sequence[BatchedPiece], flights: Sequence[_Flight]
+    ) -> tuple[Child, tuple[BatchPiece, ...]]:
+        """The process for a batch, and its pieces with slots for what goes in and comes out."""
+        boarded = []
+        for piece, flight in zip(pieces, flights, strict=True):
+            child, flight.inputs = self._runnable(piece.session, workload, flight.inputs)
+            flight.output = output = self._result_lease(piece.output_bytes)
+            slot = Slot(output.offset, piece.output_bytes, output.generation)
+            boarded.append(BatchPiece(piece.session, piece.spec, _slot(flight.inputs), slot))
+        return child, tuple(boarded)
+
+    def _landed(self, piece: BatchedPiece, flight: _Flight, outcome: Outcome) -> Lease | MeshError:
+        if (record := self._sessions.get(piece.session)) is not None:
+            record.fatal_pieces = 0
+        assert flight.output is not None
+        if outcome.problem is not None:
+            flight.output.release()
+            return from_problem(outcome.problem)
+        flight.output.shorten(outcome.nbytes)
+        return flight.output
+
     def _lost_with(
-        self, child: Child, session: str, request: int, problem: DeviceLost
+        self, child: Child, sessions: Collection[str], request: int, problem: DeviceLost
     ) -> DeviceLost:
-        """The error for a piece that was sent to a process now lost, held against its session."""
+        """The error for what was sent to a process now lost, held against its sessions."""
         if child.ended_at != request:
             return problem  # it waited for its turn
-        record = self._sessions.get(session)
-        if record is not None:
+        for session in sessions:
+            record = self._sessions.get(session)
+            if record is None:
+                continue
             record.fatal_pieces += 1
             if record.fatal_pieces >= _FATAL_PIECES:
                 record.problem = DeviceLost(
@@ -456,6 +552,20 @@ class _Flight:
         self._abandoned = True
         if not self.flying:
             self.land()
+
+
+def _land(flights: Sequence[_Flight]) -> None:
+    """The process is done with a batch."""
+    for flight in flights:
+        flight.land()
+
+
+def _fits(result: BatchFinished, pieces: Sequence[BatchPiece]) -> bool:
+    """Whether the results can be those of the pieces."""
+    return len(result.outcomes) == len(pieces) and all(
+        outcome.generation == piece.output.generation and 0 <= outcome.nbytes <= piece.output.nbytes
+        for outcome, piece in zip(result.outcomes, pieces, strict=True)
+    )
 
 
 def _slot(lease: Lease | None) -> Slot | None:

@@ -23,6 +23,8 @@ FOREIGN = DeviceInfo(unit="tiny", api="vulkan", name="not mine", driver="other 1
 class TinyExecutor:
     def __init__(self):
         self.sessions = {}
+        self.keys = {}
+        self.batches = []
 
     def prepare(self, session, spec, assets):
         if spec == b"refuse":
@@ -39,6 +41,27 @@ class TinyExecutor:
                 os.kill(os.getpid(), signal.SIGKILL)
             marker.touch()
         self.sessions[session] = sum(sum(bytes(data)) for data in assets.values())
+        self.keys[session] = spec.decode().partition("batch ")[2]
+
+    def batch_key(self, session):
+        """What follows "batch " in the session's spec."""
+        return self.keys[session]
+
+    def run_batch(self, batch):
+        """Each piece's own command, but for those that spoil the batch."""
+        first = batch[0].spec
+        if first == b"raise for all":
+            raise ValueError("the batch went wrong")
+        if first == b"answer for one":
+            return [0]
+        self.batches.append(len(batch))
+        return [self.outcome(*call) for call in batch]
+
+    def outcome(self, *call):
+        try:
+            return self.run(*call)
+        except ContentRefused as problem:
+            return problem
 
     def run(self, session, spec, inputs, output):
         name, _, argument = spec.decode().partition(" ")
@@ -62,6 +85,10 @@ class TinyExecutor:
     def do_copy(self, session, argument, inputs, output):
         output[: len(inputs)] = inputs
         return len(inputs)
+
+    def do_batches(self, session, argument, inputs, output):
+        """The sizes of the batches run so far."""
+        return write(output, json.dumps(self.batches))
 
     def do_sessions(self, session, argument, inputs, output):
         return write(output, json.dumps(sorted(self.sessions)))
