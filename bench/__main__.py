@@ -11,7 +11,17 @@ import sys
 from pathlib import Path
 
 FOLDER = Path(__file__).resolve().parent
-HELPERS = {"cycles", "death", "mixed", "rayside", "report", "stragglers", "victim", "workernode"}
+HELPERS = {
+    "cycles",
+    "death",
+    "mixed",
+    "quality_scenes",
+    "rayside",
+    "report",
+    "stragglers",
+    "victim",
+    "workernode",
+}
 NO_BENCHMARKS = {"__init__", "__main__", *HELPERS}
 
 

@@ -42,7 +42,12 @@ FLAGS = (
     "--disable-extensions",
     "--hide-scrollbars",
 )
-TYPES = {".js": "text/javascript", ".html": "text/html", ".json": "application/json"}
+TYPES = {
+    ".js": "text/javascript",
+    ".html": "text/html",
+    ".json": "application/json",
+    ".wasm": "application/wasm",
+}
 PAGE = Path(__file__).with_name("threejs.html")
 
 
@@ -65,6 +70,11 @@ class Job:
     light_color: tuple[float, float, float]
     light_intensity: float
     background: tuple[float, float, float]
+    environment: str = ""  # "hdr" or "exr": the format of what lights it from all around
+    environment_intensity: float = 1.0
+    own_lights: bool = False  # the scene's are kept
+    animation: int = -1  # which is played; -1: none
+    time: float = 0.0  # seconds into it
 
 
 @dataclass(frozen=True)
@@ -76,13 +86,18 @@ class Reference:
     renderer: str
 
 
-def draw(scene_glb: bytes, job: Job, cache: Path, timeout_s: float = 60.0) -> Reference:
-    """Let three.js draw a self-contained GLB. Raises ReferenceUnavailable, or RuntimeError."""
+def draw(
+    scene_glb: bytes, job: Job, cache: Path, environment: bytes = b"", timeout_s: float = 120.0
+) -> Reference:
+    """Let three.js draw a self-contained GLB. Raises ReferenceUnavailable, or RuntimeError.
+
+    environment: an equirectangular picture's file, of the job's format.
+    """
     chromium = shutil.which("chromium") or shutil.which("chromium-browser")
     if chromium is None:
         raise ReferenceUnavailable("Chromium is not installed: apt-get install chromium")
     files = {"/": PAGE.read_bytes(), "/job.json": json.dumps(asdict(job)).encode()}
-    files["/scene.glb"] = scene_glb
+    files |= {"/scene.glb": scene_glb, "/environment": environment}
     results: queue.Queue[tuple[str, bytes]] = queue.Queue()
     pixels: dict[str, NDArray[np.uint8]] = {}
     with _serve(files, fetch(cache), results) as address, _browse(chromium, address):
@@ -139,7 +154,8 @@ def _serve(
     library = {
         f"/three/{path.relative_to(package)}": path
         for folder in ("build", "examples/jsm")
-        for path in (package / folder).rglob("*.js")
+        for path in (package / folder).rglob("*")
+        if path.suffix in TYPES
     }
 
     class Handler(BaseHTTPRequestHandler):

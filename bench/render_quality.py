@@ -1,0 +1,226 @@
+"""How near our pictures are to those of a renderer nobody here wrote: mean FLIP beside three.js.
+
+    python -m bench.render_quality [--quick] [--json FILE] [--sheet FILE]
+
+The same scene, camera, environment and lights; tone mapping off. FLIP (Andersson et al., "FLIP: A
+Difference Evaluator for Alternating Images", HPG 2020) by its authors' own package, for sRGB
+pictures, at the pixels per degree below; its mean is taken over the union of the silhouettes.
+0 is equal, 1 is as different as can be. A scene whose mean is over `MOST` fails the benchmark.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import os
+import sys
+from collections.abc import Callable
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import flip_evaluator
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from bench.peers.threejs import Job, Reference, ReferenceUnavailable, draw
+from bench.quality_scenes import SCENES
+from bench.render_reference import BACKGROUND, CACHE, DATA, ROOT, unit
+from bench.report import Report, arguments
+from mesh.core.workload import Asset
+from render.camera import Orbit
+from render.environment import decode_environment
+from render.package import load_scene, pack
+from render.pieces import TileSpec
+from render.renderer import Renderer, open_renderer
+from render.scene import DirectionalLight, Scene
+from render.vulkan.instance import open_instance
+
+PIXELS_PER_DEGREE = 67.0  # FLIP's default: a 0.7 m wide 3840-pixel display seen from 0.7 m
+MOST = 0.08
+SIZE = (480, 360)
+SUN = DirectionalLight(unit((0.4, 0.8, 0.45)), intensity=2.0)
+NO_SUN = replace(SUN, intensity=0.0)
+
+
+@dataclass(frozen=True)
+class Shot:
+    """One comparison. Degrees; distance in radii of the scene's box."""
+
+    key: str
+    source: Callable[[], Asset]
+    yaw: float
+    pitch: float
+    distance: float
+    environment: str = "studio.exr"
+    exposure: float = 0.5  # on the environment and the light alike, so that little is clipped
+    sun: DirectionalLight = NO_SUN
+    own_lights: bool = False
+    animation: int = -1
+    time: float = 0.0
+    quick: bool = False
+
+
+def made(name: str) -> Callable[[], Asset]:
+    return lambda: Asset(name, SCENES[name]())
+
+
+def real(path: str) -> Callable[[], Asset]:
+    return lambda: pack(DATA / "gltf" / path)
+
+
+SHOTS = (
+    Shot("flighthelmet", real("FlightHelmet/FlightHelmet.gltf"), 25, 8, 2.5, quick=True),
+    Shot("fox_survey", real("Fox.glb"), 60, 10, 2.3, "park.exr", 1.0, SUN, animation=0, time=1.0),
+    Shot("fox_walk", real("Fox.glb"), 60, 10, 2.3, "park.exr", 1.0, SUN, animation=1, time=0.3,
+         quick=True),
+    Shot("fox_run", real("Fox.glb"), 60, 10, 2.3, "park.exr", 1.0, SUN, animation=2, time=0.4),
+    Shot("draco", real("suzi.glb"), 20, 5, 2.5),
+    Shot("controller", real("webxr/oculus-touch-left.glb"), 150, 35, 2.6),
+    Shot("spheres", made("spheres"), 0, 0, 2.9, quick=True),
+    Shot("texture_transform", made("texture_transform"), 0, 0, 2.9, "park.exr", 1.0, SUN),
+    Shot("alpha_modes", made("alpha_modes"), 15, 5, 2.6, "park.exr", 1.0, SUN),
+    Shot("morph", made("morph"), 30, 20, 2.8),
+    Shot("punctual_lights", made("punctual_lights"), 20, 30, 2.4, "", 1.0, own_lights=True),
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """FLIP per pixel float32 (h, w), and its mean over the union of the silhouettes."""
+
+    flip: NDArray[np.float32]
+    mean: float
+    silhouette: float  # share of all pixels
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--sheet", type=Path, default=ROOT / "out" / "render_quality.png")
+    options = arguments(__doc__, parser=parser)
+    shots = [shot for shot in SHOTS if shot.quick or not options.quick]
+    if not DATA.is_dir():
+        print(f"left out: {DATA} does not exist (FRAMEMESH_DATA names the folder of real inputs)")
+        return 1 if os.environ.get("FRAMEMESH_REQUIRE_DATA") == "1" else 0
+    config = {"size": SIZE, "pixels_per_degree": PIXELS_PER_DEGREE, "tone_mapping": "none"}
+    report = Report("render_quality", config=config)
+    try:
+        return 0 if compare_shots(shots, report, options.sheet) else 1
+    except ReferenceUnavailable as problem:
+        print(f"left out: {problem}", file=sys.stderr)
+        return 0
+    finally:
+        report.finish(options)
+
+
+def compare_shots(shots: list[Shot], report: Report, sheet: Path) -> bool:
+    """Draw every shot twice, report and write the sheet; whether all of them hold."""
+    rows, lines, holds = [], [], True
+    with ExitStack() as scope:
+        instance = scope.enter_context(open_instance())
+        physical = instance.choose()
+        renderer = scope.enter_context(open_renderer(instance, physical))
+        for shot in shots:
+            asset = shot.source()
+            scene = load_scene(asset.data)
+            if not shot.own_lights:
+                scene = replace(scene, lights=())
+            pose = pose_of(shot, scene)
+            light = (DATA / "hdri" / shot.environment).read_bytes() if shot.environment else b""
+            ours = draw_ours(renderer, scene, pose, shot, light)
+            theirs = draw(bytes(asset.data), job_of(shot, pose), CACHE, light)
+            outcome = compare(ours, theirs)
+            holds &= outcome.mean <= MOST
+            report.figure(f"flip_mean_{shot.key}_raster", outcome.mean)
+            verdict = "holds" if outcome.mean <= MOST else "FALLS SHORT"
+            lines.append((shot.key, outcome.mean, outcome.silhouette, verdict))
+            rows.append(beside(ours, theirs.rgb, outcome.flip))
+    sheet.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.concatenate(rows)).save(sheet)
+    report.config |= {"ours": f"{physical.name}, {physical.driver}", "reference": theirs.renderer}
+    report.table(("scene", "mean FLIP", "silhouette", ""), lines)
+    print(f"\n{report.config['ours']}\n{theirs.renderer}\nours | three.js | FLIP: {sheet}")
+    return holds
+
+
+def pose_of(shot: Shot, scene: Scene) -> Orbit:
+    low, high = scene.bounds_min.astype(float), scene.bounds_max.astype(float)
+    x, y, z = ((low + high) / 2).tolist()
+    distance = shot.distance * float(np.linalg.norm(high - low)) / 2
+    return Orbit(math.radians(shot.yaw), math.radians(shot.pitch), distance, (x, y, z))
+
+
+def draw_ours(
+    renderer: Renderer, scene: Scene, pose: Orbit, shot: Shot, light: bytes
+) -> NDArray[np.uint8]:
+    """One tile that is the whole picture: uint8 (h, w, 3) sRGB."""
+    width, height = SIZE
+    lux = shot.sun.intensity
+    red, green, blue = (channel * lux for channel in shot.sun.color)
+    tile = TileSpec(
+        rect=(0, 0, width, height),
+        clip_from_world=tuple(pose.clip_from_world(width / height).ravel().tolist()),
+        eye=pose.eye(),
+        towards_light=shot.sun.towards_light,
+        illuminance=(red, green, blue),
+        ambient=(0.0, 0.0, 0.0),
+        exposure=1.0,
+        background=(BACKGROUND,) * 3,
+        animation=shot.animation,
+        time=shot.time,
+        sky=shot.exposure if light else 0.0,
+    )
+    with ExitStack() as scope:
+        uploaded = scope.enter_context(closing(renderer.upload(scene)))
+        around = None
+        if light:
+            pixels = decode_environment(light)
+            around = scope.enter_context(closing(renderer.load_environment(pixels)))
+        canvas = scope.enter_context(closing(renderer.create_canvas(width, height)))
+        planes = memoryview(bytearray(tile.region().i420_bytes))
+        renderer.render(canvas, uploaded, tile, planes, around)
+        return renderer.read_rgba(canvas)[..., :3]
+
+
+def job_of(shot: Shot, pose: Orbit) -> Job:
+    return Job(
+        width=SIZE[0],
+        height=SIZE[1],
+        eye=pose.eye(),
+        target=pose.target,
+        fov_degrees=math.degrees(pose.fov),
+        near=pose.distance * 0.01,
+        far=pose.distance * 4.0,
+        towards_light=shot.sun.towards_light,
+        light_color=shot.sun.color,
+        light_intensity=shot.sun.intensity,
+        background=(BACKGROUND,) * 3,
+        environment=shot.environment.rpartition(".")[2],
+        environment_intensity=shot.exposure,
+        own_lights=shot.own_lights,
+        animation=shot.animation,
+        time=shot.time,
+    )
+
+
+def compare(ours: NDArray[np.uint8], theirs: Reference) -> Outcome:
+    """Ours is where our picture is not the background."""
+    mask = theirs.silhouette | (np.abs(ours - ours[0, 0].astype(int)).max(axis=2) > 1)
+    pictures = [(each / np.float32(255)).astype(np.float32) for each in (theirs.rgb, ours)]
+    flip, _, _ = flip_evaluator.evaluate(
+        *pictures, "LDR", applyMagma=False, parameters={"ppd": PIXELS_PER_DEGREE}
+    )
+    return Outcome(flip[..., 0], float(flip[..., 0][mask].mean()), float(mask.mean()))
+
+
+def beside(
+    ours: NDArray[np.uint8], theirs: NDArray[np.uint8], flip: NDArray[np.float32]
+) -> NDArray[np.uint8]:
+    """One row of the sheet; FLIP as brightness, twice as bright."""
+    shown = np.repeat((flip[..., None] * 510).clip(0, 255).astype(np.uint8), 3, axis=2)
+    return np.concatenate((ours, theirs, shown), axis=1)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
