@@ -176,7 +176,7 @@ class LinkCost:
         self.rtt_us = max(0.0, delays[(len(delays) - 1) // 2])
 
 
-def _bounded(units: float) -> float:
+def bounded_units(units: float) -> float:
     """Units as a usable number: they come from outside and may be anything, NaN included."""
     return min(units, _MAX_UNITS) if units > _MIN_UNITS else _MIN_UNITS
 
@@ -215,7 +215,7 @@ class CostModel:
         run = kinds.get(kind)
         if run is None:
             run = _bounded_add(kinds, kind, RunCost(), _MAX_KINDS)
-        run.observe(max(run_us, 0) / _bounded(units))
+        run.observe(max(run_us, 0) / bounded_units(units))
 
     def run_cost(self, device: DeviceKey, kind: str) -> RunCost | None:
         """The live estimate, or None while nothing reliable is known."""
@@ -232,7 +232,7 @@ class CostModel:
         the high one would throw away pieces that mostly succeed. Promises use HIGH.
         """
         run = self.run_cost(device, kind)
-        return round(run.quantile(quantile) * _bounded(units)) if run else self.prior_run_us
+        return round(run.quantile(quantile) * bounded_units(units)) if run else self.prior_run_us
 
     def slowest(self, devices: Iterable[DeviceKey]) -> dict[str, float]:
         """High cost in us per unit by kind, on the slowest of `devices` that ran the kind."""

@@ -15,6 +15,7 @@ from heapq import heapify, heappop, heappush
 from typing import Final, TypeAlias
 
 from mesh.core.errors import Misuse
+from mesh.schedule.batching import Batch, BatchCosts, companions
 from mesh.schedule.ids import PieceKey
 
 FULL: Final = "full"
@@ -35,7 +36,10 @@ class Waiting:
     session: the session's name on this worker (two gateways may use one session id).
     node: the gateway that wants the answer.
     deadline_us: local clock; when the result must have left the device.
-    predicted_us: expected run time; what cannot finish even then is refused.
+    predicted_us: expected run time alone; what cannot finish even then is refused.
+    batch: what it has in common with pieces that it may run together with; "" to run alone.
+    kind, units: of the piece, by which batches are predicted.
+    shared_us: what it adds to the device's work, by how many it is likely to run with.
     """
 
     key: PieceKey
@@ -43,13 +47,23 @@ class Waiting:
     node: str
     deadline_us: int
     predicted_us: int
+    batch: str = ""
+    kind: str = ""
+    units: float = 1.0
+    shared_us: int = 0
+
+    @property
+    def work_us(self) -> int:
+        """What it adds to the device's work."""
+        return self.shared_us if self.batch else self.predicted_us
 
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """Run this now; call `finished` when it ended in whatever way."""
+    """Run this now, with `others` in the same call; `finished` when it ended in whatever way."""
 
     waiting: Waiting
+    others: tuple[Waiting, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,10 +97,15 @@ def _name(waiting: Waiting) -> _Name:
 
 
 class DeviceQueue:
-    """Waiting pieces of one device, and the one it runs. Safe to poll early or twice."""
+    """Waiting pieces of one device, and what it runs. Safe to poll early or twice."""
 
-    def __init__(self, policy: str = "edf", limit: int = 256) -> None:
-        """policy: a key of POLICIES. limit: longest queue before pieces are refused as full."""
+    def __init__(
+        self, policy: str = "edf", limit: int = 256, batching: BatchCosts | None = None
+    ) -> None:
+        """policy: a key of POLICIES. limit: longest queue before pieces are refused as full.
+
+        batching: what batches cost; without it every piece runs alone.
+        """
         if policy not in POLICIES:
             raise Misuse(
                 what=f"queue policy '{policy}' does not exist",
@@ -95,6 +114,7 @@ class DeviceQueue:
             )
         self._policy = POLICIES[policy]
         self._limit = limit
+        self._batching = batching
         self._heap: list[tuple[int, int, Waiting]] = []
         self._waiting: dict[_Name, Waiting] = {}
         self._arrivals = 0
@@ -119,7 +139,7 @@ class DeviceQueue:
         if len(self._waiting) >= self._limit:
             return Refuse(waiting, FULL)
         self._waiting[name] = waiting
-        self._queued_us += waiting.predicted_us
+        self._queued_us += waiting.work_us
         self._arrivals += 1
         heappush(self._heap, (self._policy.rank(waiting), self._arrivals, waiting))
         return None
@@ -137,10 +157,21 @@ class DeviceQueue:
                 decided.append(Refuse(waiting, LATE))
                 continue
             self._refused_in_a_row = 0
+            batch = self._company(waiting, now_us)
             self._running = waiting
-            self._running_until_us = now_us + waiting.predicted_us
-            decided.append(Start(waiting))
+            self._running_until_us = now_us + batch.run_us
+            decided.append(Start(waiting, batch.others))
         return decided
+
+    def _company(self, head: Waiting, now_us: int) -> Batch:
+        """Who runs with the piece that starts; they leave the queue."""
+        if self._batching is None or not head.batch:
+            return Batch((), head.predicted_us)
+        entries = sorted(e for e in self._heap if self._waiting.get(_name(e[2])) is e[2])
+        batch = companions(head, [waiting for _, _, waiting in entries], now_us, self._batching)
+        for waiting in batch.others:
+            self._remove(_name(waiting))
+        return batch
 
     def finished(self, now_us: int) -> None:
         """The running piece ended (done, failed or killed)."""
@@ -179,7 +210,7 @@ class DeviceQueue:
     def _remove(self, name: _Name) -> Waiting | None:
         waiting = self._waiting.pop(name, None)
         if waiting is not None:
-            self._queued_us -= waiting.predicted_us
+            self._queued_us -= waiting.work_us
             if len(self._heap) > 2 * len(self._waiting) + _SLACK:
                 self._heap = [e for e in self._heap if self._waiting.get(_name(e[2])) is e[2]]
                 heapify(self._heap)
