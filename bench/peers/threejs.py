@@ -17,7 +17,7 @@ import subprocess
 import tarfile
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from http import HTTPStatus
@@ -32,10 +32,17 @@ VERSION = "0.187.0"
 INTEGRITY = (
     "Qiu7R+Cmh8CstZsY1uJOSWnVlfo7ZtNLV7mF8Jltk3LB3AtDu9cRZlcnRKkAk8Y4z6KKw35z7Y7Urd7jWY8etA=="
 )
+SWIFTSHADER = ("--use-angle=swiftshader", "--enable-unsafe-swiftshader")
+# ANGLE on the machine's own Vulkan driver. Chromium keeps software drivers to WebGL 1 unless told.
+VULKAN = (
+    "--use-gl=angle",
+    "--use-angle=vulkan",
+    "--ignore-gpu-blocklist",
+    "--disable-gpu-driver-bug-workarounds",
+    "--disable-gpu-sandbox",
+)
 FLAGS = (
     "--headless=new",
-    "--use-angle=swiftshader",
-    "--enable-unsafe-swiftshader",
     "--no-first-run",
     "--disable-background-networking",
     "--disable-component-update",
@@ -93,14 +100,12 @@ def draw(
 
     environment: an equirectangular picture's file, of the job's format.
     """
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
-    if chromium is None:
-        raise ReferenceUnavailable("Chromium is not installed: apt-get install chromium")
+    chromium = find_chromium()
     files = {"/": PAGE.read_bytes(), "/job.json": json.dumps(asdict(job)).encode()}
     files |= {"/scene.glb": scene_glb, "/environment": environment}
     results: queue.Queue[tuple[str, bytes]] = queue.Queue()
     pixels: dict[str, NDArray[np.uint8]] = {}
-    with _serve(files, fetch(cache), results) as address, _browse(chromium, address):
+    with serve(files, fetch(cache), results) as address, browse(chromium, address):
         while True:
             try:
                 name, body = results.get(timeout=timeout_s)
@@ -113,6 +118,14 @@ def draw(
             rows = np.frombuffer(body, np.uint8).reshape(job.height, job.width, 4)
             pixels[name] = rows[::-1, :, :3].copy()
     return Reference(pixels["picture"], pixels["silhouette"][..., 0] > 127, body.decode())
+
+
+def find_chromium() -> str:
+    """Its path. Raises ReferenceUnavailable."""
+    found = shutil.which("chromium") or shutil.which("chromium-browser")
+    if found is None:
+        raise ReferenceUnavailable("Chromium is not installed: apt-get install chromium")
+    return found
 
 
 def fetch(cache: Path) -> Path:
@@ -147,10 +160,16 @@ def fetch(cache: Path) -> Path:
 
 
 @contextmanager
-def _serve(
-    files: dict[str, bytes], package: Path, results: queue.Queue[tuple[str, bytes]]
+def serve(
+    files: Mapping[str, bytes | Callable[[], bytes]],
+    package: Path,
+    results: queue.Queue[tuple[str, bytes]],
 ) -> Iterator[str]:
-    """A server on loopback for the page, the job, the scene and the library."""
+    """A server on loopback for the page, the job, the scene and the library; its address.
+
+    files: by path; what is called may block until there is something to tell the page.
+    results: (name, body) of whatever the page posts.
+    """
     library = {
         f"/three/{path.relative_to(package)}": path
         for folder in ("build", "examples/jsm")
@@ -160,7 +179,8 @@ def _serve(
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            body = files.get(self.path)
+            found = files.get(self.path)
+            body = found() if callable(found) else found
             if body is None and self.path in library:
                 body = library[self.path].read_bytes()
             if body is None:
@@ -191,13 +211,13 @@ def _serve(
 
 
 @contextmanager
-def _browse(chromium: str, address: str) -> Iterator[None]:
-    """Headless Chromium on one page, ended with the block."""
+def browse(chromium: str, address: str, driver: Sequence[str] = SWIFTSHADER) -> Iterator[None]:
+    """Headless Chromium on one page, ended with the block. driver: flags that choose one."""
     # Chromium's own sandbox does not start as root (containers, CI).
     rooted = ("--no-sandbox",) if os.geteuid() == 0 else ()
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
         browser = subprocess.Popen(
-            [chromium, *FLAGS, *rooted, f"--user-data-dir={profile}", address],
+            [chromium, *FLAGS, *driver, *rooted, f"--user-data-dir={profile}", address],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
