@@ -225,6 +225,7 @@ class Session:
             now_us,
             queue_us=message.queue_us,
             run_us=message.run_us,
+            held_us=message.held_us,
             backlog_us=message.backlog_us,
             nbytes=len(result),
         )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
@@ -30,9 +30,10 @@ from mesh.core.wire import (
     SessionOpen,
 )
 from mesh.device.buffers import Lease
-from mesh.device.supervisor import Device
+from mesh.device.supervisor import BatchedPiece, Device
 from mesh.hosting import Hosting, host_key
-from mesh.schedule.cost import CostModel
+from mesh.schedule.batching import BatchCosts, share_us
+from mesh.schedule.cost import CostModel, bounded_units
 from mesh.schedule.ids import DeviceKey, PieceKey
 from mesh.schedule.queue import DeviceQueue, Refuse, Start, Waiting
 
@@ -49,18 +50,22 @@ class _Job:
     workload: str
     inputs: Lease | None
     received_us: int
+    units: float
+    batch: str = ""  # equal for jobs that may run together
     cancelled: bool = False
 
 
 @dataclass(slots=True)
 class _Slot:
-    """A device with its queue and the job it runs now."""
+    """A device with its queue and what it runs now."""
 
     device: Device
     queue: DeviceQueue
+    batching: BatchCosts
     jobs: dict[tuple[str, PieceKey], _Job] = field(default_factory=dict)  # queued; by node, piece
     wake: asyncio.Event = field(default_factory=asyncio.Event)
-    running: _Job | None = None
+    running: Sequence[_Job] = ()  # in one call
+    alone: set[str] = field(default_factory=set)  # sessions that a batch failed with
 
 
 class Worker:
@@ -74,10 +79,10 @@ class Worker:
         policy: the order of the devices' queues, see mesh.schedule.queue.
         """
         self._kill_after_us = kill_after_us
-        self._slots = {d.name: _Slot(d, DeviceQueue(policy=policy)) for d in devices}
+        self._costs = CostModel()
+        self._slots = {device.name: self._slot(device, policy) for device in devices}
         # Inputs being received, by node, device and piece; None: there was no room for them.
         self._incoming: dict[tuple[str, str, PieceKey], Lease | None] = {}
-        self._costs = CostModel()
         self._tasks = asyncio.TaskGroup()
         self._hosting = Hosting(
             {name: slot.device for name, slot in self._slots.items()},
@@ -85,6 +90,10 @@ class Worker:
             forgotten=self._drop_session,
         )
         self._serving: list[asyncio.Task[None]] = []
+
+    def _slot(self, device: Device, policy: str) -> _Slot:
+        batching = BatchCosts(self._costs, DeviceKey("", device.name))
+        return _Slot(device, DeviceQueue(policy=policy, batching=batching), batching)
 
     # --- the node's side -------------------------------------------------------------------
 
@@ -186,7 +195,8 @@ class Worker:
         inputs = self._incoming.pop(incoming, None)
         session = host_key(channel, order.session)
         workload = self._hosting.workload(session, order.epoch, order.device)
-        job = _Job(channel, order, session, workload or "", inputs, now_us)
+        units = bounded_units(order.units)
+        job = _Job(channel, order, session, workload or "", inputs, now_us, units)
         if workload is None or order.output_bytes > MAX_BODY:
             self._refuse(job, "unknown_session")
             return
@@ -199,16 +209,34 @@ class Worker:
         if no_room:
             self._refuse(job, "full")
             return
-        deadline_us = channel.to_local_us(order.deadline_us) - channel.error_us
-        predicted_us = self._costs.predict_us(DeviceKey("", order.device), order.kind, order.units)
         if (channel.node, key) in slot.jobs:
             self._refuse(job, "duplicate")
             return
         slot.jobs[channel.node, key] = job
-        refused = slot.queue.submit(Waiting(key, session, channel.node, deadline_us, predicted_us))
+        refused = slot.queue.submit(self._waiting(slot, job))
         if refused is not None:
             self._refuse_waiting(slot, refused.waiting, refused.reason)
         slot.wake.set()
+
+    def _waiting(self, slot: _Slot, job: _Job) -> Waiting:
+        """A job as the queue sees it."""
+        order, channel = job.order, job.channel
+        shared_us = 0
+        together = slot.device.batch_key(job.session)
+        if together and job.session not in slot.alone:
+            job.batch = f"{job.workload}/{together}/{order.kind}"
+            shared_us = slot.batching.shared_us(order.kind, job.units)
+        return Waiting(
+            _key(order),
+            job.session,
+            channel.node,
+            deadline_us=channel.to_local_us(order.deadline_us) - channel.error_us,
+            predicted_us=self._costs.predict_us(DeviceKey("", order.device), order.kind, job.units),
+            batch=job.batch,
+            kind=order.kind,
+            units=job.units,
+            shared_us=shared_us,
+        )
 
     def _cancel(self, channel: Channel, order: Cancel) -> None:
         for slot in self._slots.values():
@@ -218,63 +246,103 @@ class Worker:
                 host_key(channel, order.session), order.epoch, order.frame, order.piece
             ):
                 self._drop(slot, waiting)
-            job = slot.running
-            if (
-                job is not None
-                and job.channel is channel
-                and (job.order.session, job.order.epoch, job.order.frame)
-                == (order.session, order.epoch, order.frame)
-                and order.piece in (None, job.order.piece)
-            ):
-                job.cancelled = True
+            for job in slot.running:
+                if (
+                    job.channel is channel
+                    and (job.order.session, job.order.epoch, job.order.frame)
+                    == (order.session, order.epoch, order.frame)
+                    and order.piece in (None, job.order.piece)
+                ):
+                    job.cancelled = True
 
     async def _serve_device(self, slot: _Slot) -> None:
         while True:
             await slot.wake.wait()
             slot.wake.clear()
             while slot.device.state == "ready":
-                job = self._next(slot)
-                if job is None:
+                jobs = self._next(slot)
+                if not jobs:
                     break
-                slot.running = job
+                slot.running = jobs
                 try:
-                    await self._run(slot, job)
+                    await self._run(slot, jobs)
                 finally:
-                    slot.running = None
-                    if job.inputs is not None:
-                        job.inputs.release()
+                    slot.running = ()
+                    for job in jobs:
+                        if job.inputs is not None:
+                            job.inputs.release()
 
-    def _next(self, slot: _Slot) -> _Job | None:
+    def _next(self, slot: _Slot) -> list[_Job]:
+        """What the device runs next, in one call."""
         for decision in slot.queue.poll(monotonic_us()):
             match decision:
                 case Refuse(waiting, reason):
                     self._refuse_waiting(slot, waiting, reason)
-                case Start(waiting):
-                    return slot.jobs.pop((waiting.node, waiting.key))
-        return None
+                case Start(waiting, others):
+                    return [slot.jobs.pop((each.node, each.key)) for each in (waiting, *others)]
+        return []
 
-    async def _run(self, slot: _Slot, job: _Job) -> None:
-        order, started_us = job.order, monotonic_us()
+    async def _run(self, slot: _Slot, jobs: Sequence[_Job]) -> None:
+        started_us = monotonic_us()
         try:
-            result = await slot.device.run(
-                job.session,
-                job.workload,
-                order.spec,
-                order.output_bytes,
-                inputs=job.inputs,
-                kill_after_us=self._kill_after_us,
-            )
+            outcomes, run_us = await self._on_device(slot.device, jobs)
         except MeshError as problem:
             slot.queue.finished(monotonic_us())
-            reason = _reason(problem)
-            log.warning("piece %s failed: %s", _key(order), problem)
-            self._refuse(job, reason, problem)
+            if len(jobs) > 1:
+                slot.alone.update(job.session for job in jobs)
+            for job in jobs:
+                self._failed(job, problem)
             return
         slot.queue.finished(monotonic_us())
-        self._costs.observe(DeviceKey("", order.device), order.kind, order.units, result.run_us)
-        if job.cancelled:
-            result.lease.release()
-            return
+        if not any(isinstance(outcome, MeshError) for outcome in outcomes):
+            self._learn(slot, jobs, run_us)
+        total = sum(job.units for job in jobs)
+        for job, outcome in zip(jobs, outcomes, strict=True):
+            if isinstance(outcome, MeshError):
+                self._failed(job, outcome)
+            elif job.cancelled:
+                outcome.release()
+            else:
+                mine_us = share_us(run_us, job.units, total)
+                queue_us = max(0, started_us - job.received_us)
+                self._answer(slot, job, outcome, times_us=(queue_us, mine_us, run_us - mine_us))
+
+    async def _on_device(
+        self, device: Device, jobs: Sequence[_Job]
+    ) -> tuple[Sequence[Lease | MeshError], int]:
+        """Run one job, or several together: what became of each, and the time of all."""
+        if len(jobs) > 1:
+            pieces = [
+                BatchedPiece(job.session, job.order.spec, job.order.output_bytes, job.inputs)
+                for job in jobs
+            ]
+            return await device.run_batch(
+                jobs[0].workload, pieces, kill_after_us=self._kill_after_us
+            )
+        (job,) = jobs
+        result = await device.run(
+            job.session,
+            job.workload,
+            job.order.spec,
+            job.order.output_bytes,
+            inputs=job.inputs,
+            kill_after_us=self._kill_after_us,
+        )
+        return [result.lease], result.run_us
+
+    def _learn(self, slot: _Slot, jobs: Sequence[_Job], run_us: int) -> None:
+        kind, units = jobs[0].order.kind, [job.units for job in jobs]
+        if jobs[0].batch:
+            slot.batching.observe(kind, units, run_us)
+        else:
+            self._costs.observe(DeviceKey("", slot.device.name), kind, units[0], run_us)
+
+    def _answer(
+        self, slot: _Slot, job: _Job, result: Lease, *, times_us: tuple[int, int, int]
+    ) -> None:
+        """Send a result. times_us: it waited, it ran, others ran with it."""
+        order = job.order
+        queue_us, run_us, held_us = times_us
         job.channel.send(
             PieceDone(
                 order.session,
@@ -282,14 +350,19 @@ class Worker:
                 order.frame,
                 order.piece,
                 order.device,
-                queue_us=max(0, started_us - job.received_us),
-                run_us=result.run_us,
+                queue_us=queue_us,
+                run_us=run_us,
                 backlog_us=slot.queue.backlog_us(monotonic_us()),
+                held_us=held_us,
             ),
-            result.lease.view,
+            result.view,
             due_us=job.channel.to_local_us(order.deadline_us),
-            sent=result.lease.release,
+            sent=result.release,
         )
+
+    def _failed(self, job: _Job, problem: MeshError) -> None:
+        log.warning("piece %s failed: %s", _key(job.order), problem)
+        self._refuse(job, _reason(problem), problem)
 
     def _refuse_waiting(self, slot: _Slot, waiting: Waiting, reason: str) -> None:
         job = slot.jobs.pop((waiting.node, waiting.key), None)
@@ -319,8 +392,9 @@ class Worker:
         for slot in self._slots.values():
             for waiting in slot.queue.cancel_session(session):
                 self._drop(slot, waiting)
-            if slot.running is not None and slot.running.session == session:
-                slot.running.cancelled = True
+            slot.alone.discard(session)
+            for job in slot.running:
+                job.cancelled |= job.session == session
 
     def _drop(self, slot: _Slot, waiting: Waiting) -> None:
         """A cancelled piece needs no answer: the gateway has closed its account."""

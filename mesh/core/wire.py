@@ -168,8 +168,9 @@ class PieceDone(msgspec.Struct, frozen=True, tag="piece_done"):
     piece: Index
     device: Id
     queue_us: Count  # received until started
-    run_us: Count  # inside the executor
+    run_us: Count  # inside the executor; of a batch, this piece's share
     backlog_us: Count = 0  # predicted work still queued on the device
+    held_us: Count = 0  # inside the executor, by the others of its batch
 
 
 class PieceRefused(msgspec.Struct, frozen=True, tag="piece_refused"):

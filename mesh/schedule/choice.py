@@ -101,8 +101,10 @@ class Round:
         self, index: int, device: DeviceAccount, run: RunCost | None, guess: float
     ) -> Option:
         link = self._costs.link(device.key.node)
+        margin_us = link.margin_us
         if run is not None:
             level, high = run.level, run.high
+            margin_us += run.held_us
         else:
             level = high = guess
         return Option(
@@ -112,7 +114,7 @@ class Round:
             high,
             link.rtt_us / 2,
             link.us_per_byte,
-            link.margin_us,
+            margin_us,
             cold=run is None or not device.proven,
         )
 

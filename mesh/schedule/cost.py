@@ -94,14 +94,28 @@ def _ratio(cost: float, level: float) -> float:
 
 
 class RunCost:
-    """Cost of one kind of piece on one device. Read `level` and `high`, us per unit."""
+    """Cost of one kind of piece on one device. Read `level` and `high`, us per unit, and `held_us`.
 
-    __slots__ = ("_ratios", "_recent", "_warming_up", "high", "level", "observed")
+    held_us: by how much a piece's result may come later, because others run in the same call.
+    """
+
+    __slots__ = (
+        "_held",
+        "_ratios",
+        "_recent",
+        "_warming_up",
+        "held_us",
+        "high",
+        "level",
+        "observed",
+    )
 
     def __init__(self) -> None:
         self._recent: deque[float] = deque(maxlen=_RECENT)
         self._ratios = _Quantile(_WINDOW, _PRIOR_RATIOS)
+        self._held: deque[int] = deque(maxlen=_RECENT)
         self._warming_up = False
+        self.held_us = 0
         self.level = 0.0
         self.high = 0.0
         self.observed = 0
@@ -115,8 +129,10 @@ class RunCost:
         """The device begins anew: its next run may be a warm-up, and is not held against it."""
         self._warming_up = self.settled
 
-    def observe(self, cost: float) -> None:
+    def observe(self, cost: float, held_us: int = 0) -> None:
         """One run, us per unit. The first is taken as warm-up and forgotten at the second."""
+        self._held.append(held_us)
+        self.held_us = max(self._held)
         warming_up, self._warming_up = self._warming_up, False
         if warming_up and cost > self.high:
             return
@@ -207,15 +223,17 @@ class CostModel:
         self._links: dict[NodeId, LinkCost] = {}
         self._answers: dict[str, deque[float]] = {}  # shares of the bound, by kind
 
-    def observe(self, device: DeviceKey, kind: str, units: float, run_us: int) -> None:
-        """A piece of `units` ran for `run_us` inside the executor."""
+    def observe(
+        self, device: DeviceKey, kind: str, units: float, run_us: int, held_us: int = 0
+    ) -> None:
+        """A piece of `units` took `run_us` inside the executor, and others with it `held_us`."""
         kinds = self._runs.get(device)
         if kinds is None:
             kinds = _bounded_add(self._runs, device, {}, _MAX_DEVICES)
         run = kinds.get(kind)
         if run is None:
             run = _bounded_add(kinds, kind, RunCost(), _MAX_KINDS)
-        run.observe(max(run_us, 0) / bounded_units(units))
+        run.observe(max(run_us, 0) / bounded_units(units), max(held_us, 0))
 
     def run_cost(self, device: DeviceKey, kind: str) -> RunCost | None:
         """The live estimate, or None while nothing reliable is known."""

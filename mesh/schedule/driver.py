@@ -367,13 +367,14 @@ class SessionDriver:
         run_us: int,
         backlog_us: int,
         nbytes: int,
+        held_us: int = 0,
     ) -> list[Action]:
         """A result of `nbytes` arrived (and was merged, if `verdict` said ACCEPTED).
 
-        queue_us, run_us, backlog_us: as the device reports them.
+        queue_us, run_us, backlog_us, held_us: as the device reports them (mesh.core.wire).
         """
         attempt = self._placer.answered(key, device, now_us, backlog_us, result=True)
-        answer = self._ledger.result(key, device, now_us, queue_us, run_us)
+        answer = self._ledger.result(key, device, now_us, queue_us, run_us + held_us)
         if attempt is not None:
             want, costs = attempt.want, self._placer.costs
             if answer.verdict is Verdict.ACCEPTED:
@@ -382,8 +383,8 @@ class SessionDriver:
                 costs.observe_answer(want.kind, nbytes, want.most_bytes)
             else:
                 nbytes = want.out_bytes  # its body may have been discarded on arrival
-            costs.observe(device, want.kind, want.units, run_us)
-            way_us = now_us - attempt.sent_us - queue_us - run_us
+            costs.observe(device, want.kind, want.units, run_us, held_us)
+            way_us = now_us - attempt.sent_us - queue_us - run_us - held_us
             costs.observe_transfer(device.node, want.in_bytes + nbytes, way_us)
         if answer.verdict is Verdict.DUPLICATE:
             self.counts.duplicates += 1

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from mesh.core.errors import ProtocolViolation
@@ -29,6 +31,7 @@ from mesh.core.wire import (
 )
 from mesh.core.workload import Buffer, DeviceInfo
 from mesh.device.supervisor import DeviceLimits, Plugins, open_device
+from mesh.schedule.ids import PieceKey
 from mesh.worker import Worker
 
 PLUGINS = Path(__file__).parent / "device" / "plugins"
@@ -316,7 +319,7 @@ async def test_a_piece_cancelled_while_it_runs_makes_way_at_its_end_and_is_never
     await opened(worker, gateway)
     deliver(worker, gateway, piece("wait_for", 0), bytes(1))
     slot = worker._slots["tiny"]
-    while slot.running is None or slot.running.inputs is None or slot.running.inputs.arena:  # noqa: ASYNC110
+    while not slot.running or slot.running[0].inputs.arena:  # noqa: ASYNC110
         await asyncio.sleep(0)  # until the device process has it
     deliver(worker, gateway, piece("sum", 1))
     deliver(worker, gateway, Cancel("s", 1, 0, 0))
@@ -359,3 +362,116 @@ async def test_inputs_that_found_no_room_are_refused_and_the_piece_is_not_run_wi
     refused = await gateway.hears()
     assert isinstance(refused, PieceRefused)
     assert refused.reason == "full"
+
+
+# --- batches --------------------------------------------------------------------------------------
+
+
+@asynccontextmanager
+async def held(worker: Worker, gateway: Gateway) -> AsyncIterator[None]:
+    """Let pieces gather in the queue: the device is busy until this is left."""
+    deliver(worker, gateway, piece("wait_for", 99), bytes(1))
+    slot = worker._slots["tiny"]
+    while not slot.running or slot.running[0].inputs.arena:  # noqa: ASYNC110
+        await asyncio.sleep(0)  # until the device process has it
+    yield
+    slot.device._arena._view[0] = 1  # its input, which it waits for
+    assert await gateway.result() == b"done"
+
+
+@pytest.fixture
+async def gateways(worker: Worker) -> tuple[Gateway, Gateway]:
+    """Two, each with a session of one model, of which single pieces have run."""
+    both = Gateway("one"), Gateway("two")
+    for gateway in both:
+        await opened(worker, gateway, spec=b"batch model")
+        for number in range(3):
+            deliver(worker, gateway, piece("noop", number))
+            assert await gateway.result() == b""
+    return both
+
+
+async def batches(worker: Worker, gateway: Gateway) -> list[int]:
+    deliver(worker, gateway, piece("batches", 98))
+    found: list[int] = json.loads(await gateway.result())
+    return found
+
+
+async def test_waiting_pieces_of_one_model_run_in_one_call_and_each_gateway_gets_its_own(
+    worker: Worker, gateways: tuple[Gateway, Gateway]
+) -> None:
+    one, two = gateways
+    async with held(worker, one):
+        deliver(worker, one, piece("copy", 0), b"mine")
+        deliver(worker, two, piece("copy", 0), b"yours")
+        deliver(worker, two, piece("refuse it is crooked", 1))
+        deliver(worker, one, piece("stamp 1", 2))
+    assert await one.result() == b"mine"
+    assert await two.result() == b"yours"
+    refused = await two.hears()
+    assert isinstance(refused, PieceRefused)
+    assert (refused.piece, refused.reason) == (1, "failed")
+    assert await one.result() == b"\1" * 4096
+    assert await batches(worker, one) == [4]
+
+
+async def test_the_time_of_a_batch_is_shared_by_work_and_said(
+    worker: Worker, gateways: tuple[Gateway, Gateway]
+) -> None:
+    one, _ = gateways
+    async with held(worker, one):
+        for number, units in enumerate((1.0, 3.0)):
+            deliver(worker, one, msgspec.structs.replace(piece("noop", number), units=units))
+    first, second = await one.hears(), await one.hears()
+    assert isinstance(first, PieceDone)
+    assert isinstance(second, PieceDone)
+    assert first.run_us + first.held_us == second.run_us + second.held_us
+    assert abs(3 * first.run_us - second.run_us) <= 3
+
+
+async def test_of_a_batch_that_runs_one_piece_can_be_cancelled(
+    worker: Worker, gateways: tuple[Gateway, Gateway]
+) -> None:
+    one, two = gateways
+    async with held(worker, one):
+        deliver(worker, one, piece("wait_for", 0), bytes(1))
+        deliver(worker, two, piece("copy", 0), b"yours")
+        slot = worker._slots["tiny"]
+        gate = slot.jobs["one", PieceKey("s", 1, 0, 0)].inputs.view
+    while len(slot.running) != 2:  # noqa: ASYNC110
+        await asyncio.sleep(0)
+    deliver(worker, one, Cancel("s", 1, 0, 0))
+    gate[0] = 1
+    assert await two.result() == b"yours"
+    assert one.hears_nothing
+
+
+async def test_sessions_that_a_batch_failed_with_run_alone_from_then_on(
+    worker: Worker, gateways: tuple[Gateway, Gateway]
+) -> None:
+    one, two = gateways
+    async with held(worker, one):
+        deliver(worker, one, piece("raise for all", 0))
+        deliver(worker, two, piece("noop", 0))
+    for gateway in gateways:
+        refused = await gateway.hears()
+        assert isinstance(refused, PieceRefused)
+        assert refused.reason == "failed"
+    async with held(worker, one):
+        deliver(worker, one, piece("copy", 0), b"mine")
+        deliver(worker, two, piece("copy", 0), b"yours")
+    assert await one.result() == b"mine"
+    assert await two.result() == b"yours"
+    assert await batches(worker, one) == []
+
+
+async def test_sessions_of_no_model_run_alone(worker: Worker, gateway: Gateway) -> None:
+    await opened(worker, gateway)
+    for number in range(3):
+        deliver(worker, gateway, piece("noop", number))
+        await gateway.result()
+    async with held(worker, gateway):
+        for number in range(2):
+            deliver(worker, gateway, piece("noop", number))
+    assert [await gateway.result() for _ in range(2)] == [b"", b""]
+    assert await batches(worker, gateway) == []

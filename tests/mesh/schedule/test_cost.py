@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mesh.schedule.cost import HIGH, CostModel
+from mesh.schedule.cost import HIGH, CostModel, RunCost
 from mesh.schedule.ids import DeviceKey
 
 GPU, OTHER = DeviceKey("far", "gpu"), DeviceKey("near", "gpu")
@@ -152,3 +152,13 @@ def test_a_peer_that_slept_does_not_spoil_its_link_but_a_slow_link_is_learnt() -
     for _ in range(60):
         costs.observe_transfer("far", 10_000, 50_000)
     assert costs.transfer_us("far", 10_000) == pytest.approx(50_000, rel=0.1)
+
+
+def test_how_long_results_are_held_by_others_in_their_batches_is_the_most_of_the_last_few() -> None:
+    run = RunCost()
+    for held_us in (0, 5_000, 2_000):
+        run.observe(1_000.0, held_us)
+    assert run.held_us == 5_000
+    for _ in range(7):
+        run.observe(1_000.0)
+    assert run.held_us == 0

@@ -121,6 +121,25 @@ def test_the_hint_bounds_pieces_while_a_tighter_session_holds_a_device_too() -> 
     assert after.hint.quantum_us == 0
 
 
+def test_what_the_others_of_a_batch_took_is_neither_run_time_nor_the_links() -> None:
+    bench = Bench()
+    for send in sends(bench.open(2)):
+        bench.driver.result(
+            send.key,
+            send.device,
+            bench.opened_us + 3 * RUN_US,
+            queue_us=0,
+            run_us=RUN_US,
+            backlog_us=0,
+            nbytes=0,
+            held_us=2 * RUN_US,
+        )
+    run = bench.costs.run_cost(A, "tile")
+    assert run is not None
+    assert (run.level, run.held_us) == (RUN_US, 2 * RUN_US)
+    assert bench.costs.link("a").rtt_us == 0
+
+
 def test_time_kept_for_composing_and_encoding_comes_off_the_cut_off() -> None:
     bench = Bench(reserve_us=10_000)
     (opened,) = bench.driver.tick(bench.start_us)
