@@ -126,15 +126,15 @@ def earliest(want: Want, options: Sequence[Option], state: Round) -> Choice | No
 
     The hot loop of every decision: plain locals, nothing allocated for an option passed over.
     """
-    key, _, units, in_bytes, out_bytes, _, exclude = want
+    _, _, units, in_bytes, out_bytes, _, exclude = want
+    if exclude:
+        options = [option for option in options if option.device.key not in exclude]
     free_us, deadline_us, now_us = state.free_us, state.deadline_us, state.now_us
     best: Option | None = None
     best_us = soonest_us = inf
     in_time: list[tuple[float, Option]] = []
     for option in options:
-        slot, device, level, high, one_way_us, us_per_byte, margin_us, _ = option
-        if key in device.attempts or (exclude and device.key in exclude):
-            continue
+        slot, _, level, high, one_way_us, us_per_byte, margin_us, _ = option
         start_us = now_us + one_way_us + us_per_byte * in_bytes
         if start_us < free_us[slot]:  # noqa: PLR1730  max() costs a call per option
             start_us = free_us[slot]

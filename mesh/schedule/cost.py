@@ -67,10 +67,11 @@ class _Quantile:
         return len(self._sorted)
 
     def add(self, value: float) -> None:
-        if len(self._arrived) == self._arrived.maxlen:
-            del self._sorted[bisect_left(self._sorted, self._arrived[0])]
-        self._arrived.append(value)
-        insort(self._sorted, value)
+        arrived, ordered = self._arrived, self._sorted
+        if len(arrived) == arrived.maxlen:
+            del ordered[bisect_left(ordered, arrived[0])]
+        arrived.append(value)
+        insort(ordered, value)
 
     def at(self, quantile: float) -> float:
         """The split-conformal quantile; at its end, widened for how few values support it."""
@@ -147,7 +148,7 @@ class RunCost:
         if self.observed > _SETTLED and not before / _JUMP <= self.level <= before * _JUMP:
             # The newest errors measured the jump, not what to expect after it.
             self._ratios.restate(_ratio(recent, self.level) for recent in self._recent)
-        self.high = self.quantile(HIGH)
+        self.high = self.level * self._ratios.at(HIGH)
 
     def quantile(self, quantile: float) -> float:
         """us per unit that a fraction `quantile` of the coming runs should not exceed."""
@@ -186,9 +187,10 @@ class LinkCost:
         together = self._nt / self._count - mean_n * mean_t
         ridge = _PRIOR_BYTES * _PRIOR_BYTES
         slope = (together + ridge * _PRIOR_US_PER_BYTE) / (max(spread, 0.0) + ridge)
-        self.us_per_byte = min(max(slope, 0.0), mean_t / mean_n if mean_n else slope)
+        us_per_byte = min(max(slope, 0.0), mean_t / mean_n if mean_n else slope)
+        self.us_per_byte = us_per_byte
         self._recent.append((nbytes, took_us))
-        delays = sorted(took - self.us_per_byte * sent for sent, took in self._recent)
+        delays = sorted([took - us_per_byte * sent for sent, took in self._recent])
         self.rtt_us = max(0.0, delays[(len(delays) - 1) // 2])
 
 
@@ -239,7 +241,7 @@ class CostModel:
         """The live estimate, or None while nothing reliable is known."""
         kinds = self._runs.get(device)
         run = kinds.get(kind) if kinds is not None else None
-        return run if run is not None and run.settled else None
+        return run if run is not None and run.observed >= _SETTLED else None
 
     def predict_us(
         self, device: DeviceKey, kind: str, units: float, quantile: float = TYPICAL

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 from mesh.core.errors import Misuse
-from mesh.core.workload import Contract, CutHint, Piece, Surprise
+from mesh.core.workload import Contract, CutHint, Piece, Rung, Surprise
 from mesh.schedule.admission import Pool, frame_of
 from mesh.schedule.dues import Stake
 from mesh.schedule.frameclock import Crowding, DemandClock, FrameClock
@@ -241,8 +241,7 @@ class SessionDriver:
 
     def _has_time(self, now_us: int) -> bool:
         """Whether a frame like the last one would be promised, at the least quality if need be."""
-        cost = self._contract.ladder[-1].cost
-        wants = [want._replace(units=want.units * cost) for want in self._full]
+        wants = self._at(self._contract.ladder[-1])
         cutoff_us = now_us + self._budget_us
         return self._placer.fits(wants, cutoff_us, now_us, self._ready, self._pool)
 
@@ -252,10 +251,15 @@ class SessionDriver:
         if not self._full:
             return 0
         for number, rung in enumerate(ladder[:-1]):
-            wants = [want._replace(units=want.units * rung.cost) for want in self._full]
-            if self._placer.fits(wants, cutoff_us, now_us, self._ready, self._pool):
+            if self._placer.fits(self._at(rung), cutoff_us, now_us, self._ready, self._pool):
                 return number
         return len(ladder) - 1
+
+    def _at(self, rung: Rung) -> Sequence[Want]:
+        """The last frame's pieces as they would be at a rung."""
+        if rung.cost == 1.0:
+            return self._full
+        return [want._replace(units=want.units * rung.cost) for want in self._full]
 
     # --- frames ----------------------------------------------------------------------------
 
@@ -550,7 +554,8 @@ class SessionDriver:
             self.counts.hedges += 1
 
     def _want(self, key: PieceKey) -> Want:
-        return self._open[key.frame].wants[key.piece]._replace(exclude=self._ledger.tried(key))
+        want, tried = self._open[key.frame].wants[key.piece], self._ledger.tried(key)
+        return want._replace(exclude=tried) if tried else want
 
     def _compare(self, want: Want, device: DeviceKey, run_us: int) -> None:
         """Keep for the next cut how far a piece was from what was believed of its device."""

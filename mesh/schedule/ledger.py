@@ -35,6 +35,7 @@ class Answer(NamedTuple):
 class PieceAccount:
     """One piece of an open or closed frame; instants on the gateway's clock."""
 
+    key: PieceKey
     maker: DeviceKey | None = None  # None: never answered, the workload filled it
     answered_us: int = 0
     queue_us: int = 0  # waited on its maker
@@ -91,7 +92,8 @@ class FrameLedger:
                 fix="Open frames in ascending order, each once.",
             )
         self._newest = frame
-        accounts = [PieceAccount() for _ in range(pieces)]
+        session, epoch = self._session, self._epoch
+        accounts = [PieceAccount(PieceKey(session, epoch, frame, i)) for i in range(pieces)]
         self._open[frame] = _OpenFrame(now_us, cutoff_us, accounts, pieces)
 
     def asked(self, key: PieceKey, device: DeviceKey, now_us: int) -> None:
@@ -153,12 +155,10 @@ class FrameLedger:
     def device_lost(self, device: DeviceKey) -> list[PieceKey]:
         """Nothing more will come from `device`: the pieces that now wait on nobody."""
         orphans: list[PieceKey] = []
-        for frame, opened in self._open.items():
-            for index, piece in enumerate(opened.pieces):
-                if device in piece.asked:
-                    key = PieceKey(self._session, self._epoch, frame, index)
-                    if self.failed(key, device):
-                        orphans.append(key)
+        for opened in self._open.values():
+            for piece in opened.pieces:
+                if device in piece.asked and self.failed(piece.key, device):
+                    orphans.append(piece.key)
         return orphans
 
     def tried(self, key: PieceKey) -> frozenset[DeviceKey]:
@@ -169,11 +169,8 @@ class FrameLedger:
     def unanswered(self, frame: int) -> list[PieceKey]:
         """Pieces of an open frame that nobody has made."""
         opened = self._open.get(frame)
-        return [
-            PieceKey(self._session, self._epoch, frame, index)
-            for index, piece in enumerate(opened.pieces if opened is not None else ())
-            if piece.maker is None
-        ]
+        pieces = opened.pieces if opened is not None else ()
+        return [piece.key for piece in pieces if piece.maker is None]
 
     def cutoff_us(self, frame: int) -> int | None:
         """The cut-off of an open frame."""
@@ -190,9 +187,8 @@ class FrameLedger:
             return []
         opened.given_up = True
         vain: list[tuple[PieceKey, DeviceKey]] = []
-        for index, piece in enumerate(opened.pieces):
-            key = PieceKey(self._session, self._epoch, frame, index)
-            vain += [(key, device) for device in piece.asked]
+        for piece in opened.pieces:
+            vain += [(piece.key, device) for device in piece.asked]
             piece.asked.clear()
         return vain
 
@@ -205,12 +201,11 @@ class FrameLedger:
 
     def waiting(self) -> Iterator[tuple[PieceKey, tuple[DeviceKey, ...]]]:
         """Unanswered pieces of open frames, oldest first, and the devices that were asked."""
-        for frame, opened in self._open.items():
+        for opened in self._open.values():
             if opened.unanswered:
-                for index, piece in enumerate(opened.pieces):
+                for piece in opened.pieces:
                     if piece.asked:
-                        key = PieceKey(self._session, self._epoch, frame, index)
-                        yield key, tuple(piece.asked)
+                        yield piece.key, tuple(piece.asked)
 
     def poll(self, now_us: int) -> list[ClosedFrame]:
         """Frames to compose now, oldest first: complete ones, any given up or past its cut-off.

@@ -17,7 +17,7 @@ class Want(NamedTuple):
     """A piece to place, as far as placing cares.
 
     in_bytes, out_bytes: sizes of what travels there and, as expected, back; at most `most_bytes`.
-    exclude: devices not to ask.
+    exclude: devices not to ask; those that were asked for it before are among them.
     """
 
     key: PieceKey

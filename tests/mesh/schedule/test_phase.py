@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mesh.schedule.frameclock import FrameClock
-from mesh.schedule.ids import DeviceKey
+from mesh.schedule.ids import DeviceKey, PieceKey
 from mesh.schedule.ledger import ClosedFrame, PieceAccount
 from mesh.schedule.phase import WAIT_US, LatestStart, LatestStartClock
 
@@ -24,7 +24,11 @@ WAY_US = 200
 def closed(*waits_us: int | None) -> ClosedFrame:
     """A frame of one piece per wait, each on a device of its own; None: it never came."""
     pieces = tuple(
-        PieceAccount(maker=DeviceKey(str(i), "gpu") if w is not None else None, queue_us=w or 0)
+        PieceAccount(
+            PieceKey("s", 0, 0, i),
+            maker=DeviceKey(str(i), "gpu") if w is not None else None,
+            queue_us=w or 0,
+        )
         for i, w in enumerate(waits_us)
     )
     return ClosedFrame(0, (), 0, 0, 0, pieces)

@@ -9,7 +9,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from mesh.core.workload import Contract
 from mesh.schedule.cost import CostModel
 from mesh.schedule.directory import SHARE_PER_SESSION, Directory
-from mesh.schedule.ids import DeviceKey
+from mesh.schedule.ids import DeviceKey, PieceKey
 from mesh.schedule.ledger import ClosedFrame, PieceAccount
 from mesh.schedule.pool import LEAST, MOST, REVIEW_US, SPARES, START, Release, SessionPool
 
@@ -35,13 +35,11 @@ def pool(known: Directory, seed: int = 0, most: int = MOST) -> SessionPool:
 
 def frame(made: Mapping[DeviceKey, int], run_us: int, queue_us: int = 0, missing: int = 0):
     """A composed frame of pieces of `run_us` each, so many by device."""
-    pieces = [
-        PieceAccount(maker=key, run_us=run_us, queue_us=queue_us)
-        for key, count in made.items()
-        for _ in range(count)
-    ]
-    pieces += [PieceAccount() for _ in range(missing)]
-    lost = tuple(range(len(pieces) - missing, len(pieces)))
+    makers = [key for key, count in made.items() for _ in range(count)]
+    pieces = [PieceAccount(PieceKey("s", 0, 0, i)) for i in range(len(makers) + missing)]
+    for piece, maker in zip(pieces, makers, strict=False):
+        piece.maker, piece.run_us, piece.queue_us = maker, run_us, queue_us
+    lost = tuple(range(len(makers), len(pieces)))
     return ClosedFrame(0, lost, 0, PERIOD_US, PERIOD_US, tuple(pieces))
 
 
