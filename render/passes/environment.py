@@ -3,6 +3,7 @@ that all shading shares."""
 
 from __future__ import annotations
 
+import math
 from contextlib import ExitStack
 
 import numpy as np
@@ -35,12 +36,13 @@ from render.vulkan.pipeline import (
 
 LIGHT_FORMAT = vk.VK_FORMAT_R16G16B16A16_SFLOAT
 REFLECTANCES = 64  # texels a side of the table
-SMALLEST_FACE, LARGEST_FACE = 32, 1024  # of the sky
-FILTERED_FACE = 256  # of the sharpest reflections
-ROUGHEST_FACE = 8
+SMALLEST_FACE, LARGEST_FACE = 256, 1024  # of the sky
+FILTERED_FACE, LEVELS = 256, 6  # of reflections: the sharpest face, halved for each rougher level
+GATHERED_LEVELS = 3  # of these, the roughest, see gather.comp
+GATHERED_FACE = 16  # of the sky they are gathered from
 DIFFUSE_FACE = 32
-FEWEST_SAMPLES, MOST_SAMPLES = 64, 1024  # per texel, from sharp to rough
-_COSINE_LOBE = 2.0  # in place of a GGX lobe's alpha squared, see prefilter.comp
+SAMPLES = 64  # of the first level that is sampled, four times as many for the next
+_MATT = 1.0  # roughness whose lobe is the cosine's
 _GROUP = 8
 _SAMPLED = vk.VK_DESCRIPTOR_TYPE_COMBINED_IMAGE_SAMPLER
 _STORED = vk.VK_DESCRIPTOR_TYPE_STORAGE_IMAGE
@@ -91,25 +93,26 @@ class EnvironmentPass:
         face = min(max(_power_below(width // 4), SMALLEST_FACE), LARGEST_FACE)
         with ExitStack() as scope, ExitStack() as until_filtered:
             sky = _target(self.device, scope, face, levels=face.bit_length())
-            sharpest = min(face, FILTERED_FACE)
-            levels = max((sharpest // ROUGHEST_FACE).bit_length(), 2)
-            reflected = _target(self.device, scope, sharpest, levels=levels)
+            reflected = _target(self.device, scope, FILTERED_FACE, levels=LEVELS)
             diffuse = _target(self.device, scope, DIFFUSE_FACE)
             bind_images(self.device, scope, [sky, reflected, diffuse])
             self._fill_sky(until_filtered, sky, pixels)
             view = create_view(self.device, scope, sky)
-            for level in range(levels):
-                # Roughness as the fragment shader finds its level: level = last * sqrt(roughness).
-                alpha2 = (level / (levels - 1)) ** 8
-                samples = min(FEWEST_SAMPLES << max(level - 1, 0), MOST_SAMPLES)
-                source = (view, self.sampler)
-                self._dispatch("prefilter.comp", source, reflected, (level, alpha2, samples))
-            lobe = (0, _COSINE_LOBE, MOST_SAMPLES)
-            self._dispatch("prefilter.comp", (view, self.sampler), diffuse, lobe)
+            for level in range(LEVELS):
+                self._filter(view, reflected, level, level_roughness(level))
+            self._filter(view, diffuse, 0, _MATT)
             for image in (reflected, diffuse):
                 self._finish(image)
             views = [view, *(create_view(self.device, scope, i) for i in (reflected, diffuse))]
-            return DeviceEnvironment(self, scope.pop_all(), views, levels)
+            return DeviceEnvironment(self, scope.pop_all(), views, LEVELS)
+
+    def _filter(self, sky: CData, image: Image, level: int, roughness: float) -> None:
+        """Fill one level with the sky seen through a lobe of that roughness."""
+        if roughness >= level_roughness(LEVELS - GATHERED_LEVELS):
+            shader, count = "gather.comp", GATHERED_FACE
+        else:
+            shader, count = "prefilter.comp", SAMPLES << 2 * max(level - 1, 0)
+        self._dispatch(shader, (sky, self.sampler), image, (level, roughness**4, count))
 
     def _black(self, scope: ExitStack) -> DeviceEnvironment:
         """No light from anywhere."""
@@ -258,6 +261,12 @@ def _sampler(across: int, down: int) -> CData:
         addressModeW=down,
         maxLod=vk.VK_LOD_CLAMP_NONE,
     )
+
+
+def level_roughness(level: int) -> float:
+    """Roughness of a level of reflections; raster.frag finds it again as last * r * (2 - r), like
+    Filament's `perceptualRoughnessToLod`, which spaces the lobes' widths about evenly."""
+    return 1.0 - math.sqrt(1.0 - level / (LEVELS - 1))
 
 
 def _power_below(number: int) -> int:

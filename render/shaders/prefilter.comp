@@ -1,10 +1,9 @@
 #version 460
 #extension GL_GOOGLE_include_directive : require
-// One level of a cube of environment light, seen through a GGX lobe about each direction (the split
-// sum's first part: Karis, "Real Shading in Unreal Engine 4", 2013), or through a cosine lobe.
-// Samples read the level of the source that is as wide as they stand for (Krivanek and Colbert,
-// "Real-time Shading with Filtered Importance Sampling", 2008), which keeps small suns from
-// sparkling.
+// One sharp level of a cube of environment light, seen through a GGX lobe about each direction (the
+// split sum's first part: Karis, "Real Shading in Unreal Engine 4", 2013). Samples read the level of
+// the source that is as wide as they stand for (Krivanek and Colbert, "Real-time Shading with
+// Filtered Importance Sampling", 2008), which keeps small suns from sparkling.
 
 #include "sampling.glsl"
 
@@ -13,13 +12,13 @@ layout(set = 0, binding = 0) uniform samplerCube sky;
 layout(set = 0, binding = 1, rgba16f) writeonly uniform image2DArray faces;
 
 layout(push_constant) uniform Level {
-    float alpha2;   // of the lobe; 0: as it is; above 1: a cosine lobe
+    float alpha2;   // of the lobe; 0: as it is
     uint samples;
 } level;
 
 float level_of(float density, float texels) {
     float texel = 4.0 * PI / texels, stands_for = 1.0 / (float(level.samples) * max(density, 1e-9));
-    return max(0.5 * log2(stands_for / texel) + 1.0, 0.0);
+    return max(0.5 * log2(stands_for / texel) + 0.5, 0.0);
 }
 
 void main() {
@@ -34,25 +33,15 @@ void main() {
         return;
     }
     mat3 frame = frame_about(way);
-    bool cosine_lobe = level.alpha2 > 1.0;
     vec3 total = vec3(0.0);
     float weights = 0.0;
     for (uint i = 0; i < level.samples; i++) {
-        vec2 u = hammersley(i, level.samples);
-        vec3 l;
-        float density, weight = 1.0;
-        if (cosine_lobe) {
-            l = vec3(sqrt(u.x) * cos(2.0 * PI * u.y), sqrt(u.x) * sin(2.0 * PI * u.y), sqrt(1.0 - u.x));
-            density = l.z / PI;
-        } else {
-            vec3 h = ggx_half(u, level.alpha2);
-            l = vec3(2.0 * h.z * h.xy, 2.0 * h.z * h.z - 1.0);
-            if (l.z <= 0.0) continue;
-            density = ggx_density(h.z, level.alpha2) / 4.0;
-            weight = l.z;
-        }
-        total += weight * textureLod(sky, frame * l, level_of(density, texels)).rgb;
-        weights += weight;
+        vec3 h = ggx_half(hammersley(i, level.samples), level.alpha2);
+        vec3 l = vec3(2.0 * h.z * h.xy, 2.0 * h.z * h.z - 1.0);
+        if (l.z <= 0.0) continue;
+        float density = ggx_density(h.z, level.alpha2) / 4.0;
+        total += l.z * textureLod(sky, frame * l, level_of(density, texels)).rgb;
+        weights += l.z;
     }
-    imageStore(faces, ivec3(texel), vec4(total / max(weights, 1e-6), 1.0));
+    imageStore(faces, ivec3(texel), vec4(total / weights, 1.0));
 }

@@ -20,7 +20,7 @@ layout(set = 0, binding = 0) uniform View {
 } view;
 
 layout(set = 2, binding = 0) uniform samplerCube sky;
-layout(set = 2, binding = 1) uniform samplerCube reflected_sky;  // by sqrt(roughness)
+layout(set = 2, binding = 1) uniform samplerCube reflected_sky;  // by roughness
 layout(set = 2, binding = 2) uniform samplerCube diffuse_sky;
 
 // World frame to the environment's, which is turned about +Y.

@@ -89,10 +89,22 @@ def test_black_is_black_and_what_is_too_bright_is_as_bright_as_it_can_be() -> No
 @pytest.mark.parametrize("dtype", [np.float16, np.float32])
 def test_exr_pictures_are_read(tmp_path: Path, dtype: type) -> None:
     rgb = np.random.default_rng(1).random((9, 17, 3)).astype(dtype)
-    rgb[0, 0] = (np.nan, -1.0, np.inf)
+    rgb[0, 0] = (np.nan, 0.0, np.inf)
     pixels = decode_environment(write_exr(tmp_path / "a.exr", rgb))
     np.testing.assert_array_equal(pixels[0, 0], (0, 0, 65504, 1))
     np.testing.assert_allclose(pixels[1:, :, :3], rgb[1:], rtol=1e-3)
+
+
+def test_what_compression_rings_below_zero_is_taken_from_its_surroundings(tmp_path: Path) -> None:
+    """Lossy compression keeps the light of a block, not its sign: a lone sun has a dark rim."""
+    rgb = np.random.default_rng(2).random((12, 20, 3)).astype(np.float32)
+    rgb[3, 4], rgb[3, 5], rgb[4, 4] = 500.0, -80.0, -30.0
+    rgb[10, 18] = -1000.0  # darker than its block is bright
+    pixels = decode_environment(write_exr(tmp_path / "a.exr", rgb))[..., :3].astype(float)
+    assert (pixels >= 0).all()
+    np.testing.assert_allclose(pixels[:8, :8].sum((0, 1)), rgb[:8, :8].sum((0, 1)), rtol=1e-3)
+    np.testing.assert_allclose(pixels[:8, 8:], rgb[:8, 8:], rtol=1e-3)
+    assert (pixels[8:, 16:] == 0).all()
 
 
 @pytest.mark.parametrize("name", ["park.exr", "studio.exr", "spiaggia_di_mondello_1k.hdr"])
