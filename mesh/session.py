@@ -51,6 +51,7 @@ class _Open:
     opened_us: int
     cut_us: int  # when the pieces were known
     input_id: int
+    quantum_us: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,14 +271,17 @@ class Session:
         input_id = self._input_id
         frame = self.work.open_frame(action.frame, action.opened_us, action.hint, view, previous)
         cut_us = monotonic_us()
-        self._open[action.frame] = _Open(frame, canvas, action.opened_us, cut_us, input_id)
+        self._open[action.frame] = _Open(
+            frame, canvas, action.opened_us, cut_us, input_id, action.hint.quantum_us
+        )
         return self.driver.pieces(action.frame, frame.pieces, cut_us)
 
     def _send_piece(self, action: Send) -> None:
         channel = self._channel_of(action.device.node)
         if channel is None:
             return  # its loss is being told to the driver in this very turn
-        piece = self._open[action.key.frame].frame.pieces[action.key.piece]
+        opened = self._open[action.key.frame]
+        piece = opened.frame.pieces[action.key.piece]
         channel.send(
             PieceRun(
                 self.id,
@@ -290,6 +294,7 @@ class Session:
                 action.deadline_us,
                 piece.output_bytes,
                 piece.spec,
+                quantum_us=opened.quantum_us,
             ),
             piece.inputs,
             due_us=action.deadline_us,

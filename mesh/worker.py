@@ -235,6 +235,7 @@ class Worker:
             batch=job.batch,
             kind=order.kind,
             units=job.units,
+            quantum_us=order.quantum_us,
             shared_us=shared_us,
         )
 

@@ -157,6 +157,8 @@ class PieceRun(msgspec.Struct, frozen=True, tag="piece_run"):
     # frame's value per second of the work it still needs.
     criticality: Annotated[int, Meta(ge=0, le=15)] = 1
     density: Annotated[float, Meta(ge=0, le=1e12)] = 0.0
+    # The longest that it should hold the device together with others; 0 for no bound.
+    quantum_us: Count = 0
 
 
 class PieceDone(msgspec.Struct, frozen=True, tag="piece_done"):

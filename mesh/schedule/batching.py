@@ -8,6 +8,8 @@ theirs: Crankshaw et al., NSDI 2017; Shen et al., SOSP 2019; Gujarati et al., OS
 * what starts is always the first in order of service; others of its model join in that order,
 * while the predicted time of all together, at a high quantile, meets the deadline of every member,
 * and delays nobody past its deadline who is ahead of one that joins but not of the model;
+* and is within the quantum of every member (mesh.schedule.quantum): a batch is not interrupted
+  either, and must not block those with tighter deadlines that are still to come;
 * those behind the last member start no later than if all had run one after another.
 
 It is formed when the device is free, of what waits then: nothing is held back in the hope of
@@ -98,7 +100,7 @@ class Batch:
 
 def companions(head: Waiting, others: Sequence[Waiting], now_us: int, costs: BatchCosts) -> Batch:
     """Who runs with `head`, which starts now. others: what else waits, in order of service."""
-    kind, units, due_us = head.kind, head.units, head.deadline_us
+    kind, units, due_us = head.kind, head.units, _due_us(head, now_us)
     batch = Batch((), head.predicted_us)
     for place, candidate in enumerate(others[:LOOK]):
         if candidate.batch != head.batch:
@@ -107,13 +109,19 @@ def companions(head: Waiting, others: Sequence[Waiting], now_us: int, costs: Bat
         if count > MAX_BATCH or not costs.saves(kind, count, together):
             break
         ends_us = now_us + costs.run_us(kind, count, together, HIGH)
-        due_with_us = min(due_us, candidate.deadline_us)
+        due_with_us = min(due_us, _due_us(candidate, now_us))
         if ends_us > due_with_us or _delays(head, others[:place], batch.others, ends_us, now_us):
             continue
         units, due_us = together, due_with_us
         run_us = round(costs.run_us(kind, count, together, TYPICAL))
         batch = Batch((*batch.others, candidate), run_us)
     return batch
+
+
+def _due_us(member: Waiting, now_us: int) -> int:
+    """When a batch that starts now must have ended for a member's sake, and for its quantum's."""
+    quantum_us = member.quantum_us
+    return min(member.deadline_us, now_us + quantum_us) if quantum_us else member.deadline_us
 
 
 def _delays(

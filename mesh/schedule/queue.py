@@ -39,6 +39,7 @@ class Waiting:
     predicted_us: expected run time alone; what cannot finish even then is refused.
     batch: what it has in common with pieces that it may run together with; "" to run alone.
     kind, units: of the piece, by which batches are predicted.
+    quantum_us: the longest that a batch with it should take; 0 for no bound.
     shared_us: what it adds to the device's work, by how many it is likely to run with.
     """
 
@@ -50,6 +51,7 @@ class Waiting:
     batch: str = ""
     kind: str = ""
     units: float = 1.0
+    quantum_us: int = 0
     shared_us: int = 0
 
     @property

@@ -36,7 +36,8 @@ class SessionModel:
     pieces: per frame. units: work per piece. spread: pieces differ by up to this share of it.
     in_bytes, out_bytes: per piece. ends_us: from then on no frame is opened. A frame that is cut
     at a lower rung of the contract's ladder has as many pieces with less work. splits: each piece
-    is cut further where it would be longer than the quantum (`CutHint.quantum_us`).
+    is cut further where it would be longer than the quantum (`CutHint.quantum_us`). model: pieces
+    of sessions of one model may run together on a device; "" to run alone.
     """
 
     contract: Contract = field(default_factory=lambda: Contract(66_667, 100_000))
@@ -49,6 +50,7 @@ class SessionModel:
     max_in_flight: int = 2
     ends_us: int = 2**62
     splits: bool = False
+    model: str = ""
 
     def parts(self, hint: CutHint) -> int:
         """How many parts each piece is to be cut into."""
@@ -266,7 +268,14 @@ class SimGateway:
         for piece in pieces:
             key = PieceKey(session.name, 0, action.frame, piece.index)
             session.orders[key] = Order(
-                key, piece.kind, piece.units, 0, piece.output_bytes, len(piece.inputs)
+                key,
+                piece.kind,
+                piece.units,
+                0,
+                piece.output_bytes,
+                len(piece.inputs),
+                model.model,
+                action.hint.quantum_us,
             )
         self._do(session, session.driver.pieces(action.frame, pieces, now_us))
 
@@ -334,6 +343,7 @@ class SimGateway:
                 now_us,
                 queue_us=answer.queue_us,
                 run_us=answer.run_us,
+                held_us=answer.held_us,
                 backlog_us=answer.backlog_us,
                 nbytes=answer.out_bytes,
             )

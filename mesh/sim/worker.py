@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import sin, tau
 from random import Random
 from typing import TypeAlias
 
+from mesh.schedule.batching import BatchCosts, share_us
 from mesh.schedule.cost import CostModel
 from mesh.schedule.ids import DeviceKey, PieceKey
 from mesh.schedule.queue import DeviceQueue, Refuse, Start, Waiting
@@ -21,7 +22,9 @@ class DeviceModel:
     noise: standard deviation of the logarithm of the run time. stall: chance that a run takes
     `stall_factor` times as long. warm_up_us: added to the first run of each kind of piece.
     start_us: lost with each start, between runs. drift: by how much of its speed it slows down
-    and recovers as it warms and cools, once in each `drift_period_us`.
+    and recovers as it warms and cools, once in each `drift_period_us`. call_us: part of each run
+    for a model, however many pieces are in it. batches: whether pieces of one model run together
+    (mesh.schedule.batching).
     """
 
     us_per_unit: float = 8_000.0
@@ -30,13 +33,18 @@ class DeviceModel:
     stall_factor: float = 10.0
     warm_up_us: int = 0
     start_us: int = 0
+    call_us: float = 0.0
+    batches: bool = True
     drift: float = 0.0
     drift_period_us: int = 20_000_000
 
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """A piece as it reaches a worker."""
+    """A piece as it reaches a worker.
+
+    model: which it may share a run for; "" to run alone. quantum_us: bounds such a run, 0 does not.
+    """
 
     key: PieceKey
     kind: str
@@ -44,6 +52,8 @@ class Order:
     deadline_us: int
     out_bytes: int
     in_bytes: int
+    model: str = ""
+    quantum_us: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +64,7 @@ class Done:
     device: DeviceKey
     queue_us: int
     run_us: int
+    held_us: int
     backlog_us: int
     out_bytes: int
 
@@ -100,6 +111,7 @@ class SimDevice:
         self.busy_us = 0
         self._model = model
         self._costs = costs
+        self._batching = BatchCosts(costs, key)
         self._world = world
         self._policy = policy
         self._random: Random = world.random(f"device {key.node} {key.device}")
@@ -107,7 +119,7 @@ class SimDevice:
 
     def boot(self) -> None:
         """Begin with nothing: no queue, nothing warm, and nothing of before comes back."""
-        self.queue = DeviceQueue(self._policy)
+        self.queue = DeviceQueue(self._policy, batching=self._batching)
         self._jobs: dict[tuple[str, PieceKey], _Job] = {}
         self._warm: set[str] = set()
         self._costs.forget(self.key)
@@ -117,7 +129,16 @@ class SimDevice:
         job = _Job(order, reply, self._world.now_us)
         predicted_us = self._costs.predict_us(self.key, order.kind, order.units)
         waiting = Waiting(
-            order.key, f"{gateway}/{order.key.session}", gateway, order.deadline_us, predicted_us
+            order.key,
+            f"{gateway}/{order.key.session}",
+            gateway,
+            order.deadline_us,
+            predicted_us,
+            batch=f"{order.model}/{order.kind}" if self._together(order) else "",
+            kind=order.kind,
+            units=order.units,
+            quantum_us=order.quantum_us,
+            shared_us=self._batching.shared_us(order.kind, order.units),
         )
         refused = self.queue.submit(waiting)
         if refused is not None:
@@ -131,8 +152,7 @@ class SimDevice:
         session = f"{gateway}/{key.session}"
         for waiting in self.queue.cancel(session, key.epoch, key.frame, key.piece):
             del self._jobs[waiting.node, waiting.key]
-        running = self.queue.running
-        if running is not None and (running.node, running.key) == (gateway, key):
+        if (gateway, key) in self._jobs:
             self._jobs[gateway, key].cancelled = True
 
     def gateway_gone(self, gateway: str) -> None:
@@ -147,50 +167,75 @@ class SimDevice:
         now_us = self._world.now_us
         for decision in self.queue.poll(now_us):
             waiting = decision.waiting
-            job = self._jobs[waiting.node, waiting.key]
             match decision:
                 case Refuse():
-                    del self._jobs[waiting.node, waiting.key]
+                    job = self._jobs.pop((waiting.node, waiting.key))
                     self._refuse(job, decision.reason)
                 case Start():
-                    self._start(waiting, job)
+                    self._start([waiting, *decision.others])
 
-    def _start(self, waiting: Waiting, job: _Job) -> None:
-        self._world.note("start", *self.key, *waiting.key, waiting.deadline_us)
-        job.started_us = self._world.now_us
-        run_us, queue = self._draw_us(job.order), self.queue
+    def _together(self, order: Order) -> bool:
+        return self._model.batches and bool(order.model)
+
+    def _start(self, started: Sequence[Waiting]) -> None:
+        jobs = [self._jobs[waiting.node, waiting.key] for waiting in started]
+        for waiting, job in zip(started, jobs, strict=True):
+            self._world.note("start", *self.key, *waiting.key, waiting.deadline_us)
+            job.started_us = self._world.now_us
+        run_us, queue = self._draw_us([job.order for job in jobs]), self.queue
         self._world.after(
             self._model.start_us + run_us,
-            lambda: self._gate(lambda: self._end(queue, waiting, job, run_us)),
+            lambda: self._gate(lambda: self._end(queue, started, run_us)),
         )
 
-    def _draw_us(self, order: Order) -> int:
+    def _draw_us(self, orders: Sequence[Order]) -> int:
         model = self._model
-        run_us = order.units * model.us_per_unit * self.slow_down
+        run_us = sum(order.units for order in orders) * model.us_per_unit
+        run_us += model.call_us if orders[0].model else 0.0
+        run_us *= self.slow_down
         run_us *= self._random.lognormvariate(0.0, model.noise)
         if model.drift:
             run_us *= 1.0 + model.drift * sin(tau * self._world.now_us / model.drift_period_us) ** 2
         if self._random.random() < model.stall:
             run_us *= model.stall_factor
-        if order.kind not in self._warm:
-            self._warm.add(order.kind)
+        if orders[0].kind not in self._warm:
+            self._warm.add(orders[0].kind)
             run_us += model.warm_up_us
         return max(1, round(run_us))
 
-    def _end(self, queue: DeviceQueue, waiting: Waiting, job: _Job, run_us: int) -> None:
+    def _end(self, queue: DeviceQueue, started: Sequence[Waiting], run_us: int) -> None:
         if queue is not self.queue:
             return  # the process that ran it is dead
-        now_us, order = self._world.now_us, job.order
-        self._world.note("end", *self.key, *order.key)
-        self.queue.finished(now_us)
+        self.queue.finished(self._world.now_us)
         self.busy_us += run_us
-        self._costs.observe(self.key, order.kind, order.units, run_us)
-        del self._jobs[waiting.node, waiting.key]
-        if not job.cancelled:
-            queue_us = job.started_us - job.received_us
-            backlog_us = self.queue.backlog_us(now_us)
-            job.reply(Done(order.key, self.key, queue_us, run_us, backlog_us, order.out_bytes))
+        jobs = [self._jobs.pop((waiting.node, waiting.key)) for waiting in started]
+        self._learn([job.order for job in jobs], run_us)
+        for job in jobs:
+            self._world.note("end", *self.key, *job.order.key)
+            if not job.cancelled:
+                self._answer(job, run_us, sum(other.order.units for other in jobs))
         self.serve()
+
+    def _learn(self, orders: Sequence[Order], run_us: int) -> None:
+        kind, units = orders[0].kind, [order.units for order in orders]
+        if self._together(orders[0]):
+            self._batching.observe(kind, units, run_us)
+        else:
+            self._costs.observe(self.key, kind, units[0], run_us)
+
+    def _answer(self, job: _Job, run_us: int, units: float) -> None:
+        order, mine_us = job.order, share_us(run_us, job.order.units, units)
+        job.reply(
+            Done(
+                order.key,
+                self.key,
+                job.started_us - job.received_us,
+                mine_us,
+                run_us - mine_us,
+                self.queue.backlog_us(self._world.now_us),
+                order.out_bytes,
+            )
+        )
 
     def _refuse(self, job: _Job, reason: str) -> None:
         backlog_us = self.queue.backlog_us(self._world.now_us)

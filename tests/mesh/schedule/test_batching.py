@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -101,6 +103,18 @@ def test_the_first_ones_deadline_bounds_the_batch(slack_us, size) -> None:
     first = piece(0, ALONE_US + slack_us)
     queue = filled(learnt(), first, *(piece(n, LONG_US) for n in range(1, 5)))
     assert numbers(queue.poll(0)) == [list(range(size))]
+
+
+@pytest.mark.parametrize(("quantum_us", "started"), [(7_500, [0, 1, 2]), (0, [0, 1, 2, 3])])
+def test_no_batch_is_longer_than_the_quantum_of_its_members(quantum_us, started) -> None:
+    pieces = [replace(piece(n, LONG_US + n), quantum_us=quantum_us) for n in range(4)]
+    assert numbers(filled(learnt(), *pieces).poll(0)) == [started]
+
+
+def test_who_may_only_run_briefly_joins_no_long_batch() -> None:
+    brief = replace(piece(1, LONG_US + 1), quantum_us=CALL_US)
+    queue = filled(learnt(), piece(0, LONG_US), brief, piece(2, LONG_US + 2))
+    assert numbers(queue.poll(0)) == [[0, 2]]
 
 
 def test_nobody_ahead_of_a_member_is_made_late() -> None:
