@@ -8,7 +8,7 @@ costs, noise and cost per start. The others also get a network that takes no tim
 mean costs; ours (mesh.schedule, in mesh.sim) has links of 0.2 ms and measures.
 
 bench.stragglers adds its figures of hedging. Runs are spread over the cores; in full they take
-about ten minutes on two.
+about ten minutes on two. --figures DIR draws what docs/scheduling.md shows.
 """
 
 from __future__ import annotations
@@ -20,7 +20,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor
 from functools import partial
 from itertools import groupby
+from pathlib import Path
 
+from bench.figures import calibration, rescue
 from bench.policies.central import NOISE, QUANTUM_US, START_US
 from bench.policies.contest import (
     CLASSES,
@@ -128,12 +130,44 @@ def keep(report: Report, results: Mapping[Cell, Tally]) -> None:
     report.figure("goodput_1_3_to_1_0", per_s[1.3] / per_s[1.0])
 
 
+# --- figures --------------------------------------------------------------------------------------
+
+
+def curves(results: Mapping[Cell, Tally], trace: str) -> dict[str, list[tuple[float, float]]]:
+    """Load and missed percent by policy, on the equal workers."""
+    found: dict[str, list[tuple[float, float]]] = {}
+    for cell, tally in results.items():
+        if cell[:2] == (trace, EQUAL):
+            for policy in tally.policies:
+                found.setdefault(policy, []).append((cell.load, tally.pct(policy)))
+    return found
+
+
+def draw(folder: Path, results: Mapping[Cell, Tally], seeds: Sequence[int]) -> None:
+    """The figures of docs/scheduling.md. Needs matplotlib (the extra `bench`)."""
+    from bench.figures import drawing  # noqa: PLC0415  matplotlib only where it is wanted
+
+    folder.mkdir(parents=True, exist_ok=True)
+    titles = {"conv": "conversation trace", "code": "code trace (bursts)"}
+    drawing.draw_misses(
+        folder / "schedule-misses.svg",
+        {title: curves(results, trace) for trace, title in titles.items()},
+        OURS,
+    )
+    drawing.draw_calibration(
+        folder / "schedule-calibration.svg",
+        {noise.name: calibration.covered(noise, seeds) for noise in calibration.NOISES},
+    )
+    drawing.draw_rescue(folder / "schedule-rescue.svg", rescue.find())
+
+
 # --- all ------------------------------------------------------------------------------------------
 
 
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--seeds", type=int, default=5, help="of the full run")
+    parser.add_argument("--figures", type=Path, metavar="DIR", help="draw the figures there too")
     options = arguments(__doc__, parser=parser)
     quick, seeds = options.quick, range(1, 2 if options.quick else options.seeds + 1)
     report = Report(
@@ -155,6 +189,8 @@ def main() -> None:
         show_ladder(report, tallies(pool, partial(play_ours, ladder=LADDER), climbs))
     keep(report, results)
     hedging(report, seeds, SECONDS // 5 if quick else SECONDS)
+    if options.figures is not None:
+        draw(options.figures, results, seeds)
     report.finish(options)
 
 
