@@ -48,6 +48,7 @@ PURE = (
     "mesh/stream/ratecontrol.py",
     "mesh/stream/repair.py",
     "render/clusters.py",
+    "render/drawlist.py",
     "render/lights.py",
     "render/motion.py",
     "render/pose.py",

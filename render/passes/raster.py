@@ -1,23 +1,27 @@
 """Draw one tile of a scene: metallic-roughness shading with depth, culled to the tile.
 
 A tile is a scissor on the whole frame's viewport, never a projection of its own, and the order of
-draws is the scene's whatever the tile: so a pixel's bytes do not depend on the tiling.
+draws is the view's whatever the tile: so a pixel's bytes do not depend on the tiling.
+
+Draws are indirect: the host writes one small record per cluster, and one command draws all that
+share a state. What tells draws apart, their placements, comes by instance.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from contextlib import ExitStack
 
 import numpy as np
 from numpy.typing import NDArray
 
-from render.clusters import Boxes, visible
+from render.clusters import visible
+from render.drawlist import draw_list
 from render.lights import PACKED, Lighting, lighting, sun
 from render.passes.environment import DeviceEnvironment, EnvironmentPass
 from render.passes.scene_upload import (
+    DRAW_COMMAND,
     MATERIAL_BINDINGS,
-    VERTEX_LAYOUT,
+    VERTEX_LAYOUTS,
     DeviceScene,
     DrawState,
     Variant,
@@ -54,8 +58,7 @@ VIEW = np.dtype(
 _TEXTURE = vk.VK_DESCRIPTOR_TYPE_COMBINED_IMAGE_SAMPLER
 _UNIFORM = vk.VK_DESCRIPTOR_TYPE_UNIFORM_BUFFER
 _GRAPHICS = vk.VK_PIPELINE_BIND_POINT_GRAPHICS
-_VERTEX_STAGE = vk.VK_SHADER_STAGE_VERTEX_BIT
-_PLACEMENT_BYTES = 96
+_STRIDE = DRAW_COMMAND.itemsize
 _LIGHTING, _SKY = 9, 10  # specialisation constants of raster.frag
 
 
@@ -122,8 +125,6 @@ class RasterPass:
             device,
             scope,
             [view_layout, self.material_layout, environments.set_layout],
-            vk.VK_SHADER_STAGE_VERTEX_BIT,
-            _PLACEMENT_BYTES,
         )
         self._vertex = create_shader(device, scope, spirv("raster.vert"))
         self._fragment = create_shader(device, scope, spirv("raster.frag"))
@@ -141,7 +142,7 @@ class RasterPass:
         write_texture(device, view_sets[0], 1, environments.reflectances, environments.sampler)
         self._view_set = ffi.new("VkDescriptorSet[1]", view_sets)
 
-        self._zero_offset = ffi.new("uint64_t[1]", [0])
+        self._zero_offsets = ffi.new("uint64_t[2]")
 
     def record(
         self,
@@ -166,18 +167,21 @@ class RasterPass:
         self._bind_scene(commands, scene, around)
         if lit_by_sky and tile.sky_shown:
             self._draw_backdrop(commands)
+        depth = pose.boxes.centre @ clip_from_world[3, :3]  # w grows with distance
+        order, batches = draw_list(scene.states, scene.blended, seen, depth)
+        scene.commands[: len(order)] = scene.command[order]
+        pipelines = self._pipelines_of(scene, lit_by, lit_by_sky)
         bound: DrawState | None = None
-        for draw, start, end in _runs(scene, pose.boxes, seen, clip_from_world):
-            state = scene.draws[draw]
-            if state is not bound:
-                pipeline = self._pipeline(state.variant, lit_by, lit_by_sky)
-                self._bind(commands, state, bound, pipeline)
-                lib.vkCmdSetFrontFace(commands, scene.front_faces[draw])
-                bound = state
-            lib.vkCmdDrawIndexed(commands, end - start, 1, start, state.first_vertex, 0)
+        for batch in batches:
+            state = scene.draw_states[batch.state]
+            self._bind(commands, state, bound, pipelines[batch.state])
+            bound = state
+            lib.vkCmdDrawIndexedIndirect(
+                commands, scene.command_buffer.handle, _STRIDE * batch.first, batch.draws, _STRIDE
+            )
         lib.vkCmdEndRendering(commands)
         lib.vkCmdPipelineBarrier2(commands, targets.end)
-        return int(np.count_nonzero(seen))
+        return len(order)
 
     def _draw_backdrop(self, commands: CData) -> None:
         if self._backdrop is None:
@@ -188,7 +192,7 @@ class RasterPass:
                 vertex=self._backdrop_vertex,
                 fragment=self._backdrop_fragment,
                 constants={},
-                vertices=None,
+                vertices=(),
                 targets=Targets(COLOR_FORMAT, DEPTH_FORMAT),
                 depth=False,
             )
@@ -196,6 +200,15 @@ class RasterPass:
         lib.vkCmdSetCullMode(commands, vk.VK_CULL_MODE_NONE)
         lib.vkCmdSetFrontFace(commands, vk.VK_FRONT_FACE_COUNTER_CLOCKWISE)
         lib.vkCmdDraw(commands, 3, 1, 0, 0)
+
+    def _pipelines_of(self, scene: DeviceScene, lit_by: Lighting, lit_by_sky: bool) -> list[CData]:
+        """One per state of the scene."""
+        key = lit_by, lit_by_sky
+        if key not in scene.pipelines:
+            scene.pipelines[key] = [
+                self._pipeline(state.variant, *key) for state in scene.draw_states
+            ]
+        return scene.pipelines[key]
 
     def _pipeline(self, variant: Variant, lit_by: Lighting, lit_by_sky: bool) -> CData:
         """Made at first use: draw a session's scene once before its first frame."""
@@ -208,7 +221,7 @@ class RasterPass:
                 vertex=self._vertex,
                 fragment=self._fragment,
                 constants=variant.constants() | {_LIGHTING: int(lit_by), _SKY: int(lit_by_sky)},
-                vertices=VERTEX_LAYOUT,
+                vertices=VERTEX_LAYOUTS,
                 targets=Targets(COLOR_FORMAT, DEPTH_FORMAT),
                 blend=variant.alpha_mode is AlphaMode.BLEND,
             )
@@ -241,7 +254,7 @@ class RasterPass:
         lib.vkCmdSetScissor(commands, 0, 1, targets.scissor)
 
     def _bind_scene(self, commands: CData, scene: DeviceScene, around: DeviceEnvironment) -> None:
-        lib.vkCmdBindVertexBuffers(commands, 0, 1, scene.vertex_buffers, self._zero_offset)
+        lib.vkCmdBindVertexBuffers(commands, 0, 2, scene.vertex_buffers, self._zero_offsets)
         lib.vkCmdBindIndexBuffer(commands, scene.indices.handle, 0, vk.VK_INDEX_TYPE_UINT32)
         lib.vkCmdBindDescriptorSets(
             commands, _GRAPHICS, self._layout, 0, 1, self._view_set, 0, NULL
@@ -258,10 +271,10 @@ class RasterPass:
             lib.vkCmdBindDescriptorSets(
                 commands, _GRAPHICS, self._layout, 1, 1, state.material_set, 0, NULL
             )
-        lib.vkCmdSetCullMode(commands, state.cull_mode)
-        lib.vkCmdPushConstants(
-            commands, self._layout, _VERTEX_STAGE, 0, _PLACEMENT_BYTES, state.placement
-        )
+        if before is None or before.cull_mode != state.cull_mode:
+            lib.vkCmdSetCullMode(commands, state.cull_mode)
+        if before is None or before.front_face != state.front_face:
+            lib.vkCmdSetFrontFace(commands, state.front_face)
 
 
 _COLOR_WRITE = (
@@ -305,38 +318,3 @@ def _end_barrier(targets: FrameTargets) -> CData:
     )
     read = (vk.VK_PIPELINE_STAGE_2_COMPUTE_SHADER_BIT, vk.VK_ACCESS_2_SHADER_SAMPLED_READ_BIT)
     return dependency(images=[image_barrier(targets.color, layouts, _COLOR_WRITE, read)])
-
-
-def _runs(
-    scene: DeviceScene,
-    boxes: Boxes,
-    seen: NDArray[np.bool_],
-    clip_from_world: NDArray[np.float64],
-) -> Iterator[tuple[int, int, int]]:
-    """(draw, first index, end index) in drawing order, neighbours joined.
-
-    What replaces comes first, in the scene's order; what blends follows, farthest box first. The
-    order depends on the view, never on the tile.
-    """
-    clusters = scene.clusters
-    opaque = np.flatnonzero(seen & ~scene.blended)
-    if len(opaque):
-        breaks = (np.diff(opaque) != 1) | ~scene.continues[opaque[1:]]
-        first = opaque[np.concatenate([[True], breaks])]
-        last = opaque[np.concatenate([breaks, [True]])]
-        yield from zip(
-            clusters.draw[first].tolist(),
-            scene.start[first].tolist(),
-            scene.end[last].tolist(),
-            strict=True,
-        )
-    blended = np.flatnonzero(seen & scene.blended)
-    if len(blended):
-        depth = boxes.centre[blended] @ clip_from_world[3, :3]  # w grows with distance
-        order = blended[np.argsort(-depth, kind="stable")]
-        yield from zip(
-            clusters.draw[order].tolist(),
-            scene.start[order].tolist(),
-            scene.end[order].tolist(),
-            strict=True,
-        )

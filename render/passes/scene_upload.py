@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from contextlib import ExitStack
 from dataclasses import dataclass
 
@@ -46,14 +47,31 @@ VERTEX = np.dtype(
         ("color", "<u2", 4),
     ]
 )
-VERTEX_LAYOUT = VertexLayout(
-    VERTEX.itemsize,
-    (
-        (vk.VK_FORMAT_R32G32B32_SFLOAT, 0),
-        (vk.VK_FORMAT_R32G32B32_SFLOAT, 12),
-        (vk.VK_FORMAT_R32G32B32A32_SFLOAT, 24),
-        (vk.VK_FORMAT_R32G32B32A32_SFLOAT, 40),
-        (vk.VK_FORMAT_R16G16B16A16_UNORM, 56),
+PLACEMENT = np.dtype([("rows", "<f4", (6, 4))])  # of world_from_mesh, and of what takes normals
+DRAW_COMMAND = np.dtype(  # VkDrawIndexedIndirectCommand
+    [
+        ("index_count", "<u4"),
+        ("instance_count", "<u4"),
+        ("first_index", "<u4"),
+        ("vertex_offset", "<i4"),
+        ("first_instance", "<u4"),
+    ]
+)
+VERTEX_LAYOUTS = (
+    VertexLayout(
+        VERTEX.itemsize,
+        (
+            (vk.VK_FORMAT_R32G32B32_SFLOAT, 0),
+            (vk.VK_FORMAT_R32G32B32_SFLOAT, 12),
+            (vk.VK_FORMAT_R32G32B32A32_SFLOAT, 24),
+            (vk.VK_FORMAT_R32G32B32A32_SFLOAT, 40),
+            (vk.VK_FORMAT_R16G16B16A16_UNORM, 56),
+        ),
+    ),
+    VertexLayout(
+        PLACEMENT.itemsize,
+        tuple((vk.VK_FORMAT_R32G32B32A32_SFLOAT, 16 * row) for row in range(6)),
+        per_instance=True,
     ),
 )
 MATERIAL = np.dtype(
@@ -104,26 +122,22 @@ class Variant:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class DrawState:
-    """What is bound for one draw of the scene.
-
-    material_set: VkDescriptorSet[1]. placement: float[24] push constants, written anew for each
-    pose. first_vertex: into the scene's vertex buffer.
-    """
+    """What is bound for draws of the scene. material_set: VkDescriptorSet[1]."""
 
     variant: Variant
     material_set: CData
     cull_mode: int
-    placement: CData
-    first_vertex: int
+    front_face: int
 
 
 class DeviceScene:
     """A scene on a device. Holds no reference to the vertices and pixels it was made from.
 
-    front_faces: by draw, VkFrontFace in the pose last taken. lights: packed, in that pose.
-    bent: what bends vertices, or None.
-    Per entry of `clusters`, (n,): blended, whether its material blends; continues, whether it
-    belongs to the draw of the entry before; start, end, its run of the index buffer.
+    draw_states: what may be bound. lights: packed, in the pose last taken. bent: what bends
+    vertices, or None. pipelines: by what the light is, per state, kept here by the raster pass.
+    commands: DRAW_COMMAND (n,), where the host writes what is to be drawn from `command_buffer`.
+    Per entry of `clusters`, (n,): blended, whether its material blends; command, its DRAW_COMMAND;
+    states, its index into `draw_states`, in the pose last taken.
     Raises ContentRefused if a texture is larger than the device can hold.
     """
 
@@ -137,9 +151,7 @@ class DeviceScene:
             scene.materials[scene.primitives[draw.primitive].material].alpha_mode is AlphaMode.BLEND
             for draw in scene.draws
         ]
-        draw = self.clusters.draw
-        self.blended: NDArray[np.bool_] = np.array(blends)[draw]
-        self.continues: NDArray[np.bool_] = np.diff(draw, prepend=-1) == 0
+        self.blended: NDArray[np.bool_] = np.array(blends)[self.clusters.draw]
         with ExitStack() as scope, ExitStack() as until_loaded:
             uploader = Uploader(device, until_loaded)
             self._upload_meshes(device, scope, uploader, scene)
@@ -150,10 +162,10 @@ class DeviceScene:
                 device, scope, material_layout, len(scene.materials), kinds
             )
             self._upload_materials(device, scope, uploader, scene)
-            self._placements = np.zeros((len(scene.draws), 6, 4), np.float32)
-            self._placement = ffi.from_buffer("float[]", self._placements)
             self._skins = np.array([draw.skin for draw in scene.draws])
-            self.draws = self._draw_states(scene)
+            self.draw_states, self._state = self._find_states(scene)
+            self.pipelines: dict[Hashable, list[CData]] = {}
+            self._prepare_draws(device, scope, scene)
             self._posed: Pose | None = None
             self._bend_due = False
             for target, material in zip(self.material_sets, scene.materials, strict=True):
@@ -170,7 +182,7 @@ class DeviceScene:
                 # Skinned vertices are in the world already; their side is their first joint's.
                 maps = np.where((self._skins >= 0)[:, None, None], np.eye(4)[:3], maps)
             self.lights = pack_lights(self._lights, pose.stance)
-            self._placements[:], mirrored = pack_placements(maps)
+            self._placements["rows"], mirrored = pack_placements(maps)
             if self.bent is not None:
                 assert pose.stance is not None
                 self.bent.set_state(pose.stance)
@@ -178,9 +190,7 @@ class DeviceScene:
                 skinned = np.flatnonzero(self._skins >= 0)
                 _, sides = pack_placements(pose.stance.palette[self._skins[skinned]])
                 mirrored[skinned] = sides
-            self.front_faces: list[int] = np.where(
-                mirrored, vk.VK_FRONT_FACE_CLOCKWISE, vk.VK_FRONT_FACE_COUNTER_CLOCKWISE
-            ).tolist()
+            self.states: NDArray[np.int64] = (self._state + mirrored)[self.clusters.draw]
         return pose
 
     def take_bend_due(self) -> BentDraws | None:
@@ -212,19 +222,37 @@ class DeviceScene:
             uploader.fill_buffer(self.vertices, vertices, VERTEX.itemsize * first_vertex[at])
             indices = self.clusters.meshes[at].indices.view(np.uint8)
             uploader.fill_buffer(self.indices, indices, 4 * int(first_index[at]))
-        first = [int(first_index[draw.primitive]) for draw in scene.draws]
-        starts = [self.clusters.meshes[draw.primitive].starts for draw in scene.draws]
-        self.start: NDArray[np.int64] = np.concatenate(
-            [at + inside[:-1] for at, inside in zip(first, starts, strict=True)]
-        )
-        self.end: NDArray[np.int64] = np.concatenate(
-            [at + inside[1:] for at, inside in zip(first, starts, strict=True)]
-        )
+        self._first_index = first_index
         self._first_vertex = {
             number: first_vertex[draw.primitive] for number, draw in enumerate(scene.draws)
         } | {number: first_vertex[len(scene.primitives) + i] for i, number in enumerate(bending)}
         self._rest_vertex = {n: first_vertex[scene.draws[n].primitive] for n in bending}
-        self.vertex_buffers = ffi.new("VkBuffer[1]", [self.vertices.handle])
+
+    def _prepare_draws(self, device: Device, scope: ExitStack, scene: Scene) -> None:
+        """Where placements and the commands of a tile are written, and every cluster's command."""
+        draw, clusters = self.clusters.draw, len(self.clusters.draw)
+        size = PLACEMENT.itemsize * len(scene.draws)
+        usage = vk.VK_BUFFER_USAGE_VERTEX_BUFFER_BIT
+        placements = create_buffer(device, scope, size, usage, host=True)
+        size, usage = DRAW_COMMAND.itemsize * clusters, vk.VK_BUFFER_USAGE_INDIRECT_BUFFER_BIT
+        self.command_buffer = create_buffer(device, scope, size, usage, host=True)
+        assert placements.mapped is not None
+        assert self.command_buffer.mapped is not None
+        self._placements: NDArray[np.void] = placements.mapped.view(PLACEMENT)
+        self.commands: NDArray[np.void] = self.command_buffer.mapped.view(DRAW_COMMAND)
+        self.vertex_buffers = ffi.new("VkBuffer[2]", [self.vertices.handle, placements.handle])
+
+        starts = [
+            self._first_index[draw.primitive] + self.clusters.meshes[draw.primitive].starts
+            for draw in scene.draws
+        ]
+        self.command: NDArray[np.void] = np.zeros(clusters, DRAW_COMMAND)
+        self.command["index_count"] = np.concatenate([np.diff(run) for run in starts])
+        self.command["instance_count"] = 1
+        self.command["first_index"] = np.concatenate([run[:-1] for run in starts])
+        first_vertex = [self._first_vertex[number] for number in range(len(scene.draws))]
+        self.command["vertex_offset"] = np.array(first_vertex)[draw]
+        self.command["first_instance"] = draw
 
     def _upload_bending(
         self,
@@ -251,27 +279,24 @@ class DeviceScene:
             extents=extents,
         )
 
-    def _draw_states(self, scene: Scene) -> tuple[DrawState, ...]:
-        """One per draw; draws that share a variant or a material share its object."""
+    def _find_states(self, scene: Scene) -> tuple[tuple[DrawState, ...], NDArray[np.int64]]:
+        """The scene's states, and per draw the index of its own; the next one is its mirror's."""
         sets = [ffi.new("VkDescriptorSet[1]", [made]) for made in self.material_sets]
         variants: dict[Variant, Variant] = {}
-        states = []
-        for number, draw in enumerate(scene.draws):
+        states: list[DrawState] = []
+        known: dict[tuple[Variant, int], int] = {}
+        index = []
+        for draw in scene.draws:
             mesh = scene.primitives[draw.primitive]
             material = scene.materials[mesh.material]
             variant = _variant(mesh, material)
-            states.append(
-                DrawState(
-                    variant=variants.setdefault(variant, variant),
-                    material_set=sets[mesh.material],
-                    cull_mode=vk.VK_CULL_MODE_NONE
-                    if material.double_sided
-                    else vk.VK_CULL_MODE_BACK_BIT,
-                    placement=self._placement + 24 * number,
-                    first_vertex=self._first_vertex[number],
-                )
-            )
-        return tuple(states)
+            variant = variants.setdefault(variant, variant)
+            index.append(known.setdefault((variant, mesh.material), len(states)))
+            if index[-1] == len(states):
+                sides = vk.VK_CULL_MODE_NONE if material.double_sided else vk.VK_CULL_MODE_BACK_BIT
+                fronts = (vk.VK_FRONT_FACE_COUNTER_CLOCKWISE, vk.VK_FRONT_FACE_CLOCKWISE)
+                states += [DrawState(variant, sets[mesh.material], sides, f) for f in fronts]
+        return tuple(states), np.array(index)
 
     def _upload_materials(
         self, device: Device, scope: ExitStack, uploader: Uploader, scene: Scene

@@ -7,7 +7,7 @@ from contextlib import ExitStack, contextmanager
 
 from mesh.core.errors import DeviceLost
 from render.vulkan.api import NULL, CData, check, ffi, lib, new, vk
-from render.vulkan.instance import Instance, PhysicalDevice
+from render.vulkan.instance import FEATURES, FEATURES_13, Instance, PhysicalDevice
 
 WAIT_LIMIT_NS = 20_000_000_000
 TIMESTAMPS = 4
@@ -133,7 +133,10 @@ class Device:
 
 @contextmanager
 def open_device(instance: Instance, physical: PhysicalDevice) -> Iterator[Device]:
-    """A logical device with dynamic rendering and synchronization2. Raises DeviceUnavailable."""
+    """A logical device with the features that `PhysicalDevice.lacks` asks for.
+
+    Raises DeviceUnavailable.
+    """
     info = new(
         "VkDeviceCreateInfo",
         queueCreateInfoCount=1,
@@ -145,7 +148,8 @@ def open_device(instance: Instance, physical: PhysicalDevice) -> Iterator[Device
                 pQueuePriorities=[1.0],
             )
         ],
-        pNext=new("VkPhysicalDeviceVulkan13Features", dynamicRendering=1, synchronization2=1),
+        pEnabledFeatures=new("VkPhysicalDeviceFeatures", **dict.fromkeys(FEATURES, 1)),
+        pNext=new("VkPhysicalDeviceVulkan13Features", **dict.fromkeys(FEATURES_13, 1)),
     )
     with ExitStack() as scope:
         out = ffi.new("VkDevice*")

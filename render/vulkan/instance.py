@@ -12,6 +12,9 @@ from render.vulkan.api import INSTALL, NULL, CData, check, ffi, lib, new, text, 
 
 VALIDATION_LAYER = "VK_LAYER_KHRONOS_validation"
 API_VERSION = (1, 3)
+# What drawing asks for of VkPhysicalDeviceFeatures and VkPhysicalDeviceVulkan13Features.
+FEATURES = ("multiDrawIndirect", "drawIndirectFirstInstance")
+FEATURES_13 = ("dynamicRendering", "synchronization2")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -197,9 +200,8 @@ def _lacks(handle: CData, version: int, family: int) -> str:
     vulkan13 = new("VkPhysicalDeviceVulkan13Features")
     features = new("VkPhysicalDeviceFeatures2", pNext=vulkan13)
     lib.vkGetPhysicalDeviceFeatures2(handle, features)
-    missing = [
-        name for name in ("dynamicRendering", "synchronization2") if not getattr(vulkan13, name)
-    ]
+    missing = [name for name in FEATURES if not getattr(features.features, name)]
+    missing += [name for name in FEATURES_13 if not getattr(vulkan13, name)]
     return f"it lacks {' and '.join(missing)}" if missing else ""
 
 

@@ -13,10 +13,14 @@ from render.vulkan.memory import Buffer
 
 @dataclass(frozen=True, slots=True)
 class VertexLayout:
-    """One interleaved vertex buffer: `stride` bytes; (format, offset) per location."""
+    """One interleaved vertex buffer: `stride` bytes; (format, offset) per location.
+
+    per_instance: it goes on with each instance, not with each vertex.
+    """
 
     stride: int
     attributes: tuple[tuple[int, int], ...]
+    per_instance: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,17 +61,20 @@ def create_set_layout(
 
 
 def create_pipeline_layout(
-    device: Device, scope: ExitStack, sets: Sequence[CData], push_stages: int, push_bytes: int
+    device: Device,
+    scope: ExitStack,
+    sets: Sequence[CData],
+    push_stages: int = 0,
+    push_bytes: int = 0,
 ) -> CData:
-    """A pipeline layout with one push constant range from offset 0 (at most 128 bytes)."""
+    """A pipeline layout with at most one push constant range, from offset 0 (up to 128 bytes)."""
+    push = new("VkPushConstantRange", stageFlags=push_stages, offset=0, size=push_bytes)
     info = new(
         "VkPipelineLayoutCreateInfo",
         setLayoutCount=len(sets),
         pSetLayouts=list(sets),
-        pushConstantRangeCount=1,
-        pPushConstantRanges=[
-            new("VkPushConstantRange", stageFlags=push_stages, offset=0, size=push_bytes)
-        ],
+        pushConstantRangeCount=int(push_bytes > 0),
+        pPushConstantRanges=[push],
     )
     return device.create(scope, "PipelineLayout", info)
 
@@ -176,7 +183,7 @@ def create_graphics_pipeline(
     vertex: CData,
     fragment: CData,
     constants: Mapping[int, int],
-    vertices: VertexLayout | None,
+    vertices: Sequence[VertexLayout],
     targets: Targets,
     blend: bool = False,
     depth: bool = True,
@@ -185,7 +192,8 @@ def create_graphics_pipeline(
 
     Viewport, scissor, cull mode and front face are dynamic. Depth is reversed (1 near, 0 far).
     constants: the fragment shader's 32-bit specialisation constants by id.
-    vertices: None if the vertex shader reads none. depth: whether it is tested, and written.
+    vertices: the vertex buffers; their attributes' locations are counted on from one to the next.
+    depth: whether it is tested, and written.
     blend: composite with "over" and leave depth unwritten, instead of replacing.
     """
     info = new(
@@ -252,31 +260,38 @@ def _specialisation(constants: Mapping[int, int]) -> CData:
     )
 
 
-def _vertex_input(vertices: VertexLayout | None) -> CData:
-    if vertices is None:
-        return new("VkPipelineVertexInputStateCreateInfo")
+def _vertex_input(vertices: Sequence[VertexLayout]) -> CData:
+    rates = (vk.VK_VERTEX_INPUT_RATE_VERTEX, vk.VK_VERTEX_INPUT_RATE_INSTANCE)
+    bindings = [
+        new(
+            "VkVertexInputBindingDescription",
+            binding=binding,
+            stride=layout.stride,
+            inputRate=rates[layout.per_instance],
+        )
+        for binding, layout in enumerate(vertices)
+    ]
+    located = [
+        (binding, *attribute)
+        for binding, layout in enumerate(vertices)
+        for attribute in layout.attributes
+    ]
+    attributes = [
+        new(
+            "VkVertexInputAttributeDescription",
+            location=location,
+            binding=binding,
+            format=vertex_format,
+            offset=offset,
+        )
+        for location, (binding, vertex_format, offset) in enumerate(located)
+    ]
     return new(
         "VkPipelineVertexInputStateCreateInfo",
-        vertexBindingDescriptionCount=1,
-        pVertexBindingDescriptions=[
-            new(
-                "VkVertexInputBindingDescription",
-                binding=0,
-                stride=vertices.stride,
-                inputRate=vk.VK_VERTEX_INPUT_RATE_VERTEX,
-            )
-        ],
-        vertexAttributeDescriptionCount=len(vertices.attributes),
-        pVertexAttributeDescriptions=[
-            new(
-                "VkVertexInputAttributeDescription",
-                location=location,
-                binding=0,
-                format=vertex_format,
-                offset=offset,
-            )
-            for location, (vertex_format, offset) in enumerate(vertices.attributes)
-        ],
+        vertexBindingDescriptionCount=len(bindings),
+        pVertexBindingDescriptions=bindings,
+        vertexAttributeDescriptionCount=len(attributes),
+        pVertexAttributeDescriptions=attributes,
     )
 
 
