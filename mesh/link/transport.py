@@ -11,7 +11,7 @@ import asyncio
 import socket
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Final, Literal, Protocol, TypeAlias, cast
 
 from mesh.core.errors import LinkLost, MeshError, Misuse, NotAuthorized, ProtocolViolation
@@ -41,7 +41,9 @@ HelloDevices: TypeAlias = Callable[[], tuple[DeviceOffer, ...]]
 _KERNEL_UNSENT = 128 * 1024
 _HIGH_WATER, _LOW_WATER = 128 * 1024, 32 * 1024
 _TURN_BYTES = 256 * 1024  # most that one turn of the loop encrypts (about 0.2 ms)
-_JOINED = 4096  # chunks up to this size are copied together into one TLS record
+# Frames handed over at once: the peer wakes, and reads, once for all of them.
+_WRITE_BYTES = 2 * CHUNK
+_JOINED = 4096  # parts up to this size are copied together into one TLS record
 _PONGS = 8  # questions remembered while nothing can be written
 
 
@@ -319,23 +321,20 @@ class Link:
         self._pump_handle = None
         transport, budget = self._transport, _TURN_BYTES
         assert transport is not None
-        joined = self._life_signs()
+        parts, size = self._life_signs(), 0
         while not self._paused and budget > 0:
             frame = self._queue.next_frame()
             if frame is None:
                 break
-            budget -= len(frame.head) + len(frame.chunk)
-            joined.append(frame.head)
-            if len(frame.chunk) <= _JOINED:
-                joined.append(frame.chunk)
-            else:
-                transport.write(b"".join(joined))
-                joined.clear()
-                transport.write(frame.chunk)  # encrypted, and so copied, before it returns
+            parts += (frame.head, frame.chunk)
+            size += len(frame.head) + len(frame.chunk)
             if frame.last:
                 self._loop.call_soon(frame.sending.finish)
-        if joined:
-            transport.write(b"".join(joined))
+            if size >= _WRITE_BYTES:
+                transport.writelines(_joined(parts))  # encrypted, and so copied, before it returns
+                parts, size, budget = [], 0, budget - size
+        if parts:
+            transport.writelines(_joined(parts))
         if self._queue.queued_bytes:
             self._schedule_pump()
 
@@ -452,6 +451,21 @@ class LinkProtocol(asyncio.BufferedProtocol):
 def _framed(message: Message) -> bytes:
     header = encode_message(message)
     return open_prefix(0, 0, len(header), 0) + header
+
+
+def _joined(parts: Iterable[Buffer]) -> list[Buffer]:
+    """The same bytes in fewer parts, of which each becomes TLS records of its own."""
+    joined: list[Buffer] = []
+    small: list[Buffer] = []
+    for part in parts:
+        if len(part) <= _JOINED:
+            small.append(part)
+        else:
+            joined += (b"".join(small), part)
+            small.clear()
+    if small:
+        joined.append(b"".join(small))
+    return joined
 
 
 def _written(address: tuple[str, int] | None) -> str:
