@@ -1,5 +1,5 @@
 # Everything a developer runs. Variables: SCENE=path.gltf SWEEPS=folder CHECK=1 PORT=8080 PYTHON=python3 VENV=.venv
-.PHONY: help demo test lint format bench bench-micro shaders nightly clean
+.PHONY: help demo test scenarios lint format bench bench-micro shaders nightly clean
 .DEFAULT_GOAL := help
 
 PYTHON ?= python3
@@ -14,6 +14,7 @@ help:
 	@echo '              SWEEPS=folder of KITTI velodyne files to find boxes in, beside it;'
 	@echo '              CHECK=1 drives a headless browser instead and says whether all is well)'
 	@echo 'make test     all tests'
+	@echo 'make scenarios  10,000 random meshes and half as much overload again, on all cores'
 	@echo 'make lint     formatting, lint rules, types, freshness of compiled shaders'
 	@echo 'make format   let the formatter and the linter mend what they can'
 	@echo 'make bench    the benchmarks, quick'
@@ -39,6 +40,10 @@ demo: $(if $(CHECK),system-check,system-run)
 test: system-test
 	@$(MAKE) --no-print-directory $(INSTALLED)
 	$(RUN) -m pytest
+
+scenarios: $(INSTALLED)
+	FRAMEMESH_SCENARIOS=$(or $(SCENARIOS),10000) $(RUN) -m pytest -n auto --timeout=3600 \
+		tests/sim/test_scenarios.py tests/sim/test_overload.py
 
 lint: $(INSTALLED)
 	$(RUN) -m ruff format --check .

@@ -73,6 +73,7 @@ class SimSession:
     rungs: dict[int, int] = field(default_factory=dict)  # of frames not at full quality
     merged: dict[PieceKey, tuple[DeviceKey, int]] = field(default_factory=dict)  # maker, when
     orders: dict[PieceKey, Order] = field(default_factory=dict)
+    abandoned: int = 0  # frames opened after the model's end
     wake_us: int | None = None
     closed: bool = False
 
@@ -249,6 +250,7 @@ class SimGateway:
     def _cut(self, session: SimSession, action: OpenFrame) -> None:
         model = session.model
         if self._world.now_us >= model.ends_us:
+            session.abandoned += 1
             session.driver.abandon(action.frame)
             return
         parts = model.parts(action.hint)
@@ -283,7 +285,7 @@ class SimGateway:
         peer = self._peers[action.device.node]
         order = replace(session.orders[action.key], deadline_us=action.deadline_us)
         device = peer.node.devices[action.device]
-        self._world.note("send", *action.device, *action.key)
+        self._world.note("send", *action.device, *action.key, action.probe)
 
         def reply(answer: Done | Refused) -> None:
             nbytes = answer.out_bytes if isinstance(answer, Done) else 0

@@ -145,6 +145,7 @@ class SimDevice:
             self._refuse(job, refused.reason)
             return
         self._jobs[gateway, order.key] = job
+        self._world.note("queue", *self.key, *order.key, order.deadline_us)
         self.serve()
 
     def cancel(self, gateway: str, key: PieceKey) -> None:
@@ -152,6 +153,7 @@ class SimDevice:
         session = f"{gateway}/{key.session}"
         for waiting in self.queue.cancel(session, key.epoch, key.frame, key.piece):
             del self._jobs[waiting.node, waiting.key]
+            self._world.note("drop", *self.key, *waiting.key)
         if (gateway, key) in self._jobs:
             self._jobs[gateway, key].cancelled = True
 
@@ -170,6 +172,7 @@ class SimDevice:
             match decision:
                 case Refuse():
                     job = self._jobs.pop((waiting.node, waiting.key))
+                    self._world.note("late", *self.key, *waiting.key)
                     self._refuse(job, decision.reason)
                 case Start():
                     self._start([waiting, *decision.others])
@@ -180,7 +183,7 @@ class SimDevice:
     def _start(self, started: Sequence[Waiting]) -> None:
         jobs = [self._jobs[waiting.node, waiting.key] for waiting in started]
         for waiting, job in zip(started, jobs, strict=True):
-            self._world.note("start", *self.key, *waiting.key, waiting.deadline_us)
+            self._world.note("start", *self.key, *waiting.key)
             job.started_us = self._world.now_us
         run_us, queue = self._draw_us([job.order for job in jobs]), self.queue
         self._world.after(
