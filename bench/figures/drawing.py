@@ -150,7 +150,7 @@ def _draw_freeze(axes: Axes, rescue: Rescue, lanes: Mapping[Any, int], end_ms: f
     begun = {bar.key.piece for bar in rescue.bars if bar.device.node == FROZEN}
     owed = {mark.key.piece for mark in rescue.marks if mark.what == "doubt"}
     ends, starts = (", ".join(map(str, sorted(each))) for each in (owed & begun, owed - begun))
-    text = f"frozen: {ends} does not end" + (f", {starts} never start" if starts else "")
+    text = f"frozen: {ends} does not end" + (f"; {starts} never start" if starts else "")
     axes.text(end_ms - 0.2, lane, text, va="center", ha="right", fontsize=9,
               bbox={"facecolor": "white", "edgecolor": "none"})  # fmt: skip
     at_ms = _ms(rescue, rescue.frozen_us)
