@@ -86,6 +86,7 @@ MATERIAL_BINDINGS = (
     (vk.VK_DESCRIPTOR_TYPE_UNIFORM_BUFFER, vk.VK_SHADER_STAGE_FRAGMENT_BIT),
     *((vk.VK_DESCRIPTOR_TYPE_COMBINED_IMAGE_SAMPLER, vk.VK_SHADER_STAGE_FRAGMENT_BIT),) * 5,
 )
+_SHARED_OCCLUSION = 11  # specialisation constant of raster.frag, beside those in order
 _APART = 4  # primitives begin at multiples of 256 bytes, where any device can bind storage
 _SRGB, _LINEAR = vk.VK_FORMAT_R8G8B8A8_SRGB, vk.VK_FORMAT_R8G8B8A8_UNORM
 _SLOT_FORMATS = (_SRGB, _LINEAR, _LINEAR, _LINEAR, _SRGB)  # in the order of `_slots`
@@ -106,18 +107,23 @@ _ADDRESS = {
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """What a pipeline is specialised for: which maps a material has, and how its alpha counts."""
+    """What a pipeline is specialised for: which maps a material has, and how its alpha counts.
+
+    shared_occlusion: the occlusion map is the metallic-roughness map, so that one look does.
+    """
 
     maps: tuple[bool, ...]  # base colour, metallic-roughness, normal, occlusion, emissive
     tangents: bool
     alpha_mode: AlphaMode
     unlit: bool
     uv_transforms: bool
+    shared_occlusion: bool
 
     def constants(self) -> dict[int, int]:
         """The fragment shader's specialisation constants by id."""
         values = (*self.maps, self.tangents, self.alpha_mode, self.unlit, self.uv_transforms)
-        return {index: int(value) for index, value in enumerate(values)}
+        by_id = {index: int(value) for index, value in enumerate(values)}
+        return by_id | {_SHARED_OCCLUSION: int(self.shared_occlusion)}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -370,6 +376,7 @@ def _variant(mesh: Primitive, material: Material) -> Variant:
         material.alpha_mode,
         material.unlit,
         any(slot.transform != UvTransform() for slot in material.slots()),
+        material.occlusion is not None and material.occlusion == material.metallic_roughness,
     )
 
 

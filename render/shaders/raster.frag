@@ -16,6 +16,7 @@ layout(constant_id = 7) const bool UNLIT = false;
 layout(constant_id = 8) const bool UV_TRANSFORMS = false;
 layout(constant_id = 9) const int LIGHTING = 0;  // render.lights.Lighting
 layout(constant_id = 10) const bool SKY = false;  // an environment map, else a uniform one
+layout(constant_id = 11) const bool SHARED_OCCLUSION = false;  // it is the red of metallic-roughness
 
 #include "view.glsl"
 
@@ -183,15 +184,17 @@ void main() {
     }
 
     float metallic = material.factors.x, roughness = material.factors.y;
+    float opening = 1.0;
     if (HAS_METALLIC_ROUGHNESS) {
-        vec2 texel = texture(metallic_roughness_map, uv_of(METALLIC_ROUGHNESS)).bg;
-        metallic *= texel.x;
-        roughness *= texel.y;
+        vec3 texel = texture(metallic_roughness_map, uv_of(METALLIC_ROUGHNESS)).rgb;
+        metallic *= texel.b;
+        roughness *= texel.g;
+        opening = texel.r;
     }
     float occlusion = 1.0;
     if (HAS_OCCLUSION) {
-        float texel = texture(occlusion_map, uv_of(OCCLUSION)).r;
-        occlusion = 1.0 + material.factors.w * (texel - 1.0);
+        if (!SHARED_OCCLUSION) opening = texture(occlusion_map, uv_of(OCCLUSION)).r;
+        occlusion = 1.0 + material.factors.w * (opening - 1.0);
     }
     vec3 emitted = material.emissive.rgb;
     if (HAS_EMISSIVE) emitted *= texture(emissive_map, uv_of(EMISSIVE)).rgb;

@@ -214,6 +214,17 @@ def test_occlusion_darkens_the_environment_and_not_the_light(shaded: Callable):
     assert np.abs(under - expected).max() <= 1.5  # both are rounded
 
 
+def test_occlusion_in_the_map_of_roughness_is_as_in_a_map_of_its_own(shaded: Callable):
+    scene = texel_scene((51, 120, 200))
+    scene["textures"] *= 2
+    around = {"ambient": (1.0,) * 3}
+    both = Material(metallic_roughness=TextureSlot(0), occlusion=TextureSlot(0))
+    apart = replace(both, occlusion=TextureSlot(1))
+    shared = shaded(both, **scene, **around)
+    assert np.array_equal(shared, shaded(apart, **scene, **around))
+    assert not np.array_equal(shared, shaded(replace(both, occlusion=None), **scene, **around))
+
+
 @pytest.mark.parametrize("roughness", [0.25, 0.5, 0.75, 1.0])
 @pytest.mark.parametrize("metallic", [0.0, 1.0])
 def test_a_uniform_environment_reflects_as_its_integral(
