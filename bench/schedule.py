@@ -8,7 +8,7 @@ costs, noise and cost per start. The others also get a network that takes no tim
 mean costs; ours (mesh.schedule, in mesh.sim) has links of 0.2 ms and measures.
 
 bench.stragglers adds its figures of hedging. Runs are spread over the cores; in full they take
-about ten minutes on two. --figures DIR draws what docs/scheduling.md shows.
+a quarter of an hour on two. --figures DIR draws what docs/scheduling.md shows.
 """
 
 from __future__ import annotations
@@ -49,11 +49,12 @@ LADDER_LOADS = (0.9, 1.1, 1.3)
 LADDER = (Rung(1.0, 1.0), Rung(0.6, 0.8), Rung(0.35, 0.5))
 JUDGED = 0.9  # the load whose figures are kept
 
-# Frames per run, by trace; None for the whole of it. Sixteen workers are done with 3,000 frames in
+# Frames per run, by trace; None for the whole of it. Sixteen workers are done with 2,500 frames in
 # three seconds, of which bench jobs may take one: no time to be overloaded.
-COUNTS = {"conv": 6_000, "code": None}
-FEWER = {"conv": 3_000, "code": 4_000}  # for few mixed workers, and the ladder
-FEWEST = {"conv": 2_000, "code": 3_000}  # for a quick look
+FEW: dict[str, int | None] = {"conv": 2_500, "code": 3_000}
+MANY: dict[str, int | None] = {"conv": 6_000, "code": 6_000}
+COUNTS = {EQUAL: {**MANY, "code": None}, "2 mixed": FEW, "4 mixed": FEW, "16 mixed": MANY}
+FEWEST: dict[str, int | None] = {"conv": 2_000, "code": 3_000}  # for a quick look
 
 
 # --- what is run ----------------------------------------------------------------------------------
@@ -73,12 +74,11 @@ def cells(quick: bool) -> list[Cell]:
 
 def contests(planned: Iterable[Cell], seeds: Sequence[int], quick: bool) -> list[Contest]:
     """Each cell with each seed, a cell's next to each other."""
-
-    def count(cell: Cell) -> int | None:
-        few = cell.fleet in {"2 mixed", "4 mixed"}
-        return (FEWEST if quick else FEWER if few else COUNTS)[cell.trace]
-
-    return [Contest(cell, seed, count(cell)) for cell in planned for seed in seeds]
+    return [
+        Contest(cell, seed, (FEWEST if quick else COUNTS[cell.fleet])[cell.trace])
+        for cell in planned
+        for seed in seeds
+    ]
 
 
 def tallies(
@@ -174,7 +174,12 @@ def main() -> None:
     quick, seeds = options.quick, range(1, 2 if options.quick else options.seeds + 1)
     report = Report(
         "schedule",
-        config={"start_us": START_US, "noise": NOISE, "quantum_us": QUANTUM_US, "counts": COUNTS},
+        config={
+            "start_us": START_US,
+            "noise": NOISE,
+            "quantum_us": QUANTUM_US,
+            "counts": FEWEST if quick else COUNTS,
+        },
         seeds=seeds,
     )
     spawn = multiprocessing.get_context("spawn")
@@ -187,7 +192,7 @@ def main() -> None:
         ladder = [
             Cell("conv", EQUAL, load) for load in (LADDER_LOADS[-1:] if quick else LADDER_LOADS)
         ]
-        climbs = [Contest(cell, seed, FEWER["conv"]) for cell in ladder for seed in seeds]
+        climbs = [Contest(cell, seed, FEW["conv"]) for cell in ladder for seed in seeds]
         show_ladder(report, tallies(pool, partial(play_ours, ladder=LADDER), climbs))
     keep(report, results)
     hedging(report, seeds, SECONDS // 5 if quick else SECONDS)
