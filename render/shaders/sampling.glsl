@@ -1,6 +1,6 @@
 // Directions spread over a lobe, alike on every run.
 
-const float PI = 3.14159265358979;
+#include "constants.glsl"
 
 // Point i of n, low discrepancy (Hammersley; the radical inverse in base 2).
 vec2 hammersley(uint i, uint n) { return vec2((float(i) + 0.5) / float(n), float(bitfieldReverse(i)) * 2.3283064365386963e-10); }

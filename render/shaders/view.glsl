@@ -1,6 +1,6 @@
 // What the fragment shaders know of a tile and of the light around it.
 
-const float PI = 3.14159265358979;
+#include "constants.glsl"
 
 const int MAX_LIGHTS = 17;
 struct Light {  // render.lights

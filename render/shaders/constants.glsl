@@ -1,0 +1,4 @@
+#ifndef CONSTANTS
+#define CONSTANTS
+const float PI = 3.14159265358979;
+#endif
