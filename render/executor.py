@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import atexit
+import os
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -67,7 +69,11 @@ class RenderExecutor:
                     f"{device.index} is {API} with {physical.driver}",
                     fix="Restart the node, so that it looks for its devices again.",
                 )
-            self._renderer: Renderer = scope.enter_context(open_renderer(instance, physical))
+            # In a device process, the one folder it may write to.
+            caches = os.environ.get("XDG_CACHE_HOME")
+            self._renderer: Renderer = scope.enter_context(
+                open_renderer(instance, physical, Path(caches, "framemesh") if caches else None)
+            )
             self.messages = instance.messages
             self._scenes: dict[AssetId, _LoadedScene] = {}
             self._environments: dict[AssetId, _LoadedEnvironment] = {}
@@ -113,6 +119,7 @@ class RenderExecutor:
         for lit_by_sky in (False, True) if size.environment else (False,):
             tile = _warm_up_tile(self._scenes[asset], size, lit_by_sky)
             self._render(held, tile, memoryview(bytearray(tile.region().i420_bytes)))
+        self._renderer.save_pipelines()
 
     def run(self, session: str, spec: bytes, inputs: memoryview, output: memoryview) -> int:
         """Render the tile in `spec` (a TileSpec) to packed I420 planes; see Executor."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -104,6 +105,10 @@ class Renderer:
         raster_us, convert_us = self._device.elapsed_us(3)
         return TileTimes(raster_us, convert_us, clusters)
 
+    def save_pipelines(self) -> bool:
+        """Keep compiled pipelines for the next process; call it when a scene has been drawn."""
+        return self._device.save_pipelines()
+
     def read_rgba(self, canvas: Canvas) -> NDArray[np.uint8]:
         """The last drawn tile in the whole picture, sRGB-encoded: uint8 (height, width, 4).
 
@@ -140,7 +145,9 @@ class Renderer:
 
 
 @contextmanager
-def open_renderer(instance: Instance, physical: PhysicalDevice) -> Iterator[Renderer]:
-    """A renderer on exactly that device. Raises DeviceUnavailable."""
-    with open_device(instance, physical) as device, ExitStack() as scope:
+def open_renderer(
+    instance: Instance, physical: PhysicalDevice, cache: Path | None = None
+) -> Iterator[Renderer]:
+    """A renderer on exactly that device. cache: see `open_device`. Raises DeviceUnavailable."""
+    with open_device(instance, physical, cache) as device, ExitStack() as scope:
         yield Renderer(device, scope)

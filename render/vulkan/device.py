@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 
 from mesh.core.errors import DeviceLost
 from render.vulkan.api import NULL, CData, check, ffi, lib, new, vk
 from render.vulkan.instance import FEATURES, FEATURES_13, Instance, PhysicalDevice
+from render.vulkan.pipelinecache import PipelineCacheFile
 
 WAIT_LIMIT_NS = 20_000_000_000
 TIMESTAMPS = 4
@@ -19,7 +21,9 @@ class Device:
     What a caller creates on it, it destroys before the device closes.
     """
 
-    def __init__(self, physical: PhysicalDevice, handle: CData, scope: ExitStack) -> None:
+    def __init__(
+        self, physical: PhysicalDevice, handle: CData, scope: ExitStack, cache: Path | None = None
+    ) -> None:
         self.physical = physical
         self.handle = handle
         queue = ffi.new("VkQueue*")
@@ -42,7 +46,8 @@ class Device:
                 queueFamilyIndex=physical.queue_family,
             ),
         )
-        self.pipeline_cache = self.create(scope, "PipelineCache", new("VkPipelineCacheCreateInfo"))
+        self._cache_file = _cache_file(cache, properties) if cache is not None else None
+        self.pipeline_cache = self._create_pipeline_cache(scope)
         self._fence = self.create(scope, "Fence", new("VkFenceCreateInfo"))
         self._fences = ffi.new("VkFence[1]", [self._fence])
         self._queries = self.create(
@@ -81,6 +86,26 @@ class Device:
         check(result, f"vkCreate{kind}")
         scope.callback(getattr(lib, f"vkDestroy{kind}"), self.handle, out[0], NULL)
         return out[0]
+
+    def _create_pipeline_cache(self, scope: ExitStack) -> CData:
+        """With what an earlier process has saved."""
+        known = self._cache_file.load() if self._cache_file is not None else b""
+        data = ffi.from_buffer(known)
+        info = new("VkPipelineCacheCreateInfo", initialDataSize=len(known), pInitialData=data)
+        return self.create(scope, "PipelineCache", info)
+
+    def save_pipelines(self) -> bool:
+        """Keep what pipelines were made of for the next process; whether there was anything new."""
+        if self._cache_file is None:
+            return False
+        size = ffi.new("size_t*")
+        result = lib.vkGetPipelineCacheData(self.handle, self.pipeline_cache, size, NULL)
+        check(result, "vkGetPipelineCacheData")
+        data = bytearray(size[0])
+        into = ffi.from_buffer(data)
+        result = lib.vkGetPipelineCacheData(self.handle, self.pipeline_cache, size, into)
+        check(result, "vkGetPipelineCacheData")
+        return self._cache_file.save(bytes(data[: size[0]]))
 
     @contextmanager
     def recording(self) -> Iterator[CData]:
@@ -131,10 +156,18 @@ class Device:
         return [int((self._ticks[i + 1] - self._ticks[i]) * scale) for i in range(count - 1)]
 
 
+def _cache_file(folder: Path, properties: CData) -> PipelineCacheFile:
+    uuid = bytes(properties.pipelineCacheUUID)
+    return PipelineCacheFile(folder, properties.vendorID, properties.deviceID, uuid)
+
+
 @contextmanager
-def open_device(instance: Instance, physical: PhysicalDevice) -> Iterator[Device]:
+def open_device(
+    instance: Instance, physical: PhysicalDevice, cache: Path | None = None
+) -> Iterator[Device]:
     """A logical device with the features that `PhysicalDevice.lacks` asks for.
 
+    cache: the folder where pipelines are kept between processes; None to keep none.
     Raises DeviceUnavailable.
     """
     info = new(
@@ -156,4 +189,4 @@ def open_device(instance: Instance, physical: PhysicalDevice) -> Iterator[Device
         check(lib.vkCreateDevice(physical.handle, info, NULL, out), "vkCreateDevice")
         scope.callback(lib.vkDestroyDevice, out[0], NULL)
         scope.callback(lib.vkDeviceWaitIdle, out[0])
-        yield Device(physical, out[0], scope)
+        yield Device(physical, out[0], scope, cache)
