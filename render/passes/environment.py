@@ -9,15 +9,18 @@ from contextlib import ExitStack
 import numpy as np
 from numpy.typing import NDArray
 
+from render.environment.distribution import distribution
 from render.shaders import spirv
 from render.vulkan.api import NULL, CData, ffi, lib, new, vk
 from render.vulkan.device import Device
 from render.vulkan.memory import (
     CUBE,
+    Buffer,
     Image,
     Uploader,
     bind_images,
     check_side,
+    create_buffer,
     create_image,
     create_view,
     dependency,
@@ -51,7 +54,7 @@ _NOTHING = (vk.VK_PIPELINE_STAGE_2_NONE, 0)
 _STORE = (vk.VK_PIPELINE_STAGE_2_COMPUTE_SHADER_BIT, vk.VK_ACCESS_2_SHADER_STORAGE_WRITE_BIT)
 _COMPUTE = vk.VK_SHADER_STAGE_COMPUTE_BIT
 _FRAGMENT = vk.VK_SHADER_STAGE_FRAGMENT_BIT
-BINDINGS = ((_SAMPLED, _FRAGMENT),) * 3  # sky, reflections by roughness, diffuse light
+BINDINGS = ((_SAMPLED, _FRAGMENT | _COMPUTE),) * 3  # sky, reflections by roughness, diffuse light
 
 
 class EnvironmentPass:
@@ -104,7 +107,16 @@ class EnvironmentPass:
             for image in (reflected, diffuse):
                 self._finish(image)
             views = [view, *(create_view(self.device, scope, i) for i in (reflected, diffuse))]
-            return DeviceEnvironment(self, scope.pop_all(), views, LEVELS)
+            light = self._store_distribution(scope, pixels)
+            return DeviceEnvironment(self, scope.pop_all(), views, LEVELS, light)
+
+    def _store_distribution(self, scope: ExitStack, pixels: NDArray[np.float16]) -> Buffer:
+        data = distribution(pixels)
+        usage = vk.VK_BUFFER_USAGE_STORAGE_BUFFER_BIT | vk.VK_BUFFER_USAGE_TRANSFER_DST_BIT
+        buffer = create_buffer(self.device, scope, len(data), usage)
+        with ExitStack() as until_loaded:
+            Uploader(self.device, until_loaded).fill_buffer(buffer, data)
+        return buffer
 
     def _filter(self, sky: CData, image: Image, level: int, roughness: float) -> None:
         """Fill one level with the sky seen through a lobe of that roughness."""
@@ -133,7 +145,8 @@ class EnvironmentPass:
             lib.vkCmdClearColorImage(commands, image.handle, target, black, 1, whole)
             make_levels(commands, image)
         view = create_view(self.device, scope, image)
-        return DeviceEnvironment(self, scope, [view] * 3, 1)
+        light = self._store_distribution(scope, np.zeros((1, 1, 4), np.float16))
+        return DeviceEnvironment(self, scope, [view] * 3, 1, light)
 
     def _pipeline(self, shader: str) -> CData:
         """Made at first use: most devices never see an environment."""
@@ -204,7 +217,7 @@ class EnvironmentPass:
         """All levels are stored: ready to sample."""
         layouts = (vk.VK_IMAGE_LAYOUT_GENERAL, vk.VK_IMAGE_LAYOUT_SHADER_READ_ONLY_OPTIMAL)
         read = (
-            vk.VK_PIPELINE_STAGE_2_FRAGMENT_SHADER_BIT,
+            vk.VK_PIPELINE_STAGE_2_FRAGMENT_SHADER_BIT | vk.VK_PIPELINE_STAGE_2_COMPUTE_SHADER_BIT,
             vk.VK_ACCESS_2_SHADER_SAMPLED_READ_BIT,
         )
         with self.device.recording() as commands:
@@ -213,13 +226,22 @@ class EnvironmentPass:
 
 
 class DeviceEnvironment:
-    """A filtered environment as the raster pass binds it: VkDescriptorSet[1]."""
+    """A filtered environment as passes bind it: VkDescriptorSet[1].
+
+    distribution: of its light, see `render.environment.distribution`.
+    """
 
     def __init__(
-        self, made_by: EnvironmentPass, scope: ExitStack, views: list[CData], levels: int
+        self,
+        made_by: EnvironmentPass,
+        scope: ExitStack,
+        views: list[CData],
+        levels: int,
+        distribution: Buffer,
     ) -> None:
         """views: in the order of BINDINGS. levels: of the reflections. scope: what it closes."""
         self._scope = scope
+        self.distribution = distribution
         self.last_level = levels - 1
         kinds = [kind for kind, _ in BINDINGS]
         [made] = allocate_sets(made_by.device, scope, made_by.set_layout, 1, kinds)

@@ -141,6 +141,8 @@ class DeviceScene:
 
     draw_states: what may be bound. lights: packed, in the pose last taken. bent: what bends
     vertices, or None. pipelines: by what the light is, per state, kept here by the raster pass.
+    Per draw: first_vertex, into `vertices`; placements, PLACEMENT; mirrored, whether its triangles'
+    winding is, both in the pose last taken.
     commands: DRAW_COMMAND (n,), where the host writes what is to be drawn from `command_buffer`.
     Per entry of `clusters`, (n,): blended, whether its material blends; command, its DRAW_COMMAND;
     states, its index into `draw_states`, in the pose last taken.
@@ -188,7 +190,7 @@ class DeviceScene:
                 # Skinned vertices are in the world already; their side is their first joint's.
                 maps = np.where((self._skins >= 0)[:, None, None], np.eye(4)[:3], maps)
             self.lights = pack_lights(self._lights, pose.stance)
-            self._placements["rows"], mirrored = pack_placements(maps)
+            self.placements["rows"], mirrored = pack_placements(maps)
             if self.bent is not None:
                 assert pose.stance is not None
                 self.bent.set_state(pose.stance)
@@ -196,6 +198,7 @@ class DeviceScene:
                 skinned = np.flatnonzero(self._skins >= 0)
                 _, sides = pack_placements(pose.stance.palette[self._skins[skinned]])
                 mirrored[skinned] = sides
+            self.mirrored: NDArray[np.bool_] = mirrored
             self.states: NDArray[np.int64] = (self._state + mirrored)[self.clusters.draw]
         return pose
 
@@ -229,7 +232,7 @@ class DeviceScene:
             indices = self.clusters.meshes[at].indices.view(np.uint8)
             uploader.fill_buffer(self.indices, indices, 4 * int(first_index[at]))
         self._first_index = first_index
-        self._first_vertex = {
+        self.first_vertex = {
             number: first_vertex[draw.primitive] for number, draw in enumerate(scene.draws)
         } | {number: first_vertex[len(scene.primitives) + i] for i, number in enumerate(bending)}
         self._rest_vertex = {n: first_vertex[scene.draws[n].primitive] for n in bending}
@@ -244,7 +247,7 @@ class DeviceScene:
         self.command_buffer = create_buffer(device, scope, size, usage, host=True)
         assert placements.mapped is not None
         assert self.command_buffer.mapped is not None
-        self._placements: NDArray[np.void] = placements.mapped.view(PLACEMENT)
+        self.placements: NDArray[np.void] = placements.mapped.view(PLACEMENT)
         self.commands: NDArray[np.void] = self.command_buffer.mapped.view(DRAW_COMMAND)
         self.vertex_buffers = ffi.new("VkBuffer[2]", [self.vertices.handle, placements.handle])
 
@@ -256,7 +259,7 @@ class DeviceScene:
         self.command["index_count"] = np.concatenate([np.diff(run) for run in starts])
         self.command["instance_count"] = 1
         self.command["first_index"] = np.concatenate([run[:-1] for run in starts])
-        first_vertex = [self._first_vertex[number] for number in range(len(scene.draws))]
+        first_vertex = [self.first_vertex[number] for number in range(len(scene.draws))]
         self.command["vertex_offset"] = np.array(first_vertex)[draw]
         self.command["first_instance"] = draw
 
@@ -273,7 +276,7 @@ class DeviceScene:
         extents = {}
         for number, rest in self._rest_vertex.items():
             size = VERTEX.itemsize * len(scene.primitives[scene.draws[number].primitive].positions)
-            bent = self._first_vertex[number]
+            bent = self.first_vertex[number]
             extents[number] = ((VERTEX.itemsize * rest, size), (VERTEX.itemsize * bent, size))
         return BentDraws(
             device,
