@@ -148,8 +148,8 @@ def _best_splits(
     by_bin = np.argsort(key, kind="stable")
     filled = np.flatnonzero(count)
     begins = (np.cumsum(count) - count)[filled]
-    lows = np.full((nodes * BINS, 3), np.inf)
-    highs = np.full((nodes * BINS, 3), -np.inf)
+    lows: NDArray[np.float64] = np.full((nodes * BINS, 3), np.inf)
+    highs: NDArray[np.float64] = np.full((nodes * BINS, 3), -np.inf)
     lows[filled] = np.minimum.reduceat(low[by_bin], begins)
     highs[filled] = np.maximum.reduceat(high[by_bin], begins)
     lows, highs = lows.reshape(nodes, BINS, 3), highs.reshape(nodes, BINS, 3)
@@ -164,7 +164,7 @@ def _best_splits(
     left = np.cumsum(count, axis=1)[:, :-1]
     right = count.sum(axis=1, keepdims=True) - left
     cost = np.where((left > 0) & (right > 0), before * left + after * right, np.inf)
-    split = cost.argmin(axis=1)
+    split: Ints = cost.argmin(axis=1)
     return split, cost[np.arange(nodes), split]
 
 
@@ -178,7 +178,9 @@ def _area(low: NDArray[np.floating], high: NDArray[np.floating]) -> NDArray[np.f
 def _runs(starts: Ints, counts: Ints) -> Ints:
     """The numbers starts[i] .. starts[i] + counts[i] - 1, one run after the other."""
     ends = np.cumsum(counts)
-    return np.arange(ends[-1] if len(ends) else 0) + np.repeat(starts - (ends - counts), counts)
+    within = np.arange(ends[-1] if len(ends) else 0) + np.repeat(starts - (ends - counts), counts)
+    runs: Ints = within
+    return runs
 
 
 def bounds(tree: Tree, low: Floats, high: Floats) -> tuple[Floats, Floats]:

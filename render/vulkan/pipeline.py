@@ -164,10 +164,15 @@ def write_storage_image(device: Device, target: CData, binding: int, view: CData
 
 
 def create_compute_pipeline(
-    device: Device, scope: ExitStack, shader: CData, layout: CData
+    device: Device,
+    scope: ExitStack,
+    shader: CData,
+    layout: CData,
+    constants: Mapping[int, int] | None = None,
 ) -> CData:
-    """A compute pipeline of `main`."""
-    info = new("VkComputePipelineCreateInfo", stage=_stage("COMPUTE", shader), layout=layout)
+    """A compute pipeline of `main`. constants: its 32-bit specialisation constants by id."""
+    stage = _stage("COMPUTE", shader, constants)
+    info = new("VkComputePipelineCreateInfo", stage=stage, layout=layout)
     out = ffi.new("VkPipeline*")
     result = lib.vkCreateComputePipelines(device.handle, device.pipeline_cache, 1, info, NULL, out)
     check(result, "vkCreateComputePipelines")
