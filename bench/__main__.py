@@ -16,6 +16,7 @@ HELPERS = {
     "death",
     "mixed",
     "quality_scenes",
+    "quality_sheet",
     "rayside",
     "report",
     "stragglers",
