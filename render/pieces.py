@@ -16,6 +16,8 @@ from render.scene import Vec3
 from render.tiles import Rect
 
 MIN_SIDE, MAX_SIDE = 64, 4096
+MAX_SAMPLES = 1 << 14  # of a pixel: below the bits that pathtrace_random.glsl shuffles
+MAX_BOUNCES = 64
 
 Side: TypeAlias = Annotated[int, Meta(ge=MIN_SIDE, le=MAX_SIDE, multiple_of=2)]
 Pixel: TypeAlias = Annotated[int, Meta(ge=0, le=MAX_SIDE)]
@@ -34,11 +36,13 @@ class SessionSpec(msgspec.Struct, frozen=True):
     """What a device needs to know of a session before its first tile; pixels.
 
     environment: which of the session's assets is its environment; the other is its scene.
+    traced: whether its tiles may be path traced.
     """
 
     width: Side
     height: Side
     environment: Annotated[str, Meta(pattern="^([0-9a-f]{64})?$")] = ""
+    traced: bool = False
 
 
 class TileSpec(msgspec.Struct, frozen=True):
@@ -54,6 +58,8 @@ class TileSpec(msgspec.Struct, frozen=True):
     sky: factor on the session's environment, 0 for none; sky_turn: cosine and sine of its turn
     about +Y; sky_shown: whether it is the background, in place of the colour.
     animation: which of the scene's is played, -1 for none; time: seconds into it.
+    samples: paths per pixel, 0 for the raster pass. bounces: of each path, at most. seed: of their
+    randomness.
     """
 
     rect: tuple[Pixel, Pixel, Pixel, Pixel]
@@ -71,6 +77,9 @@ class TileSpec(msgspec.Struct, frozen=True):
     sky_turn: tuple[float, float] = (1.0, 0.0)
     sky_shown: bool = False
     tone_mapping: ToneMapping = ToneMapping.NONE
+    samples: Annotated[int, Meta(ge=0, le=MAX_SAMPLES)] = 0
+    bounces: Annotated[int, Meta(ge=0, le=MAX_BOUNCES)] = 8
+    seed: Annotated[int, Meta(ge=0, lt=2**32)] = 0
 
     def region(self) -> Rect:
         """`rect`, named."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -16,6 +17,8 @@ from render.passes.i420 import I420Pass, read_planes
 from render.passes.raster import RasterPass, RasterTargets
 from render.passes.scene_upload import DeviceScene
 from render.passes.targets import FrameTargets
+from render.pathtrace.scene import TracedScene
+from render.pathtrace.tracer import PathTracer, Sums
 from render.pieces import TileSpec
 from render.scene import Scene
 from render.vulkan.api import lib, new, vk
@@ -42,7 +45,15 @@ class Canvas:
             scope.callback(self.targets.close)
             self.raster = RasterTargets(self.targets)
             self.convert = convert.bind(scope, self.targets)
+            self._sums: Sums | None = None
             self._scope = scope.pop_all()
+
+    def sums(self, tracer: PathTracer) -> Sums:
+        """What a path tracer sums samples in; made at first use, kept."""
+        if self._sums is None:
+            self._sums = tracer.create_sums(self.targets)
+            self._scope.callback(self._sums.close)
+        return self._sums
 
     def close(self) -> None:
         """Free everything."""
@@ -61,6 +72,7 @@ class Renderer:
         self._environments = EnvironmentPass(device, scope)
         self._raster = RasterPass(device, scope, self._environments)
         self._convert = I420Pass(device, scope)
+        self._tracer = PathTracer(device, scope, self._environments, self._bend)
 
     def upload(self, scene: Scene) -> DeviceScene:
         """Bring a scene to the device. Raises ContentRefused.
@@ -68,6 +80,10 @@ class Renderer:
         What it needs beside is made when it is first drawn: draw it once before its first frame.
         """
         return DeviceScene(self._device, self._raster.material_layout, self._bend.set_layout, scene)
+
+    def upload_traced(self, loaded: DeviceScene, scene: Scene) -> TracedScene:
+        """What path tracing needs beside; close it before `loaded`. Raises ContentRefused."""
+        return self._tracer.upload(loaded, scene)
 
     def load_environment(self, pixels: NDArray[np.float16]) -> DeviceEnvironment:
         """Bring an environment (height, width, 4) to the device. Raises ContentRefused."""
@@ -104,6 +120,32 @@ class Renderer:
         read_planes(targets, rect, output)
         raster_us, convert_us = self._device.elapsed_us(3)
         return TileTimes(raster_us, convert_us, clusters)
+
+    def trace(
+        self,
+        canvas: Canvas,
+        scene: TracedScene,
+        tile: TileSpec,
+        output: memoryview,
+        environment: DeviceEnvironment | None = None,
+    ) -> TileTimes:
+        """Path trace a tile, otherwise as `render`; `tile.samples` is at least 1.
+
+        Samples are kept: a tile that wants more of them, and else shows the same, costs the rest.
+        """
+        targets, rect, sums = canvas.targets, tile.region(), canvas.sums(self._tracer)
+        began_ns = time.perf_counter_ns()
+        self._tracer.trace(sums, scene, environment, tile, (targets.width, targets.height))
+        traced_us = (time.perf_counter_ns() - began_ns) // 1000
+        with self._device.recording() as commands:
+            self._device.reset_timestamps(commands)
+            self._device.timestamp(commands, 0)
+            self._tracer.resolve(commands, canvas.raster, sums, scene, rect)
+            self._convert.record(commands, canvas.convert, rect)
+            self._device.timestamp(commands, 1)
+        read_planes(targets, rect, output)
+        [convert_us] = self._device.elapsed_us(2)
+        return TileTimes(traced_us, convert_us, 0)
 
     def save_pipelines(self) -> bool:
         """Keep compiled pipelines for the next process; call it when a scene has been drawn."""

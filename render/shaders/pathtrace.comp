@@ -1,0 +1,235 @@
+#version 460
+#extension GL_GOOGLE_include_directive : require
+// Paths of light from the eye, some samples more for each pixel of a rectangle. What a pixel gains
+// depends on its place in the frame, the samples' numbers and the seed alone, never on the rectangle.
+
+#include "view.glsl"
+#include "sampling.glsl"
+#include "pathtrace_random.glsl"
+#include "pathtrace_scene.glsl"
+#include "pathtrace_surface.glsl"
+
+layout(local_size_x = 8, local_size_y = 8) in;
+
+layout(set = 0, binding = 2, std430) readonly buffer Distribution {  // render.environment.distribution
+    uvec2 grid;      // cells across and down
+    uvec2 unused;
+    vec4 cells[];    // share kept, the other cell (bits), density per solid angle
+} around;
+
+layout(set = 3, binding = 0, rgba32f) uniform image2D light;  // sum; w: samples that met light
+layout(set = 3, binding = 1, rgba32f) uniform image2D plain;  // sum of what is shown as it is; w: all
+
+layout(push_constant) uniform Work {
+    ivec2 origin, size;  // pixels of the frame
+    ivec2 frame;         // its size
+    uint samples, until; // that the tile is to have a pixel, and after this dispatch
+    uint seed, bounces;
+    uvec2 unused;
+    vec4 background;     // linear RGB; w: 1 for the environment in its place
+} work;
+
+layout(constant_id = 3) const bool SKY = true;
+
+const uint ROULETTE_FROM = 3;  // bounces
+
+// --- the environment ----------------------------------------------------------------------------
+
+vec3 sky_light(vec3 way) { return SKY ? textureLod(sky, turned(way), 0.0).rgb * view.sky.x : vec3(0.0); }
+
+vec3 from_sky(vec3 way) {
+    return vec3(view.sky.y * way.x + view.sky.z * way.z, way.y, view.sky.y * way.z - view.sky.z * way.x);
+}
+
+float sky_density(vec3 way) {
+    vec3 at = turned(way);
+    float u = atan(at.z, at.x) / (2.0 * PI) + 0.5, v = acos(clamp(at.y, -1.0, 1.0)) / PI;
+    uvec2 cell = min(uvec2(vec2(u, v) * vec2(around.grid)), around.grid - 1u);
+    return around.cells[cell.y * around.grid.x + cell.x].z;
+}
+
+// Even over the solid angle of a cell that is picked by its light (alias method: Walker, 1977).
+vec3 sky_way(vec2 point, vec2 within, out float density) {
+    uint count = around.grid.x * around.grid.y;
+    uint at = min(uint(point.x * float(count)), count - 1u);
+    if (point.y >= around.cells[at].x) at = floatBitsToUint(around.cells[at].y);
+    density = around.cells[at].z;
+    uvec2 cell = uvec2(at % around.grid.x, at / around.grid.x);
+    float turn = ((float(cell.x) + within.x) / float(around.grid.x) - 0.5) * 2.0 * PI;
+    float above = cos(PI * float(cell.y) / float(around.grid.y));
+    float below = cos(PI * float(cell.y + 1u) / float(around.grid.y));
+    float y = mix(above, below, within.y), level = sqrt(max(1.0 - y * y, 0.0));
+    return from_sky(vec3(level * cos(turn), y, level * sin(turn)));
+}
+
+float power(float mine, float other) {  // the power heuristic: Veach, 1997
+    return mine * mine / max(mine * mine + other * other, 1e-30);
+}
+
+bool open_to(Surface s, vec3 way, float distance, uint chance) {
+    Ray ray = Ray(off_surface(s.place, s.face, way), way, 0.0, distance);
+    return traced(ray, true, false, chance).t == FAR;
+}
+
+// --- lamps --------------------------------------------------------------------------------------
+
+// Illuminance of a light on a surface that faces it, the direction towards it, and how far it is
+// (KHR_lights_punctual), as raster.frag has it.
+vec3 arriving(Light lamp, vec3 place, out vec3 l, out float distance) {
+    distance = FAR;
+    if (lamp.place.w == 0.0) {
+        l = lamp.place.xyz;
+        return lamp.intensity.rgb;
+    }
+    vec3 way = lamp.place.xyz - place;
+    float squared = max(dot(way, way), 1e-8);
+    l = way * inversesqrt(squared);
+    distance = sqrt(squared) * 0.9999;
+    float share = lamp.intensity.w * lamp.intensity.w * squared;
+    float window = clamp(1.0 - share * share, 0.0, 1.0);
+    float inside = clamp(dot(l, lamp.axis.xyz) * lamp.axis.w + lamp.cone.x, 0.0, 1.0);
+    return lamp.intensity.rgb * (window * inside * inside / squared);
+}
+
+vec3 lamp_share(Surface s, int lamp, out vec3 l, out float distance) {
+    vec3 illuminance = arriving(view.lights[lamp], s.place, l, distance);
+    return illuminance * scattered(s, l, true) * max(dot(s.normal, l), 0.0);
+}
+
+// One lamp, picked by what it would do if nothing were in between.
+vec3 lit_by_lamps(Surface s, float pick, uint chance) {
+    vec3 l, chosen_way = vec3(0.0, 1.0, 0.0), chosen = vec3(0.0);
+    float distance, chosen_distance = 0.0, total = 0.0;
+    for (int i = 0; i < view.counts.x; i++) {  // weighted reservoir sampling with one item
+        vec3 share = lamp_share(s, i, l, distance);
+        float weight = share.r + share.g + share.b;
+        if (weight <= 0.0) continue;
+        total += weight;
+        float taken = weight / total;
+        if (pick < taken) {
+            pick /= taken;
+            chosen = share / weight;
+            chosen_way = l;
+            chosen_distance = distance;
+        } else {
+            pick = (pick - taken) / (1.0 - taken);
+        }
+    }
+    if (total <= 0.0 || !open_to(s, chosen_way, chosen_distance, chance)) return vec3(0.0);
+    return chosen * total;
+}
+
+vec3 lit_by_sky(Surface s, vec2 point, vec2 within, uint chance) {
+    float density;
+    vec3 way = sky_way(point, within, density);
+    float n_l = dot(s.normal, way);
+    vec3 share = scattered(s, way, false) * n_l;
+    if (n_l <= 0.0 || density <= 0.0) return vec3(0.0);
+    share *= sky_light(way) * (power(density, scatter_density(s, way)) / density);
+    if (share.r + share.g + share.b <= 0.0 || !open_to(s, way, FAR, chance)) return vec3(0.0);
+    return share;
+}
+
+// --- the eye ------------------------------------------------------------------------------------
+
+// The points that land on `at`, -1 to 1 across the frame, from the near plane to the far one.
+Ray eye_ray(vec2 at) {
+    mat4 rows = transpose(view.clip_from_world);
+    vec4 across = rows[0] - at.x * rows[3], down = rows[1] - at.y * rows[3], near = rows[2] - rows[3];
+    vec3 way = cross(across.xyz, down.xyz);
+    if (dot(near.xyz, way) > 0.0) way = -way;
+    vec3 length_known = way / max(length(way), 1e-30);
+    Ray ray = Ray(view.eye.xyz, length_known, 0.0, FAR);
+    float towards_near = dot(near.xyz, way);
+    if (rows[3].xyz == vec3(0.0)) {  // parallel: where three planes meet
+        vec3 sum = across.w * cross(down.xyz, near.xyz) + down.w * cross(near.xyz, across.xyz) +
+                   near.w * cross(across.xyz, down.xyz);
+        ray.origin = -sum / dot(across.xyz, cross(down.xyz, near.xyz));
+    } else {
+        float least = -(dot(near.xyz, ray.origin) + near.w) / dot(near.xyz, ray.way);
+        ray.least = max(least, 0.0);
+    }
+    float falls = dot(rows[2].xyz, ray.way);
+    float most = -(dot(rows[2].xyz, ray.origin) + rows[2].w) / falls;
+    if (falls < 0.0 && most > 0.0) ray.most = min(most, FAR);
+    return ray;
+}
+
+// What comes along one path. as_is: of what is shown without exposure or tone mapping; seen: 1 where
+// there is light instead.
+vec3 followed(uvec2 pixel, uint number, out vec3 as_is, out float seen) {
+    Random random = random_of(pixel, number, work.seed);
+    vec2 jitter = next_point(random);
+    Ray ray = eye_ray(2.0 * (vec2(pixel) + jitter) / vec2(work.frame) - 1.0);
+    vec3 total = vec3(0.0), carried = vec3(1.0);
+    float density = 0.0;  // of the way the path took last, as scattering goes
+    as_is = vec3(0.0);
+    seen = 1.0;
+    for (uint bounce = 0u;; bounce++) {
+        uint chance = combined(random.pixel, combined(number, bounce));
+        Hit hit = traced(ray, false, bounce == 0u, chance);
+        if (hit.t == FAR) {
+            if (bounce == 0u) {
+                seen = work.background.w;  // the sky is light, a colour is not
+                as_is = work.background.rgb * (1.0 - seen);
+                total = sky_light(ray.way) * seen;
+            } else {
+                total += carried * view.ambient.rgb / PI;
+                if (SKY) total += carried * sky_light(ray.way) * power(density, sky_density(ray.way));
+            }
+            break;
+        }
+        Triangle triangle = triangles[hit.triangle];
+        vec4 base = base_color_at(triangle, hit.weights);
+        if (materials[triangle.material].kind.y != 0u) {  // unlit
+            if (bounce == 0u) {
+                as_is = base.rgb;
+                seen = 0.0;
+            } else {
+                total += carried * base.rgb;
+            }
+            break;
+        }
+        Surface s = surface_at(hit, ray.way, base);
+        total += carried * s.emitted;
+        if (bounce == work.bounces) break;
+
+        vec2 picks = next_point(random);
+        if (view.counts.x > 0) total += carried * lit_by_lamps(s, picks.x, hashed(chance));
+        if (SKY) {
+            vec2 point = next_point(random), within = next_point(random);
+            total += carried * lit_by_sky(s, point, within, hashed(chance ^ 1u));
+        }
+        vec3 way = scattered_way(s, next_point(random), picks.y);
+        density = scatter_density(s, way);
+        if (density <= 0.0) break;
+        carried *= scattered(s, way, false) * (dot(s.normal, way) / density);
+        if (bounce >= ROULETTE_FROM) {
+            float survives = clamp(max(carried.r, max(carried.g, carried.b)), 0.0, 0.95);
+            if (!(next_point(random).x < survives)) break;
+            carried /= survives;
+        }
+        ray = Ray(off_surface(s.place, s.face, way), way, 0.0, FAR);
+    }
+    return total;
+}
+
+void main() {
+    ivec2 here = ivec2(gl_GlobalInvocationID.xy);
+    if (any(greaterThanEqual(here, work.size))) return;
+    here += work.origin;
+    vec4 lit = imageLoad(light, here), shown = imageLoad(plain, here);
+    if (shown.w > float(work.samples)) lit = shown = vec4(0.0);  // of a finer tile
+    uint done = uint(shown.w);
+    for (uint number = done; number < work.until; number++) {
+        vec3 as_is;
+        float seen;
+        vec3 total = followed(uvec2(here), number, as_is, seen);
+        // A number that is none would stay for ever.
+        if (any(isnan(total)) || any(isinf(total))) total = vec3(0.0);
+        lit += vec4(total, seen);
+        shown += vec4(as_is, 1.0);
+    }
+    imageStore(light, here, lit);
+    imageStore(plain, here, shown);
+}
