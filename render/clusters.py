@@ -15,7 +15,8 @@ from render.camera import Matrix
 from render.scene import Float32Array, Scene, Uint32Array
 from render.tiles import Rect
 
-CLUSTER_TRIANGLES = 512
+CLUSTER_TRIANGLES = 128  # small enough for tiles to share few of them
+BLOCK_TRIANGLES = 512  # clusters that are drawn as one where all of them show
 MARGIN_PIXELS = 4  # the column left of a tile is drawn too (chroma), and floats round
 
 
@@ -24,41 +25,54 @@ class Clusters:
     """A primitive's triangles, reordered so that each cluster is a run of them.
 
     indices: uint32 (3 * triangles,). starts: int64 (n + 1,), first index of each cluster, then the
-    total. low, high: float32 (n, 3), the clusters' boxes, mesh frame, metres.
+    total. block: int64 (n,), which clusters lie together, counted from 0 in order.
+    low, high: float32 (n, 3), the clusters' boxes, mesh frame, metres.
     """
 
     indices: Uint32Array
     starts: NDArray[np.int64]
+    block: NDArray[np.int64]
     low: Float32Array
     high: Float32Array
 
 
 def split(
-    positions: Float32Array, indices: Uint32Array, triangles: int = CLUSTER_TRIANGLES
+    positions: Float32Array,
+    indices: Uint32Array,
+    triangles: int = CLUSTER_TRIANGLES,
+    block_triangles: int = BLOCK_TRIANGLES,
 ) -> Clusters:
     """Split triangles into clusters of at most `triangles`, by halving along the longest axis.
 
-    positions: float32 (n, 3). indices: uint32 (3 * m,), m >= 1. Within a cluster triangles keep
-    their order; the result depends on nothing but the arguments.
+    positions: float32 (n, 3). indices: uint32 (3 * m,), m >= 1. block_triangles: likewise of the
+    blocks that clusters are of. Within a cluster triangles keep their order; the result depends on
+    nothing but the arguments.
     """
     corners = positions[indices].reshape(-1, 3, 3)
     centres = corners.mean(axis=1)
     runs: list[NDArray[np.int64]] = []
-    waiting = [np.arange(len(centres))]
+    block: list[int] = []
+    blocks = 0
+    waiting = [(np.arange(len(centres)), -1)]
     while waiting:
-        run = waiting.pop()
+        run, of_block = waiting.pop()
+        if of_block < 0 and len(run) <= max(block_triangles, triangles):
+            of_block, blocks = blocks, blocks + 1
         if len(run) <= triangles:
             runs.append(np.sort(run))
+            block.append(of_block)
             continue
         inside = centres[run]
         axis = int((inside.max(axis=0) - inside.min(axis=0)).argmax())
         order = run[np.argsort(inside[:, axis], kind="stable")]
-        waiting += [order[len(order) // 2 :], order[: len(order) // 2]]
+        halves = order[len(order) // 2 :], order[: len(order) // 2]
+        waiting += [(half, of_block) for half in halves]
     return Clusters(
         indices=np.ascontiguousarray(
             np.concatenate([indices.reshape(-1, 3)[run] for run in runs]).reshape(-1)
         ),
         starts=np.cumsum([0, *(3 * len(run) for run in runs)]),
+        block=np.array(block),
         low=np.stack([corners[run].min(axis=(0, 1)) for run in runs]),
         high=np.stack([corners[run].max(axis=(0, 1)) for run in runs]),
     )
@@ -92,12 +106,14 @@ class Boxes:
 class DrawnClusters:
     """Every (draw, cluster) of a scene, by draw and then by cluster.
 
-    meshes: one entry per primitive. draw, cluster: int64 (n,). triangles: int64 (n,).
+    meshes: one entry per primitive. draw, cluster: int64 (n,). block: int64 (n,), counted through
+    all draws. triangles: int64 (n,).
     """
 
     meshes: tuple[Clusters, ...]
     draw: NDArray[np.int64]
     cluster: NDArray[np.int64]
+    block: NDArray[np.int64]
     triangles: NDArray[np.int64]
     boxes: Boxes
 
@@ -107,10 +123,14 @@ def cluster_scene(scene: Scene) -> DrawnClusters:
     meshes = tuple(split(mesh.positions, mesh.indices) for mesh in scene.primitives)
     placed = [meshes[draw.primitive] for draw in scene.draws]
     counts = [len(mesh.low) for mesh in placed]
+    before = np.cumsum([0, *(mesh.block[-1] + 1 for mesh in placed)])
     return DrawnClusters(
         meshes=meshes,
         draw=np.repeat(np.arange(len(placed)), counts),
         cluster=np.concatenate([np.arange(count) for count in counts]),
+        block=np.concatenate(
+            [at + mesh.block for at, mesh in zip(before[:-1], placed, strict=True)]
+        ),
         triangles=np.concatenate([np.diff(mesh.starts) // 3 for mesh in placed]),
         boxes=Boxes.joined(
             [

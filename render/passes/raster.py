@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from render.clusters import visible
-from render.drawlist import draw_list
+from render.drawlist import DrawList, draw_list
 from render.lights import PACKED, Lighting, lighting, sun
 from render.passes.environment import DeviceEnvironment, EnvironmentPass
 from render.passes.scene_upload import (
@@ -168,11 +168,11 @@ class RasterPass:
         if lit_by_sky and tile.sky_shown:
             self._draw_backdrop(commands)
         depth = pose.boxes.centre @ clip_from_world[3, :3]  # w grows with distance
-        order, batches = draw_list(scene.states, scene.blended, seen, depth)
-        scene.commands[: len(order)] = scene.command[order]
+        draws = draw_list(scene.states, scene.blended, scene.clusters.block, seen, depth)
+        _write_commands(scene, draws)
         pipelines = self._pipelines_of(scene, lit_by, lit_by_sky)
         bound: DrawState | None = None
-        for batch in batches:
+        for batch in draws.batches:
             state = scene.draw_states[batch.state]
             self._bind(commands, state, bound, pipelines[batch.state])
             bound = state
@@ -181,7 +181,7 @@ class RasterPass:
             )
         lib.vkCmdEndRendering(commands)
         lib.vkCmdPipelineBarrier2(commands, targets.end)
-        return len(order)
+        return int(np.count_nonzero(seen))
 
     def _draw_backdrop(self, commands: CData) -> None:
         if self._backdrop is None:
@@ -275,6 +275,13 @@ class RasterPass:
             lib.vkCmdSetCullMode(commands, state.cull_mode)
         if before is None or before.front_face != state.front_face:
             lib.vkCmdSetFrontFace(commands, state.front_face)
+
+
+def _write_commands(scene: DeviceScene, draws: DrawList) -> None:
+    """A run's command is its first cluster's, up to where its last one ends."""
+    made, last = scene.command[draws.first], scene.command[draws.last]
+    made["index_count"] = last["first_index"] + last["index_count"] - made["first_index"]
+    scene.commands[: len(made)] = made
 
 
 _COLOR_WRITE = (

@@ -22,13 +22,16 @@ def test_splitting_keeps_every_triangle_and_bounds_each_cluster(seed: int, count
     rng = np.random.default_rng(seed)
     positions = rng.normal(size=(60, 3)).astype(np.float32)
     indices = rng.integers(0, 60, 3 * count).astype(np.uint32)
-    clusters = split(positions, indices, most)
+    clusters = split(positions, indices, most, 100)
     as_sets = sorted(map(tuple, indices.reshape(-1, 3).tolist()))
     assert sorted(map(tuple, clusters.indices.reshape(-1, 3).tolist())) == as_sets
     assert clusters.starts[0] == 0
     assert clusters.starts[-1] == 3 * count
     assert (np.diff(clusters.starts) <= 3 * most).all()
     assert (np.diff(clusters.starts) > 0).all()
+    assert set(np.diff(clusters.block, prepend=-1).tolist()) <= {0, 1}
+    of_block = np.bincount(clusters.block, np.diff(clusters.starts))
+    assert (of_block <= 3 * max(most, 100)).all()
     for at, (low, high) in enumerate(zip(clusters.low, clusters.high, strict=True)):
         corners = positions[clusters.indices[clusters.starts[at] : clusters.starts[at + 1]]]
         assert (corners.min(axis=0) == low).all()
@@ -87,6 +90,8 @@ def test_a_scenes_clusters_are_its_draws_triangles(courtyard: Scene):
     clusters = cluster_scene(courtyard)
     assert clusters.triangles.sum() == courtyard.triangles
     assert set(clusters.draw.tolist()) == set(range(len(courtyard.draws)))
+    assert set(np.diff(clusters.block, prepend=-1).tolist()) == {0, 1}
+    assert (np.diff(clusters.draw)[np.diff(clusters.block) == 0] == 0).all()
     low = (clusters.boxes.centre - clusters.boxes.half).min(axis=0)
     high = (clusters.boxes.centre + clusters.boxes.half).max(axis=0)
     # Boxes of turned meshes are a little generous.

@@ -6,51 +6,73 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from render.drawlist import draw_list
+from render.drawlist import DrawList, draw_list
 
 
 @st.composite
 def views(draw: st.DrawFn):
-    """states, blended, depth of up to 40 clusters; a state either blends or does not."""
-    count = draw(st.integers(0, 40))
+    """states, blended, block, depth of up to 60 clusters, and a generator of random numbers.
+
+    A block has one state, and a state either blends or does not.
+    """
+    sizes = draw(st.lists(st.integers(1, 6), max_size=10))
     random = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
-    blends = random.random(6) < 0.4
-    states = random.integers(0, 6, count)
-    return states, blends[states], random.integers(0, 8, count).astype(np.float64), random
+    block = np.repeat(np.arange(len(sizes)), sizes)
+    states = random.integers(0, 6, len(sizes))[block]
+    blended = (random.random(6) < 0.4)[states]
+    return states, blended, block, random.integers(0, 8, len(block)).astype(np.float64), random
+
+
+def drawn(draws: DrawList) -> list[int]:
+    """The clusters, in order."""
+    return [
+        cluster
+        for first, last in zip(draws.first.tolist(), draws.last.tolist(), strict=True)
+        for cluster in range(first, last + 1)
+    ]
 
 
 @given(views())
 def test_what_is_seen_is_drawn_once_in_batches_of_one_state(view):
-    states, blended, depth, random = view
+    states, blended, block, depth, random = view
     seen = random.random(len(states)) < 0.7
-    order, batches = draw_list(states, blended, seen, depth)
-    assert sorted(order.tolist()) == np.flatnonzero(seen).tolist()
-    covered = [i for b in batches for i in range(b.first, b.first + b.draws)]
-    assert covered == list(range(len(order)))
-    for state, first, draws in batches:
-        assert draws > 0
-        assert (states[order[first : first + draws]] == state).all()
+    draws = draw_list(states, blended, block, seen, depth)
+    assert sorted(drawn(draws)) == np.flatnonzero(seen).tolist()
+    assert (block[draws.first] == block[draws.last]).all()
+    covered = [i for b in draws.batches for i in range(b.first, b.first + b.draws)]
+    assert covered == list(range(len(draws.first)))
+    for state, first, count in draws.batches:
+        assert count > 0
+        assert (states[draws.first[first : first + count]] == state).all()
+
+
+@given(views())
+def test_blocks_that_show_whole_are_drawn_at_once(view):
+    states, blended, block, depth, _ = view
+    draws = draw_list(states, blended, block, np.ones(len(states), bool), depth)
+    assert sorted(block[draws.first].tolist()) == sorted(set(block.tolist()))
 
 
 @given(views())
 def test_near_before_far_and_what_blends_last_and_far_before_near(view):
-    states, blended, depth, _ = view
-    order, batches = draw_list(states, blended, np.ones(len(states), bool), depth)
-    blends = blended[order]
+    states, blended, block, depth, _ = view
+    draws = draw_list(states, blended, block, np.ones(len(states), bool), depth)
+    distance = np.array([depth[block == block[first]].mean() for first in draws.first])
+    blends = blended[draws.first]
     assert (np.diff(blends.astype(int)) >= 0).all()
-    assert (np.diff(depth[order[blends]]) <= 0).all()
-    replacing = [batch for batch in batches if not blends[batch.first]]
+    assert (np.diff(distance[blends]) <= 0).all()
+    replacing = [batch for batch in draws.batches if not blends[batch.first]]
     assert len({batch.state for batch in replacing}) == len(replacing)
-    for _, first, draws in replacing:
-        assert (np.diff(depth[order[first : first + draws]]) >= 0).all()
-    nearest = [depth[order[batch.first]] for batch in replacing]
+    for _, first, count in replacing:
+        assert (np.diff(distance[first : first + count]) >= 0).all()
+    nearest = [distance[batch.first] for batch in replacing]
     assert nearest == sorted(nearest)
 
 
 @given(views())
 def test_a_tile_draws_in_the_order_of_the_whole(view):
-    states, blended, depth, random = view
-    whole, _ = draw_list(states, blended, np.ones(len(states), bool), depth)
+    states, blended, block, depth, random = view
+    whole = drawn(draw_list(states, blended, block, np.ones(len(states), bool), depth))
     seen = random.random(len(states)) < 0.5
-    tile, _ = draw_list(states, blended, seen, depth)
-    assert tile.tolist() == [cluster for cluster in whole.tolist() if seen[cluster]]
+    tile = drawn(draw_list(states, blended, block, seen, depth))
+    assert tile == [cluster for cluster in whole if seen[cluster]]
