@@ -96,7 +96,8 @@ class Session:
         self._deliver = deliver
         self._open: dict[int, _Open] = {}
         self._input_id = -1
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: asyncio.TimerHandle | None = None  # runs out at `_wake_us`
+        self._wake_us = 0
         self._composed: asyncio.Queue[_Composed | Exception] = asyncio.Queue()
         self._stopped = False
         self.pieces_by: dict[DeviceKey, int] = {}
@@ -125,6 +126,9 @@ class Session:
         self._advance(lambda now_us: self.driver.nudged(frame, now_us))
 
     def _tick(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
         self._advance(self.driver.tick)
 
     def _advance(self, decide: Callable[[int], Iterable[Action]]) -> None:
@@ -145,10 +149,14 @@ class Session:
 
     def _arm(self) -> None:
         """Wake when the driver next wants to know the time (uvloop counts milliseconds)."""
-        if self._timer is not None:
-            self._timer.cancel()
         now_us = monotonic_us()
-        wait_ms = max(0, self.driver.wake_us(now_us) - now_us + 999) // 1000
+        wake_us = self.driver.wake_us(now_us)
+        if self._timer is not None:
+            if wake_us == self._wake_us:
+                return
+            self._timer.cancel()
+        self._wake_us = wake_us
+        wait_ms = max(0, wake_us - now_us + 999) // 1000
         self._timer = asyncio.get_running_loop().call_later(wait_ms / 1000, self._tick)
 
     # --- events ----------------------------------------------------------------------------
