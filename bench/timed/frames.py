@@ -159,7 +159,7 @@ class TimedSession:
         ]
         size = options.width, options.height
         if not self.picture:
-            canvas = memoryview(bytearray(size[0] * size[1] * 3 // 2))
+            canvas = np.empty(size[0] * size[1] * 3 // 2, np.uint8).data
         return _Picture(size, pieces, canvas, ask.whole)
 
 
