@@ -37,6 +37,7 @@ class PieceAccount:
 
     key: PieceKey
     maker: DeviceKey | None = None  # None: never answered, the workload filled it
+    sent_us: int = 0  # to its maker
     answered_us: int = 0
     queue_us: int = 0  # waited on its maker
     run_us: int = 0  # inside its maker's executor
@@ -137,8 +138,7 @@ class FrameLedger:
             piece.asked.pop(device, None)
         if verdict is not Verdict.ACCEPTED or piece is None:
             return Answer(verdict)
-        del piece.asked[device]
-        piece.maker, piece.answered_us = device, now_us
+        piece.maker, piece.sent_us, piece.answered_us = device, piece.asked.pop(device), now_us
         piece.queue_us, piece.run_us = queue_us, run_us
         self._open[key.frame].unanswered -= 1
         others = tuple(piece.asked)

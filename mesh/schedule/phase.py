@@ -3,9 +3,10 @@
 A frame is sent as soon as it is whole, so its input ages by what passes between sampling and the
 first piece's start, and by what had passed since the input came. Both are waste:
 
-* a frame opened while its devices still work on the one before has its pieces wait. Opened later
-  by that wait it is whole at the same instant, with newer input: this is the latest safe start.
-  Where frames take longer than the period, the waits return with each frame until the period is
+* a frame opened while its devices still work on the one before has its pieces wait, at the gateway
+  for room (`HORIZON_US` in mesh.schedule.placement) and then on the device. Opened later by that
+  wait it is whole at the same instant, with newer input: this is the latest safe start. Where
+  frames take longer than the period, the waits return with each frame until the period is
   stretched as well: a rate that the devices can hold, without a queue;
 * inputs often come at a rate of their own (a display's). Sampling just after one has come, rather
   than just before, saves up to their whole period. The clock is locked to them as a phase-locked
@@ -93,7 +94,8 @@ class LatestStart:
         for piece in frame.pieces:
             if piece.maker is None:
                 return 0  # holes are another matter: see Crowding
-            waits[piece.maker] = min(piece.queue_us, waits.get(piece.maker, piece.queue_us))
+            wait_us = max(0, piece.sent_us - frame.opened_us) + piece.queue_us
+            waits[piece.maker] = min(wait_us, waits.get(piece.maker, wait_us))
         wait_us = min(waits.values(), default=0)
         spare_us = wait_us - WAIT_US
         most_us = _MOST_STRETCH * self._period_us

@@ -37,7 +37,8 @@ class SessionModel:
     in_bytes, out_bytes: per piece. ends_us: from then on no frame is opened. A frame that is cut
     at a lower rung of the contract's ladder has as many pieces with less work. splits: each piece
     is cut further where it would be longer than the quantum (`CutHint.quantum_us`). model: pieces
-    of sessions of one model may run together on a device; "" to run alone.
+    of sessions of one model may run together on a device; "" to run alone. latest_start: see
+    SessionDriver.
     """
 
     contract: Contract = field(default_factory=lambda: Contract(66_667, 100_000))
@@ -51,6 +52,7 @@ class SessionModel:
     ends_us: int = 2**62
     splits: bool = False
     model: str = ""
+    latest_start: bool = False
 
     def parts(self, hint: CutHint) -> int:
         """How many parts each piece is to be cut into."""
@@ -166,6 +168,7 @@ class SimGateway:
             self.placer,
             start_us=now_us,
             max_in_flight=model.max_in_flight,
+            latest_start=model.latest_start,
         )
         session = self.sessions[name] = SimSession(name, model, driver)
         for peer in self._peers.values():

@@ -153,6 +153,12 @@ def test_only_what_every_device_waits_for_is_waited_for():
     assert latest.closed(closed(9_000, 5_000)) == (5_000 - WAIT_US) // 2
 
 
+def test_waiting_at_the_gateway_for_room_counts_as_on_the_device():
+    frame = closed(3_000)
+    frame.pieces[0].sent_us = 6_000
+    assert LatestStart(10 * PERIOD_US).closed(frame) == (9_000 - WAIT_US) // 2
+
+
 def test_a_frame_with_a_hole_says_nothing_of_waits():
     latest = LatestStart(PERIOD_US)
     assert latest.closed(closed(20_000, None)) == 0
