@@ -21,6 +21,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
+import msgspec
+
 from mesh.core.errors import Misuse
 from mesh.core.workload import Contract, CutHint, Piece, Rung, Surprise
 from mesh.schedule.admission import Pool, frame_of
@@ -40,8 +42,7 @@ _NEVER_US: Final = 2**62
 NOT_READY: Final = frozenset({"unknown_session", "device_lost", "overran"})
 
 
-@dataclass(frozen=True, slots=True)
-class OpenFrame:
+class OpenFrame(msgspec.Struct, frozen=True):
     """Sample the input and cut this frame now; answer with `SessionDriver.pieces`."""
 
     frame: int
@@ -50,8 +51,7 @@ class OpenFrame:
     hint: CutHint
 
 
-@dataclass(frozen=True, slots=True)
-class Send:
+class Send(msgspec.Struct, frozen=True):
     """Send the piece to the device; `deadline_us` is when its result must have left there."""
 
     key: PieceKey
@@ -60,16 +60,14 @@ class Send:
     probe: bool  # a copy that measures the device; the frame does not depend on it
 
 
-@dataclass(frozen=True, slots=True)
-class CancelPiece:
+class CancelPiece(msgspec.Struct, frozen=True):
     """Tell the device that nobody wants the piece any more. No answer is expected."""
 
     key: PieceKey
     device: DeviceKey
 
 
-@dataclass(frozen=True, slots=True)
-class Compose:
+class Compose(msgspec.Struct, frozen=True):
     """Fill `missing`, finish and show the frame. `closed` says who made what, and when.
 
     rung: of the contract's ladder, at which the frame was cut. refused: nothing was ever sent,
@@ -83,8 +81,7 @@ class Compose:
     refused: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Nudge:
+class Nudge(msgspec.Struct, frozen=True):
     """Another session's driver should look: `frame` may have room now, or, at -1, one of its
     frames had to give way.
     """
@@ -266,17 +263,18 @@ class SessionDriver:
     def pieces(self, frame: int, pieces: Sequence[Piece], now_us: int) -> list[Action]:
         """The cut of a frame that was opened; call in the order of the `OpenFrame`s."""
         cutoff_us, rung = self._cutting.pop(frame)
-        self._ledger.open(frame, len(pieces), cutoff_us, now_us)
+        keys = self._ledger.open(frame, len(pieces), cutoff_us, now_us)
+        answer_bytes = self._placer.costs.answer_bytes
         wants = [
             Want(
-                PieceKey(self._session, self._epoch, frame, piece.index),
+                key,
                 piece.kind,
                 piece.units,
                 len(piece.inputs) + len(piece.spec),
-                self._placer.costs.answer_bytes(piece.kind, piece.output_bytes),
+                answer_bytes(piece.kind, piece.output_bytes),
                 piece.output_bytes,
             )
-            for piece in pieces
+            for key, piece in zip(keys, pieces, strict=True)
         ]
         self._open[frame] = _OpenFrame(wants, [piece.region for piece in pieces], rung)
         cost = max(self._contract.ladder[rung].cost, 1e-9)
@@ -395,8 +393,9 @@ class SessionDriver:
         elif answer.verdict is Verdict.TOO_LATE:
             self.counts.too_late += 1
         actions: list[Action] = []
-        tied = [(key, other) for other in answer.others]
-        self._cancel(tied, now_us, actions, tied=True)
+        if answer.others:
+            tied = [(key, other) for other in answer.others]
+            self._cancel(tied, now_us, actions, tied=True)
         self._retry_us.pop(key, None)
         self._unplaced.pop(key, None)
         self._after_news(now_us, actions)

@@ -7,9 +7,11 @@ its cut-off, and nothing is accepted for it afterwards.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import Enum
 from typing import NamedTuple
+
+import msgspec
 
 from mesh.core.errors import Misuse
 from mesh.schedule.ids import DeviceKey, PieceKey
@@ -31,8 +33,7 @@ class Answer(NamedTuple):
     others: tuple[DeviceKey, ...] = ()
 
 
-@dataclass(slots=True)
-class PieceAccount:
+class PieceAccount(msgspec.Struct):
     """One piece of an open or closed frame; instants on the gateway's clock."""
 
     key: PieceKey
@@ -42,7 +43,7 @@ class PieceAccount:
     queue_us: int = 0  # waited on its maker
     run_us: int = 0  # inside its maker's executor
     attempts: int = 0
-    asked: dict[DeviceKey, int] = field(default_factory=dict)  # still out, and when sent
+    asked: dict[DeviceKey, int] = msgspec.field(default_factory=dict)  # still out, and when sent
     tried: frozenset[DeviceKey] = frozenset()  # ever asked
 
 
@@ -84,8 +85,11 @@ class FrameLedger:
         self._open: dict[int, _OpenFrame] = {}  # ascending frame ids
         self._newest = -1
 
-    def open(self, frame: int, pieces: int, cutoff_us: int, now_us: int) -> None:
-        """Start a frame's books. Frames open in ascending order. Raises Misuse."""
+    def open(self, frame: int, pieces: int, cutoff_us: int, now_us: int) -> list[PieceKey]:
+        """Start a frame's books; returns its pieces' names.
+
+        Frames open in ascending order. Raises Misuse.
+        """
         if frame <= self._newest:
             raise Misuse(
                 what=f"frame {frame} of session {self._session} cannot be opened",
@@ -96,6 +100,7 @@ class FrameLedger:
         session, epoch = self._session, self._epoch
         accounts = [PieceAccount(PieceKey(session, epoch, frame, i)) for i in range(pieces)]
         self._open[frame] = _OpenFrame(now_us, cutoff_us, accounts, pieces)
+        return [piece.key for piece in accounts]
 
     def asked(self, key: PieceKey, device: DeviceKey, now_us: int) -> None:
         """`device` was sent the piece. Raises Misuse if the piece is not open."""

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import Final, NamedTuple
+
+import msgspec
 
 from mesh.schedule.ids import DeviceKey, PieceKey
 
@@ -29,8 +32,7 @@ class Want(NamedTuple):
     exclude: frozenset[DeviceKey] = frozenset()
 
 
-@dataclass(slots=True)
-class Attempt:
+class Attempt(msgspec.Struct):
     """One piece on one device, unanswered.
 
     deadline_us: when the answer is needed here. run_us: typical run time. expected_us: when the
@@ -135,12 +137,12 @@ class DeviceAccount:
         """
         back_us = rtt_us / 2
         self.since_us = round(now_us - back_us)
-        for key, attempt in list(self.attempts.items()):
-            if now_us - attempt.deadline_us > LOST_US:
-                del self.attempts[key]
-        owed = sorted(self.attempts.values(), key=lambda attempt: attempt.deadline_us)
+        attempts = self.attempts.values()
+        for attempt in [a for a in attempts if now_us - a.deadline_us > LOST_US]:
+            del self.attempts[attempt.want.key]
+        owed = sorted(attempts, key=attrgetter("deadline_us"))
         seen = [attempt for attempt in owed if attempt.sent_us <= now_us - rtt_us]
-        self.other_us = max(0.0, backlog_us - sum(attempt.run_us for attempt in seen))
+        self.other_us = max(0.0, backlog_us - sum([attempt.run_us for attempt in seen]))
         self.running = next((attempt.want.key for attempt in seen or owed), None)
         free_us, turned_late = self.since_us + self.other_us, 0
         for attempt in owed:

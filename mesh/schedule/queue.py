@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from heapq import heapify, heappop, heappush
 from typing import Final, TypeAlias
 
+import msgspec
+
 from mesh.core.errors import Misuse
 from mesh.schedule.batching import Batch, BatchCosts, companions
 from mesh.schedule.ids import PieceKey
@@ -29,8 +31,7 @@ TRY_AFTER: Final = 4
 _SLACK: Final = 64  # cancelled entries the heap may carry before it is rebuilt
 
 
-@dataclass(frozen=True, slots=True)
-class Waiting:
+class Waiting(msgspec.Struct, frozen=True):
     """A piece in the queue.
 
     session: the session's name on this worker (two gateways may use one session id).
@@ -60,16 +61,14 @@ class Waiting:
         return self.shared_us if self.batch else self.predicted_us
 
 
-@dataclass(frozen=True, slots=True)
-class Start:
+class Start(msgspec.Struct, frozen=True):
     """Run this now, with `others` in the same call; `finished` when it ended in whatever way."""
 
     waiting: Waiting
     others: tuple[Waiting, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Refuse:
+class Refuse(msgspec.Struct, frozen=True):
     """Answer that this will not be run: `FULL`, `LATE` or `DUPLICATE`."""
 
     waiting: Waiting

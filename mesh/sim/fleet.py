@@ -15,7 +15,7 @@ from random import Random
 
 from mesh.schedule.directory import Directory
 from mesh.schedule.driver import Compose
-from mesh.schedule.ids import DeviceKey, PieceKey
+from mesh.schedule.ids import DeviceKey
 from mesh.schedule.ledger import ClosedFrame
 from mesh.schedule.pool import MOST, REVIEW_US, SessionPool
 from mesh.sim.gateway import SessionModel, SimGateway, SimSession, _Peer
@@ -189,9 +189,9 @@ class PooledGateway(SimGateway):
 
         def answer() -> None:
             sessions = self._tenants[device]
-            self._via(peer, peer.back, _ASK_BYTES, lambda: heard(device, sessions))()
+            self._via(peer, peer.back, _ASK_BYTES, lambda: heard(device, sessions))
 
-        self._via(peer, peer.out, _ASK_BYTES, lambda: peer.node.gate(answer))()
+        self._via(peer, peer.out, _ASK_BYTES, lambda: peer.node.gate(answer))
 
     def _take(self, session: SimSession, candidates: Sequence[DeviceKey]) -> None:
         if session.closed:
@@ -226,8 +226,8 @@ class PooledGateway(SimGateway):
         session.shown.clear()
         session.refused.clear()
         session.rungs.clear()
-        for index in range(len(closed.pieces)):
-            session.merged.pop(PieceKey(session.name, 0, action.frame, index), None)
+        for piece in closed.pieces:
+            session.merged.pop(piece.key, None)
 
 
 class Fleet(SimulatedMesh):

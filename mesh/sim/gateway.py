@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from math import ceil
 
 from mesh.core.workload import Contract, CutHint, Piece
@@ -201,27 +201,28 @@ class SimGateway:
             if not session.closed:
                 self._do(session, session.driver.device_ready(device, self._world.now_us))
 
-        node = peer.node
-        answer = self._via(peer, peer.back, _SMALL_BYTES, ready)
-        prepare = self._via(
+        node, generation = peer.node, peer.generation
+
+        def answer() -> None:
+            if peer.generation == generation:
+                self._via(peer, peer.back, _SMALL_BYTES, ready)
+
+        self._via(
             peer,
             peer.out,
             _SMALL_BYTES,
             lambda: self._world.after(node.model.prepare_us, lambda: node.gate(answer)),
         )
-        prepare()
 
-    def _via(
-        self, peer: _Peer, link: SimLink, nbytes: int, arrives: Callable[[], None]
-    ) -> Callable[[], None]:
-        """Send over a link, for as long as that very link lives."""
+    def _via(self, peer: _Peer, link: SimLink, nbytes: int, arrives: Callable[[], None]) -> None:
+        """Send over a link; it arrives if that very link still lives."""
         generation = peer.generation
 
         def if_up() -> None:
             if peer.up and peer.generation == generation:
                 arrives()
 
-        return lambda: link.send(nbytes, if_up)
+        link.send(nbytes, if_up)
 
     # --- actions ---------------------------------------------------------------------------
 
@@ -258,6 +259,7 @@ class SimGateway:
             return
         parts = model.parts(action.hint)
         units = model.units * model.contract.ladder[action.hint.rung].cost / parts
+        inputs = bytes(model.in_bytes // parts)
         pieces = [
             Piece(
                 index,
@@ -265,7 +267,7 @@ class SimGateway:
                 units * (1.0 + model.spread * self._random.uniform(-1.0, 1.0)),
                 b"",
                 model.out_bytes // parts,
-                inputs=bytes(model.in_bytes // parts),
+                inputs=inputs,
             )
             for index in range(model.pieces * parts)
         ]
@@ -276,7 +278,6 @@ class SimGateway:
                 key,
                 piece.kind,
                 piece.units,
-                0,
                 piece.output_bytes,
                 len(piece.inputs),
                 model.model,
@@ -286,22 +287,20 @@ class SimGateway:
 
     def _send(self, session: SimSession, action: Send) -> None:
         peer = self._peers[action.device.node]
-        order = replace(session.orders[action.key], deadline_us=action.deadline_us)
+        order, deadline_us = session.orders[action.key], action.deadline_us
         device = peer.node.devices[action.device]
         self._world.note("send", *action.device, *action.key, action.probe)
 
         def reply(answer: Done | Refused) -> None:
             nbytes = answer.out_bytes if isinstance(answer, Done) else 0
-            self._via(
-                peer, peer.back, _SMALL_BYTES + nbytes, lambda: self._answer(session, answer)
-            )()
+            self._via(peer, peer.back, _SMALL_BYTES + nbytes, lambda: self._answer(session, answer))
 
         self._via(
             peer,
             peer.out,
             _SMALL_BYTES + order.in_bytes,
-            lambda: peer.node.gate(lambda: device.submit(self.name, order, reply)),
-        )()
+            lambda: peer.node.gate(lambda: device.submit(self.name, order, deadline_us, reply)),
+        )
 
     def _cancel(self, action: CancelPiece) -> None:
         peer = self._peers[action.device.node]
@@ -312,7 +311,7 @@ class SimGateway:
             peer.out,
             _SMALL_BYTES,
             lambda: peer.node.gate(lambda: device.cancel(self.name, action.key)),
-        )()
+        )
 
     def _show(self, session: SimSession, action: Compose) -> None:
         what = "refuse" if action.refused else "show"
@@ -320,8 +319,8 @@ class SimGateway:
         (session.refused if action.refused else session.shown).append(action.closed)
         if action.rung:
             session.rungs[action.frame] = action.rung
-        for index in range(len(action.closed.pieces)):
-            del session.orders[PieceKey(session.name, 0, action.frame, index)]
+        for piece in action.closed.pieces:
+            del session.orders[piece.key]
 
     def _answer(self, session: SimSession, answer: Done | Refused) -> None:
         if session.closed:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import sin, tau
 from random import Random
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from mesh.schedule.batching import BatchCosts, share_us
 from mesh.schedule.cost import CostModel
@@ -39,8 +39,7 @@ class DeviceModel:
     drift_period_us: int = 20_000_000
 
 
-@dataclass(frozen=True, slots=True)
-class Order:
+class Order(NamedTuple):
     """A piece as it reaches a worker.
 
     model: which it may share a run for; "" to run alone. quantum_us: bounds such a run, 0 does not.
@@ -49,15 +48,13 @@ class Order:
     key: PieceKey
     kind: str
     units: float
-    deadline_us: int
     out_bytes: int
     in_bytes: int
     model: str = ""
     quantum_us: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Done:
+class Done(NamedTuple):
     """A result, with what the worker says about it."""
 
     key: PieceKey
@@ -69,8 +66,7 @@ class Done:
     out_bytes: int
 
 
-@dataclass(frozen=True, slots=True)
-class Refused:
+class Refused(NamedTuple):
     """A refusal."""
 
     key: PieceKey
@@ -124,28 +120,29 @@ class SimDevice:
         self._warm: set[str] = set()
         self._costs.forget(self.key)
 
-    def submit(self, gateway: str, order: Order, reply: Reply) -> None:
-        """Take in a piece, or refuse it."""
+    def submit(self, gateway: str, order: Order, deadline_us: int, reply: Reply) -> None:
+        """Take in a piece, or refuse it. deadline_us: when its result must have left."""
         job = _Job(order, reply, self._world.now_us)
         predicted_us = self._costs.predict_us(self.key, order.kind, order.units)
+        together = self._together(order)
         waiting = Waiting(
             order.key,
             f"{gateway}/{order.key.session}",
             gateway,
-            order.deadline_us,
+            deadline_us,
             predicted_us,
-            batch=f"{order.model}/{order.kind}" if self._together(order) else "",
+            batch=f"{order.model}/{order.kind}" if together else "",
             kind=order.kind,
             units=order.units,
             quantum_us=order.quantum_us,
-            shared_us=self._batching.shared_us(order.kind, order.units),
+            shared_us=self._batching.shared_us(order.kind, order.units) if together else 0,
         )
         refused = self.queue.submit(waiting)
         if refused is not None:
             self._refuse(job, refused.reason)
             return
         self._jobs[gateway, order.key] = job
-        self._world.note("queue", *self.key, *order.key, order.deadline_us)
+        self._world.note("queue", *self.key, *order.key, deadline_us)
         self.serve()
 
     def cancel(self, gateway: str, key: PieceKey) -> None:

@@ -7,6 +7,10 @@ from collections.abc import Callable
 from heapq import heappop, heappush
 from random import Random
 
+import msgspec
+
+_encode = msgspec.msgpack.Encoder().encode
+
 
 class World:
     """A clock that jumps from event to event. Equal seeds give equal traces."""
@@ -45,8 +49,8 @@ class World:
         return Random(f"{self.seed}/{name}")  # noqa: S311  a seeded simulation, not a secret
 
     def note(self, *facts: object) -> None:
-        """Enter something that happened into the trace."""
-        self._hash.update(f"{self.now_us} {facts}\n".encode())
+        """Enter something that happened into the trace: names and numbers."""
+        self._hash.update(_encode((self.now_us, facts)))
         if self._keep_trace:
             self.trace.append((self.now_us, *facts))
 
