@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from mesh.core.errors import SessionRefused as SessionRefused
     from mesh.core.errors import WrongRoad as WrongRoad
     from mesh.core.workload import Asset as Asset
+    from mesh.core.workload import Batching as Batching
     from mesh.core.workload import Contract as Contract
     from mesh.core.workload import Criticality as Criticality
     from mesh.core.workload import CutHint as CutHint
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     from mesh.core.workload import Frame as Frame
     from mesh.core.workload import PictureFormat as PictureFormat
     from mesh.core.workload import Piece as Piece
+    from mesh.core.workload import PieceCall as PieceCall
     from mesh.core.workload import Preloading as Preloading
     from mesh.core.workload import Rung as Rung
     from mesh.core.workload import SessionRequest as SessionRequest
@@ -78,6 +80,7 @@ _EXPORTS = {
     ),
     "mesh.core.workload": (
         "Asset",
+        "Batching",
         "Contract",
         "Criticality",
         "CutHint",
@@ -89,6 +92,7 @@ _EXPORTS = {
         "Frame",
         "PictureFormat",
         "Piece",
+        "PieceCall",
         "Preloading",
         "Rung",
         "SessionRequest",

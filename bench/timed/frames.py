@@ -49,6 +49,7 @@ class TimedOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What a client may ask for. kind: the schedule's costs are kept by it.
 
     uneven: how many times costlier, per pixel, the left quarter is, which nobody is told.
+    model: jobs of one may run together, each call of it taking `call_ms` beside the jobs' own time.
     """
 
     width: Annotated[int, Meta(ge=0, le=LARGEST[0], multiple_of=2)] = 1280
@@ -60,6 +61,8 @@ class TimedOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     kind: Annotated[str, Meta(max_length=32)] = NAME
     tiles: Annotated[int, Meta(ge=1, le=64)] = 1
     uneven: Annotated[float, Meta(ge=1, le=10)] = 1.0
+    model: Annotated[str, Meta(max_length=32)] = ""
+    call_ms: Annotated[float, Meta(ge=0, le=10_000)] = 0.0
 
 
 class _Picture(RenderFrame):
@@ -94,9 +97,8 @@ class _Job:
 class TimedSession:
     """See mesh.core.workload.SessionWork."""
 
-    setup = SessionSetup(b"")
-
     def __init__(self, options: TimedOptions) -> None:
+        self.setup = SessionSetup(options.model.encode())
         self._options = options
         self._ask = Ask()
         size = options.width, options.height
@@ -135,7 +137,8 @@ class TimedSession:
         options, ask = self._options, self._ask
         if not options.width:
             us = options.frame_ms * 1000 / options.tiles
-            spec = encode(PieceSpec(us, nbytes=JOB_BYTES, slower=ask.slower))
+            call_us = options.call_ms * 1000
+            spec = encode(PieceSpec(us, call_us=call_us, nbytes=JOB_BYTES, slower=ask.slower))
             return _Job([Piece(i, options.kind, us, spec, JOB_BYTES) for i in range(options.tiles)])
         pieces = [
             Piece(

@@ -12,7 +12,14 @@ import numpy as np
 from msgspec import Meta
 from numpy.typing import NDArray
 
-from mesh.core.workload import AssetId, DeviceInfo, SessionRequest, SessionWork, Settings
+from mesh.core.workload import (
+    AssetId,
+    DeviceInfo,
+    PieceCall,
+    SessionRequest,
+    SessionWork,
+    Settings,
+)
 from mesh.device.kernel import prctl
 
 NAME = "timed"
@@ -33,7 +40,8 @@ class PieceSpec(msgspec.Struct, frozen=True):
 
     run_us: how long it takes on a device of speed 1. rect: the tile (x, y, width, height) of the
     pattern `number` to write; none: the result is `nbytes` that nobody looks at.
-    slower: by label, how many times longer that device takes.
+    slower: by label, how many times longer that device takes. call_us: how much longer its call
+    takes, whoever else is in it.
     """
 
     run_us: float
@@ -41,6 +49,7 @@ class PieceSpec(msgspec.Struct, frozen=True):
     rect: tuple[int, int, int, int] | None = None
     nbytes: int = 0
     slower: dict[str, float] = {}
+    call_us: float = 0.0
 
 
 encode = msgspec.msgpack.Encoder().encode
@@ -82,31 +91,52 @@ class Pattern:
 
 
 class TimedExecutor:
-    """The device half; see mesh.core.workload.Executor."""
+    """The device half; see mesh.core.workload.Executor and Batching."""
 
     def __init__(self, settings: TimedSettings) -> None:
         self._settings = settings
         self._pattern = Pattern(*LARGEST)
+        self._models: dict[str, str] = {}
         prctl(_PR_SET_TIMERSLACK, 1)
 
     def prepare(self, session: str, spec: bytes, assets: Mapping[AssetId, memoryview]) -> None:
-        """Nothing to hold."""
+        """spec: the name of the session's model; empty if its pieces run alone."""
+        self._models[session] = spec.decode()
+
+    def batch_key(self, session: str) -> str:
+        """The name of the session's model."""
+        return self._models[session]
 
     def run(self, session: str, spec: bytes, inputs: memoryview, output: memoryview) -> int:
         """Write the result, and sleep for what is left of the time."""
+        (written,) = self.run_batch([PieceCall(session, spec, inputs, output)])
+        return written
+
+    def run_batch(self, batch: Sequence[PieceCall]) -> Sequence[int]:
+        """Write the results, and sleep for what is left of the time of all."""
         began_s = time.monotonic()
-        piece = _decode(spec)
-        written = piece.nbytes
-        if piece.rect is not None:
-            written = self._pattern.write(piece.number, piece.rect, output)
-        slower = piece.slower.get(self._settings.label, 1.0) / self._settings.speed
-        left_s = began_s + piece.run_us * slower / 1e6 - time.monotonic()
+        pieces = [_decode(call.spec) for call in batch]
+        written = [
+            self._write(piece, call.output) for piece, call in zip(pieces, batch, strict=True)
+        ]
+        run_us = max(piece.call_us for piece in pieces)
+        run_us += sum(piece.run_us * self._slower(piece) for piece in pieces)
+        left_s = began_s + run_us / self._settings.speed / 1e6 - time.monotonic()
         if left_s > 0:
             time.sleep(left_s)  # clock_nanosleep(2) until an instant, since Python 3.11
         return written
 
+    def _write(self, piece: PieceSpec, output: memoryview) -> int:
+        if piece.rect is None:
+            return piece.nbytes
+        return self._pattern.write(piece.number, piece.rect, output)
+
+    def _slower(self, piece: PieceSpec) -> float:
+        return piece.slower.get(self._settings.label, 1.0)
+
     def forget(self, session: str) -> None:
-        """Nothing was held."""
+        """See Executor."""
+        self._models.pop(session, None)
 
     def close(self) -> None:
         """Nothing to release."""
