@@ -32,33 +32,34 @@ class DrawList(NamedTuple):
 
 
 def draw_list(
+    seen: NDArray[np.bool_],
+    block: NDArray[np.int64],
     states: NDArray[np.int64],
     blended: NDArray[np.bool_],
-    block: NDArray[np.int64],
-    seen: NDArray[np.bool_],
     depth: NDArray[np.float64],
 ) -> DrawList:
     """Which clusters to draw, in which order.
 
-    Per cluster, (n,): states, small integers >= 0; blended, whether it is composited with what
-    lies behind; block, rising: clusters that lie together, equal in these two; seen, whether this
-    tile may show it; depth, growing away from the eye.
+    Per cluster, (n,): seen, whether this tile may show it; block, what it lies in, rising from 0
+    without gaps. Per block, (b,): states, small integers >= 0; blended, whether it is composited
+    with what lies behind, as all of its state are; depth, growing away from the eye.
     Blocks that replace come first, each state's together, so that few pixels are shaded twice:
     states by their nearest block, seen or not, and within one near before far. Those that blend
     follow, farthest first, in as many batches as that takes.
     """
-    distance = np.bincount(block, depth) / np.bincount(block)
-    nearest = np.full(int(states.max(initial=0)) + 1, np.inf)
-    np.minimum.at(nearest, states[~blended], distance[block[~blended]])
-
     first, last = _runs(seen, block)
-    state, far, blends = states[first], distance[block[first]], blended[first]
-    replacing, blending = np.flatnonzero(~blends), np.flatnonzero(blends)
-    of = state[replacing]
-    replacing = replacing[np.lexsort((far[replacing], of, nearest[of]))]
-    blending = blending[np.argsort(-far[blending], kind="stable")]
-    order = np.concatenate([replacing, blending])
-    return DrawList(first[order], last[order], _batches(state[order], len(replacing)))
+    of = block[first]
+    state, blends = states[of], blended[of]
+    nearest = np.full(int(states.max(initial=0)) + 1, np.inf)
+    np.minimum.at(nearest, states, depth)
+    order = np.lexsort(
+        (
+            np.where(blends, -depth[of], depth[of]),
+            np.where(blends, 0, state),
+            np.where(blends, np.inf, nearest[state]),
+        )
+    )
+    return DrawList(first[order], last[order], _batches(state[order]))
 
 
 def _runs(
@@ -66,16 +67,19 @@ def _runs(
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """First and last of the clusters that are seen side by side in one block."""
     shown = np.flatnonzero(seen)
-    breaks = np.flatnonzero((np.diff(shown) != 1) | (np.diff(block[shown]) != 0)) + 1
-    ends = np.append(breaks, len(shown)) if len(shown) else breaks
-    starts = np.insert(breaks, 0, 0) if len(shown) else breaks
-    return shown[starts], shown[ends - 1]
+    place = shown + block[shown]  # goes on by one, but by two into the next block
+    apart = np.ones(len(shown) + 1, np.bool_)
+    np.not_equal(place[1:], place[:-1] + 1, out=apart[1:-1])
+    return shown[apart[:-1]], shown[apart[1:]]
 
 
-def _batches(states: NDArray[np.int64], border: int) -> list[Batch]:
-    """Runs of equal states, none of them across `border`."""
-    changes = np.flatnonzero(np.diff(states)) + 1
-    first = np.union1d(changes, [0, border]).astype(np.int64)
-    first = first[first < len(states)]
-    counts = np.diff(first, append=len(states))
-    return list(map(Batch, states[first].tolist(), first.tolist(), counts.tolist()))
+def _batches(states: NDArray[np.int64]) -> list[Batch]:
+    """Runs of equal states."""
+    changed = np.ones(len(states), np.bool_)
+    np.not_equal(states[1:], states[:-1], out=changed[1:])
+    first = np.flatnonzero(changed).tolist()
+    ends = [*first, len(states)][1:]
+    return [
+        Batch(state, at, end - at)
+        for state, at, end in zip(states[changed].tolist(), first, ends, strict=True)
+    ]

@@ -167,8 +167,8 @@ class RasterPass:
         self._bind_scene(commands, scene, around)
         if lit_by_sky and tile.sky_shown:
             self._draw_backdrop(commands)
-        depth = pose.boxes.centre @ clip_from_world[3, :3]  # w grows with distance
-        draws = draw_list(scene.states, scene.blended, scene.clusters.block, seen, depth)
+        depth = scene.block_centres @ clip_from_world[3, :3]  # w grows with distance
+        draws = draw_list(seen, scene.clusters.block, scene.states, scene.blended, depth)
         _write_commands(scene, draws)
         pipelines = self._pipelines_of(scene, lit_by, lit_by_sky)
         bound: DrawState | None = None

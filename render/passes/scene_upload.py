@@ -144,8 +144,9 @@ class DeviceScene:
     Per draw: first_vertex, into `vertices`; placements, PLACEMENT; mirrored, whether its triangles'
     winding is, both in the pose last taken.
     commands: DRAW_COMMAND (n,), where the host writes what is to be drawn from `command_buffer`.
-    Per entry of `clusters`, (n,): blended, whether its material blends; command, its DRAW_COMMAND;
-    states, its index into `draw_states`, in the pose last taken.
+    command: per entry of `clusters`, DRAW_COMMAND (n,).
+    Per block of clusters, (b,): blended, whether its material blends; states, its index into
+    `draw_states`, and block_centres, float64 (b, 3), metres, both in the pose last taken.
     Raises ContentRefused if a texture is larger than the device can hold.
     """
 
@@ -159,7 +160,9 @@ class DeviceScene:
             scene.materials[scene.primitives[draw.primitive].material].alpha_mode is AlphaMode.BLEND
             for draw in scene.draws
         ]
-        self.blended: NDArray[np.bool_] = np.array(blends)[self.clusters.draw]
+        self._block_starts = np.flatnonzero(np.diff(self.clusters.block, prepend=-1))
+        self._draw_of_block = self.clusters.draw[self._block_starts]
+        self.blended: NDArray[np.bool_] = np.array(blends)[self._draw_of_block]
         with ExitStack() as scope, ExitStack() as until_loaded:
             uploader = Uploader(device, until_loaded)
             self._upload_meshes(device, scope, uploader, scene)
@@ -199,7 +202,10 @@ class DeviceScene:
                 _, sides = pack_placements(pose.stance.palette[self._skins[skinned]])
                 mirrored[skinned] = sides
             self.mirrored: NDArray[np.bool_] = mirrored
-            self.states: NDArray[np.int64] = (self._state + mirrored)[self.clusters.draw]
+            self.states: NDArray[np.int64] = (self._state + mirrored)[self._draw_of_block]
+            sums = np.add.reduceat(pose.boxes.centre, self._block_starts)
+            counts = np.diff(self._block_starts, append=len(pose.boxes.centre))
+            self.block_centres: NDArray[np.float64] = sums / counts[:, None]
         return pose
 
     def take_bend_due(self) -> BentDraws | None:

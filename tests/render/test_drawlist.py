@@ -11,16 +11,17 @@ from render.drawlist import DrawList, draw_list
 
 @st.composite
 def views(draw: st.DrawFn):
-    """states, blended, block, depth of up to 60 clusters, and a generator of random numbers.
+    """block of up to 60 clusters; states, blended, depth of each block; random numbers.
 
-    A block has one state, and a state either blends or does not.
+    A state either blends or does not.
     """
     sizes = draw(st.lists(st.integers(1, 6), max_size=10))
     random = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     block = np.repeat(np.arange(len(sizes)), sizes)
-    states = random.integers(0, 6, len(sizes))[block]
+    states = random.integers(0, 6, len(sizes))
     blended = (random.random(6) < 0.4)[states]
-    return states, blended, block, random.integers(0, 8, len(block)).astype(np.float64), random
+    depth = random.integers(0, 8, len(sizes)).astype(np.float64)
+    return (block, states, blended, depth), random
 
 
 def drawn(draws: DrawList) -> list[int]:
@@ -34,31 +35,31 @@ def drawn(draws: DrawList) -> list[int]:
 
 @given(views())
 def test_what_is_seen_is_drawn_once_in_batches_of_one_state(view):
-    states, blended, block, depth, random = view
-    seen = random.random(len(states)) < 0.7
-    draws = draw_list(states, blended, block, seen, depth)
+    (block, states, *rest), random = view
+    seen = random.random(len(block)) < 0.7
+    draws = draw_list(seen, block, states, *rest)
     assert sorted(drawn(draws)) == np.flatnonzero(seen).tolist()
     assert (block[draws.first] == block[draws.last]).all()
     covered = [i for b in draws.batches for i in range(b.first, b.first + b.draws)]
     assert covered == list(range(len(draws.first)))
     for state, first, count in draws.batches:
         assert count > 0
-        assert (states[draws.first[first : first + count]] == state).all()
+        assert (states[block[draws.first[first : first + count]]] == state).all()
 
 
 @given(views())
 def test_blocks_that_show_whole_are_drawn_at_once(view):
-    states, blended, block, depth, _ = view
-    draws = draw_list(states, blended, block, np.ones(len(states), bool), depth)
+    blocks, _ = view
+    block = blocks[0]
+    draws = draw_list(np.ones(len(block), bool), *blocks)
     assert sorted(block[draws.first].tolist()) == sorted(set(block.tolist()))
 
 
 @given(views())
 def test_near_before_far_and_what_blends_last_and_far_before_near(view):
-    states, blended, block, depth, _ = view
-    draws = draw_list(states, blended, block, np.ones(len(states), bool), depth)
-    distance = np.array([depth[block == block[first]].mean() for first in draws.first])
-    blends = blended[draws.first]
+    (block, states, blended, depth), _ = view
+    draws = draw_list(np.ones(len(block), bool), block, states, blended, depth)
+    distance, blends = depth[block[draws.first]], blended[block[draws.first]]
     assert (np.diff(blends.astype(int)) >= 0).all()
     assert (np.diff(distance[blends]) <= 0).all()
     replacing = [batch for batch in draws.batches if not blends[batch.first]]
@@ -71,8 +72,8 @@ def test_near_before_far_and_what_blends_last_and_far_before_near(view):
 
 @given(views())
 def test_a_tile_draws_in_the_order_of_the_whole(view):
-    states, blended, block, depth, random = view
-    whole = drawn(draw_list(states, blended, block, np.ones(len(states), bool), depth))
-    seen = random.random(len(states)) < 0.5
-    tile = drawn(draw_list(states, blended, block, seen, depth))
+    blocks, random = view
+    whole = drawn(draw_list(np.ones(len(blocks[0]), bool), *blocks))
+    seen = random.random(len(blocks[0])) < 0.5
+    tile = drawn(draw_list(seen, *blocks))
     assert tile == [cluster for cluster in whole if seen[cluster]]
