@@ -17,6 +17,7 @@ from render.tiles import GRID, even_cost, grid_shape
 # alone: 71 %). One unit is one pixel's clearing and conversion.
 SHADED_PIXEL = 14.0
 TRIANGLE = 80.0
+PATH = 100.0  # one sample of the path tracer, beside drawing the same
 TILE = 150_000.0  # recording, submission and waiting, whatever is drawn
 
 

@@ -9,6 +9,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
 import numpy as np
 
 from mesh.core.errors import ContentRefused, DeviceUnavailable, Misuse
@@ -18,6 +19,7 @@ from render.environment import decode_environment
 from render.package import load_scene
 from render.passes.environment import DeviceEnvironment
 from render.passes.scene_upload import DeviceScene
+from render.pathtrace.scene import TracedScene
 from render.pieces import SessionSpec, TileSpec, decode_session, decode_tile
 from render.renderer import Canvas, Renderer, open_renderer
 from render.scene import DirectionalLight, Vec3, as_vec3
@@ -34,6 +36,7 @@ class _LoadedScene:
     low: Vec3
     high: Vec3
     has_lights: bool
+    traced: TracedScene | None = None
     users: int = 0
 
 
@@ -108,7 +111,7 @@ class RenderExecutor:
             return
         self.forget(session)
         with ExitStack() as undo:
-            self._use_scene(asset, assets[asset])
+            self._use_scene(asset, assets[asset], size.traced)
             undo.callback(self._release_scene, asset)
             if size.environment:
                 self._use_environment(size.environment, assets[size.environment])
@@ -119,6 +122,9 @@ class RenderExecutor:
         for lit_by_sky in (False, True) if size.environment else (False,):
             tile = _warm_up_tile(self._scenes[asset], size, lit_by_sky)
             self._render(held, tile, memoryview(bytearray(tile.region().i420_bytes)))
+            if size.traced:
+                tile = msgspec.structs.replace(tile, samples=1)
+                self._render(held, tile, memoryview(bytearray(tile.region().i420_bytes)))
         self._renderer.save_pipelines()
 
     def run(self, session: str, spec: bytes, inputs: memoryview, output: memoryview) -> int:
@@ -131,6 +137,12 @@ class RenderExecutor:
                 fix="Prepare it first.",
             )
         tile = decode_tile(spec, held.size)
+        if tile.samples and not held.size.traced:
+            raise ContentRefused(
+                what="the tile is not path traced",
+                why="its session was prepared for the raster pass alone",
+                fix="Prepare a session whose spec says traced.",
+            )
         nbytes = tile.region().i420_bytes
         if len(output) < nbytes:
             raise ContentRefused(
@@ -156,14 +168,14 @@ class RenderExecutor:
         self._scope.close()
 
     def _render(self, held: _Session, tile: TileSpec, output: memoryview) -> None:
-        environment = self._environments.get(held.size.environment)
-        self._renderer.render(
-            held.canvas,
-            self._scenes[held.asset].scene,
-            tile,
-            output,
-            None if environment is None else environment.environment,
-        )
+        known = self._environments.get(held.size.environment)
+        environment = None if known is None else known.environment
+        loaded = self._scenes[held.asset]
+        if tile.samples:
+            assert loaded.traced is not None
+            self._renderer.trace(held.canvas, loaded.traced, tile, output, environment)
+        else:
+            self._renderer.render(held.canvas, loaded.scene, tile, output, environment)
 
     def _use_environment(self, asset: AssetId, data: memoryview) -> None:
         """Count one more user; load it for the first."""
@@ -180,22 +192,28 @@ class RenderExecutor:
             loaded.environment.close()
             del self._environments[asset]
 
-    def _use_scene(self, asset: AssetId, data: memoryview) -> None:
-        """Count one more user; load it for the first."""
-        if asset not in self._scenes:
+    def _use_scene(self, asset: AssetId, data: memoryview, traced: bool) -> None:
+        """Count one more user; load it for the first, and for the first that traces paths."""
+        loaded = self._scenes.get(asset)
+        if loaded is None or (traced and loaded.traced is None):
             scene = load_scene(data)
-            self._scenes[asset] = _LoadedScene(
-                self._renderer.upload(scene),
-                as_vec3(scene.bounds_min),
-                as_vec3(scene.bounds_max),
-                bool(scene.lights),
-            )
-        self._scenes[asset].users += 1
+            if loaded is None:
+                loaded = self._scenes[asset] = _LoadedScene(
+                    self._renderer.upload(scene),
+                    as_vec3(scene.bounds_min),
+                    as_vec3(scene.bounds_max),
+                    bool(scene.lights),
+                )
+            if traced:
+                loaded.traced = self._renderer.upload_traced(loaded.scene, scene)
+        loaded.users += 1
 
     def _release_scene(self, asset: AssetId) -> None:
         loaded = self._scenes[asset]
         loaded.users -= 1
         if not loaded.users:
+            if loaded.traced is not None:
+                loaded.traced.close()
             loaded.scene.close()
             del self._scenes[asset]
 

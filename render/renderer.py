@@ -135,7 +135,7 @@ class Renderer:
         """
         targets, rect, sums = canvas.targets, tile.region(), canvas.sums(self._tracer)
         began_ns = time.perf_counter_ns()
-        self._tracer.trace(sums, scene, environment, tile, (targets.width, targets.height))
+        self._tracer.trace(sums, scene, environment, tile)
         traced_us = (time.perf_counter_ns() - began_ns) // 1000
         with self._device.recording() as commands:
             self._device.reset_timestamps(commands)

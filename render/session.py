@@ -13,9 +13,17 @@ from msgspec import Meta
 from numpy.typing import NDArray
 
 from mesh.core.errors import ContentRefused, SessionRefused
-from mesh.core.workload import Asset, Contract, CutHint, PictureFormat, Piece, SessionSetup
+from mesh.core.workload import (
+    Asset,
+    Contract,
+    CutHint,
+    PictureFormat,
+    Piece,
+    Rung,
+    SessionSetup,
+)
 from render.camera import DEFAULT_FOV, Orbit, View, camera_view, frame_points, orbit_like
-from render.cost import TILE, cost_map
+from render.cost import PATH, TILE, cost_map
 from render.pieces import SessionSpec, TileSpec, ToneMapping, encode
 from render.pose import REST, Pose, Poser
 from render.scene import Camera, DirectionalLight, Vec3
@@ -159,8 +167,11 @@ class RenderSession:
         camera: int = -1,
         environment: Environment | None = None,
         tone_mapping: ToneMapping = ToneMapping.NONE,
+        samples: int = 0,
+        bounces: int = 8,
     ) -> None:
-        """width, height: pixels, even. deadline_us: 0 for two periods. See RenderOptions.
+        """width, height: pixels, even. deadline_us: 0 for two periods. samples: of the path
+        tracer, 0 for the raster pass. See RenderOptions.
 
         Raises SessionRefused if the scene has no such camera.
         """
@@ -178,12 +189,16 @@ class RenderSession:
         self._held_at: float | None = None
         self._last_input = -1
         assets = (asset, environment.asset) if environment else (asset,)
-        self._kind = "-".join(["raster", *(each.digest[:12] for each in assets)])
+        self._samples, self._bounces = samples, bounces
+        integrator = "pathtrace" if samples else "raster"
+        self._kind = "-".join([integrator, *(each.digest[:12] for each in assets)])
         period_us = round(1e6 / fps)
         self.picture = PictureFormat(width, height)
         lit_by = environment.asset.digest if environment else ""
-        self.setup = SessionSetup(encode(SessionSpec(width, height, lit_by)), assets)
-        self.contract = Contract(period_us, deadline_us or 2 * period_us)
+        self.setup = SessionSetup(encode(SessionSpec(width, height, lit_by, samples > 0)), assets)
+        self.contract = Contract(
+            period_us, deadline_us or 2 * period_us, ladder=sample_ladder(samples)
+        )
         self._camera = _pick_camera(facts, camera)
         self._pose = self._first_pose(width / height)
         self._tiler = Tiler(width, height, TILE)
@@ -253,7 +268,10 @@ class RenderSession:
         pose = self._facts.poser.at(self._animation, time)
         view = self._view_at(since_s, pose, width / height)
         clip_from_world = view.clip_from_world
+        samples = samples_at(self._samples, hint.rung)
         cost = cost_map(pose.boxes, self._facts.box_triangles, clip_from_world, width, height)
+        if samples:
+            cost = cost * (PATH * samples)
         towards_light, illuminance = _sunlight(None if self._environment else self._facts.light)
         template = TileSpec(
             rect=(0, 0, width, height),
@@ -268,6 +286,8 @@ class RenderSession:
             animation=self._animation,
             time=time,
             tone_mapping=self._tone_mapping,
+            samples=samples,
+            bounces=self._bounces,
             **_sky(self._environment),
         )
         pieces = [
@@ -311,6 +331,21 @@ class RenderSession:
             return self._held_at
         _, duration = self._facts.animations[self._animation]
         return (self._time + self._speed * since_s) % duration if duration > 0 else 0.0
+
+
+def samples_at(samples: int, rung: int) -> int:
+    """Paths per pixel at a rung of the ladder: half as many on each, at least one."""
+    return max(samples >> rung, min(samples, 1))
+
+
+def sample_ladder(samples: int) -> tuple[Rung, ...]:
+    """The rungs of a path traced session; one for 0, the raster pass.
+
+    Quality is what noise leaves: its deviation grows with the root of what is saved.
+    """
+    counts = [samples_at(samples, rung) for rung in range(max(samples.bit_length(), 1))]
+    most = max(samples, 1)
+    return tuple(Rung(max(count, 1) / most, math.sqrt(max(count, 1) / most)) for count in counts)
 
 
 def _pick_camera(facts: SceneFacts, index: int) -> Camera | None:

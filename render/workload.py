@@ -19,7 +19,7 @@ from render.clusters import cluster_scene
 from render.environment import pack_environment
 from render.motion import stance
 from render.package import DEFAULT_SCENE, PROCEDURAL, load_scene, pack
-from render.pieces import Side, ToneMapping
+from render.pieces import MAX_BOUNCES, MAX_SAMPLES, Side, ToneMapping
 from render.pose import REST, Poser, world_positions
 from render.procedural import SCENES
 from render.scene import DirectionalLight, Scene, as_vec3
@@ -58,6 +58,9 @@ class RenderOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     environment_turn: Annotated[float, Meta(ge=-7, le=7)] = 0.0  # radians about +Y
     backdrop: Annotated[int, Meta(ge=0, le=1)] = 0  # the environment is seen behind the scene
     tone_mapping: Literal["none", "neutral", "aces"] = "none"
+    integrator: Literal["raster", "pathtrace"] = "raster"
+    samples: Annotated[int, Meta(ge=1, le=MAX_SAMPLES)] = 16  # paths per pixel
+    bounces: Annotated[int, Meta(ge=1, le=MAX_BOUNCES)] = 8  # of each path, at most
     animation: Annotated[int, Meta(ge=-1, le=65_535)] = 0  # of the scene's, -1 for none
     time: Annotated[float, Meta(ge=0, le=1e6)] = 0.0  # seconds into it, to begin with
     speed: Annotated[float, Meta(ge=0, le=100)] = 1.0  # at which it plays, over and over
@@ -141,6 +144,8 @@ class RenderWorkload:
             ambient=options.ambient,
             environment=self._environment(options),
             tone_mapping=ToneMapping[options.tone_mapping.upper()],
+            samples=options.samples if options.integrator == "pathtrace" else 0,
+            bounces=options.bounces,
             turntable=bool(options.turntable),
             animation=options.animation,
             time=options.time,

@@ -1,4 +1,4 @@
-"""A tree of boxes over triangles: built by the surface area heuristic, refitted when they move. Pure.
+"""A tree of boxes over triangles: built by the surface area heuristic, refitted as they move. Pure.
 
 Built top down with bins along the widest axis (Wald, "On fast Construction of SAH-based Bounding
 Volume Hierarchies", 2007), all nodes of one depth at once, so that numpy does the work. The cost
@@ -53,7 +53,7 @@ class Tree:
 def build(low: Floats, high: Floats) -> Tree:
     """A tree over boxes (n, 3), n >= 1."""
     total = len(low)
-    centre = low.astype(np.float64) + high
+    boxes = _Boxes(low, high, low.astype(np.float64) + high)
     order = np.arange(total)
     first, count = [np.zeros(1, np.int64)], [np.array([total])]
     depths = [0]
@@ -61,7 +61,7 @@ def build(low: Floats, high: Floats) -> Tree:
     while True:
         starts, counts = first[-1], count[-1]  # of this depth's nodes
         depths.append(made)
-        opened = _opened(low, high, centre, order, starts, counts, len(depths) - 2)
+        opened = _opened(boxes, order, starts, counts, len(depths) - 2)
         if not len(opened.nodes):
             break
         order[opened.places] = opened.order
@@ -74,6 +74,15 @@ def build(low: Floats, high: Floats) -> Tree:
         count.append(np.stack([opened.left, opened.right], axis=1).reshape(-1))
         made += len(first[-1])
     return Tree(order, np.concatenate(first), np.concatenate(count), tuple(depths))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Boxes:
+    """(n, 3) each; centre: times two."""
+
+    low: Floats
+    high: Floats
+    centre: NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -91,15 +100,8 @@ class _Opened:
     order: Ints
 
 
-def _opened(
-    low: Floats,
-    high: Floats,
-    centre: NDArray[np.float64],
-    order: Ints,
-    starts: Ints,
-    counts: Ints,
-    depth: int,
-) -> _Opened:
+def _opened(boxes: _Boxes, order: Ints, starts: Ints, counts: Ints, depth: int) -> _Opened:
+    low, high = boxes.low, boxes.high
     nodes = np.flatnonzero(counts > 1)
     places = _runs(starts[nodes], counts[nodes])
     if not len(nodes):
@@ -107,7 +109,7 @@ def _opened(
     items = order[places]
     label = np.repeat(np.arange(len(nodes)), counts[nodes])
     begins = np.cumsum(counts[nodes]) - counts[nodes]
-    of = centre[items]
+    of = boxes.centre[items]
     least, most = np.minimum.reduceat(of, begins), np.maximum.reduceat(of, begins)
     axis = (most - least).argmax(axis=1)
     rows = np.arange(len(nodes))

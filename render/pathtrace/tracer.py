@@ -7,7 +7,7 @@ in order of number: so its bytes depend neither on the tiling nor on how the wor
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import ExitStack
 
 import msgspec
@@ -96,6 +96,7 @@ class Sums:
     """
 
     def __init__(self, device: Device, set_layout: CData, width: int, height: int) -> None:
+        self.size = width, height
         with ExitStack() as scope:
             self.images = [
                 create_image(
@@ -197,13 +198,8 @@ class PathTracer:
         scene: TracedScene,
         environment: DeviceEnvironment | None,
         tile: TileSpec,
-        frame: tuple[int, int],
-        stop: Callable[[], bool] | None = None,
     ) -> None:
-        """Bring a tile's pixels to `tile.samples` samples, in as many submissions as it takes.
-
-        frame: its size, pixels. stop: asked between submissions; true leaves the rest undone.
-        """
+        """Bring a tile's pixels to `tile.samples` samples, in as many submissions as it takes."""
         scene.take(scene.raster.pose(tile.animation, tile.time))
         around = environment or self._no_environment
         lit_by_sky = environment is not None and tile.sky > 0
@@ -219,15 +215,13 @@ class PathTracer:
                 sums.begin(commands, view, scene, environment)
                 lib.vkCmdBindPipeline(commands, _TRACING, pipeline)
                 self._bind(commands, _TRACING, sums, scene, around)
-                self._push(commands, made, tile, frame, lit_by_sky)
+                self._push(commands, made, tile, sums.size, lit_by_sky)
                 across, down = -(-made.rect.width // _GROUP), -(-made.rect.height // _GROUP)
                 lib.vkCmdDispatch(commands, across, down, 1)
                 sums.settle(commands)
             took_us = (time.perf_counter_ns() - began_ns) // 1000
             self._slicer.learn(made, before, took_us)
             before = made.until if made.rect == drawn else made.until - 1
-            if stop is not None and stop():
-                return
 
     def resolve(
         self, commands: CData, targets: RasterTargets, sums: Sums, scene: TracedScene, rect: Rect
