@@ -1,0 +1,267 @@
+"""Pictures by Mitsuba 3: an independent path tracer to hold ours against.
+
+A `Scene` of ours becomes meshes, textures and Mitsuba's own `principled` material, which is not
+glTF's: its metals agree, its plastics have Disney's diffuse lobe in place of Lambert's. Not
+translated: vertex colours, unlit materials, second texture coordinates, clamped texture edges.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.peers.threejs import Reference, ReferenceUnavailable
+from render.lights import pack_lights
+from render.motion import Stance, stance
+from render.pose import world_positions
+from render.scene import AlphaMode, Draw, LightKind, Material, Primitive, Scene, TextureSlot, Vec3
+
+INSTALL = "pip install 'framemesh[peers]'"
+Texels = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class View:
+    """What to draw: world frame, metres; colours linear. fov_degrees: vertical.
+
+    environment: float16 (h, w, 4) as `render.environment` decodes it. depth: bounces and one.
+    """
+
+    width: int
+    height: int
+    eye: Vec3
+    target: Vec3
+    fov_degrees: float
+    towards_light: Vec3 = (0.0, 1.0, 0.0)
+    illuminance: Vec3 = (0.0, 0.0, 0.0)
+    background: Vec3 = (0.0, 0.0, 0.0)
+    environment: NDArray[np.float16] | None = None
+    environment_intensity: float = 1.0
+    animation: int = -1
+    time: float = 0.0
+    samples: int = 256
+    depth: int = 6
+
+
+def draw(scene: Scene, view: View) -> Reference:
+    """The path-traced picture. Raises ReferenceUnavailable."""
+    mi = _open()
+    now = None if scene.motion is None else stance(scene.motion, view.animation, view.time)
+    film = {
+        "type": "hdrfilm",
+        "width": view.width,
+        "height": view.height,
+        "pixel_format": "rgba",
+        "rfilter": {"type": "box"},
+    }
+    place = mi.ScalarTransform4f().look_at(origin=view.eye, target=view.target, up=(0, 1, 0))
+    whole: dict[str, Any] = {
+        "type": "scene",
+        "integrator": {"type": "path", "max_depth": view.depth, "hide_emitters": True},
+        "sensor": {
+            "type": "perspective",
+            "fov": view.fov_degrees,
+            "fov_axis": "y",
+            "to_world": place,
+            "film": film,
+            "sampler": {"type": "independent", "sample_count": view.samples},
+        },
+        **_lights(mi, scene, view, now),
+    }
+    surfaces = _Surfaces(mi, scene)
+    for number, drawn in enumerate(scene.draws):
+        for mirrored in (False, True):
+            mesh = _mesh(mi, scene, drawn, now, surfaces, mirrored)
+            if mesh is not None:
+                whole[f"draw_{number}_{mirrored}"] = mesh
+    made = np.asarray(mi.render(mi.load_dict(whole)), np.float64)
+    light = made[..., :3] + (1 - made[..., 3:]) * np.array(view.background)
+    return Reference(_encoded(light), made[..., 3] > 0, f"Mitsuba {mi.__version__}, {mi.variant()}")
+
+
+def _open() -> Any:
+    """Mitsuba, vectorised where a new enough LLVM is installed."""
+    try:
+        import mitsuba  # noqa: PLC0415
+    except ImportError:
+        raise ReferenceUnavailable(f"Mitsuba is not installed: {INSTALL}") from None
+    # With LLVM 17 and older its compiler aborts the process; from 18 on the file has this name.
+    newest = sorted(Path("/usr/lib").glob("*/libLLVM.so.*"))
+    if newest:
+        os.environ.setdefault("DRJIT_LIBLLVM_PATH", str(newest[-1]))
+    if mitsuba.variant() is None:
+        mitsuba.set_variant("llvm_ad_rgb" if "DRJIT_LIBLLVM_PATH" in os.environ else "scalar_rgb")
+    return mitsuba
+
+
+def _lights(mi: Any, scene: Scene, view: View, now: Stance | None) -> dict[str, Any]:
+    """A spot light's edge is a ramp between its cones here, where glTF asks for its square."""
+    made: dict[str, Any] = {}
+    if view.environment is not None:
+        pixels = view.environment[..., :3].astype(np.float32)
+        # Mitsuba's picture begins where it looks along -Z, ours where it looks along -X.
+        pixels = np.roll(pixels, -pixels.shape[1] // 4, axis=1)
+        bitmap = mi.Bitmap(np.ascontiguousarray(pixels))
+        made["environment"] = {
+            "type": "envmap",
+            "bitmap": bitmap,
+            "scale": view.environment_intensity,
+        }
+    if any(view.illuminance):
+        made["sun"] = {
+            "type": "directional",
+            "direction": [-axis for axis in view.towards_light],
+            "irradiance": {"type": "rgb", "value": list(view.illuminance)},
+        }
+    packed = pack_lights(scene.lights, now).astype(np.float64)
+    for number, (light, (place, intensity, axis, _)) in enumerate(
+        zip(scene.lights, packed, strict=True)
+    ):
+        color = {"type": "rgb", "value": intensity[:3].tolist()}
+        at = place[:3]
+        if light.kind is LightKind.DIRECTIONAL:
+            given = {"type": "directional", "direction": (-at).tolist(), "irradiance": color}
+        elif light.kind is LightKind.POINT:
+            given = {"type": "point", "position": at.tolist(), "intensity": color}
+        else:
+            up = (1, 0, 0) if abs(axis[1]) > 0.9 else (0, 1, 0)
+            given = {
+                "type": "spot",
+                "to_world": mi.ScalarTransform4f().look_at(at, at - axis[:3], up),
+                "intensity": color,
+                "cutoff_angle": float(np.degrees(light.outer_cone)),
+                "beam_width": float(np.degrees(light.inner_cone)),
+            }
+        made[f"light_{number}"] = given
+    return made
+
+
+def _mesh(
+    mi: Any, scene: Scene, drawn: Draw, now: Stance | None, surfaces: _Surfaces, mirrored: bool
+) -> Any:
+    """The triangles whose texture is, or is not, mirrored; None if there are none."""
+    primitive = scene.primitives[drawn.primitive]
+    faces = primitive.indices.reshape(-1, 3)
+    uv = np.zeros((len(primitive.positions), 2)) if primitive.uv0 is None else primitive.uv0
+    first, across, down = (uv[faces[:, corner]] for corner in range(3))
+    one, two = across - first, down - first
+    # Unmirrored, v grows downwards while u grows to the right, seen from the front.
+    faces = faces[(one[:, 0] * two[:, 1] - one[:, 1] * two[:, 0] > 0) == mirrored]
+    if not len(faces):
+        return None
+    places = world_positions(drawn, primitive, now)
+    normals = _world_normals(drawn, primitive, now, places)
+    given = mi.Properties()
+    given["bsdf"] = surfaces.of(primitive.material, mirrored)
+    mesh = mi.Mesh(
+        "mesh",
+        vertex_count=len(places),
+        face_count=len(faces),
+        has_vertex_normals=True,
+        has_vertex_texcoords=True,
+        props=given,
+    )
+    fields = mi.traverse(mesh)
+    fields["vertex_positions"] = places.astype(np.float32).ravel()
+    fields["vertex_normals"] = normals.astype(np.float32).ravel()
+    fields["vertex_texcoords"] = uv.astype(np.float32).ravel()
+    fields["faces"] = faces.astype(np.uint32).ravel()
+    fields.update()
+    return mesh
+
+
+def _world_normals(
+    drawn: Draw, primitive: Primitive, now: Stance | None, places: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Turned with the vertices, unit length; right where scales are even."""
+    normals = primitive.normals.astype(np.float64)
+    morph = primitive.morph
+    if now is not None and drawn.weights >= 0 and morph is not None and morph.normals is not None:
+        for target, moved in enumerate(morph.normals):
+            normals = normals + moved * now.weights[drawn.weights + target]
+    tips = replace(primitive, positions=primitive.positions + normals)
+    ways = world_positions(drawn, tips, now) - places
+    made: NDArray[np.float64] = ways / np.linalg.norm(ways, axis=1, keepdims=True).clip(1e-12)
+    return made
+
+
+class _Surfaces:
+    """Materials as Mitsuba's, each made once for either side of its normal map."""
+
+    def __init__(self, mi: Any, scene: Scene) -> None:
+        self._mi, self._scene = mi, scene
+        self._made: dict[tuple[int, bool], Any] = {}
+
+    def of(self, index: int, mirrored: bool) -> Any:
+        key = (index, mirrored)
+        if key not in self._made:
+            given = self._convert(self._scene.materials[index], mirrored)
+            self._made[key] = self._mi.load_dict(given)
+        return self._made[key]
+
+    def _convert(self, material: Material, mirrored: bool) -> dict[str, Any]:
+        base = np.array(material.base_color_factor, np.float32)
+        if material.base_color is not None:
+            texels = self._texels(material.base_color)
+            linear = np.where(texels <= 0.04045, texels / 12.92, ((texels + 0.055) / 1.055) ** 2.4)
+            linear[..., 3] = texels[..., 3]
+            base = base * linear.astype(np.float32)
+        slot, factors = material.metallic_roughness, np.ones(4, np.float32)
+        factors[1:3] = material.roughness_factor, material.metallic_factor
+        if slot is not None:
+            factors = factors * self._texels(slot)
+        made: dict[str, Any] = {
+            "type": "principled",
+            "base_color": self._texture(base[..., :3], material.base_color),
+            "roughness": self._texture(factors[..., 1:2], slot),
+            "metallic": self._texture(factors[..., 2:3], slot),
+            "specular": 0.5,  # reflects 4 % head on
+        }
+        if material.normal is not None:
+            way = self._texels(material.normal)[..., :3] * 2 - 1
+            way[..., :2] *= material.normal_scale
+            way[..., 1] *= -1 if mirrored else 1
+            way /= np.linalg.norm(way, axis=-1, keepdims=True).clip(1e-6)
+            bumps = self._texture(way / 2 + 0.5, material.normal)
+            made = {"type": "normalmap", "normalmap": bumps, "bsdf": made}
+        made = {"type": "twosided", "bsdf": made}
+        if material.alpha_mode is AlphaMode.OPAQUE:
+            return made
+        opacity = base[..., 3:]
+        if material.alpha_mode is AlphaMode.MASK:
+            opacity = (opacity >= material.alpha_cutoff).astype(np.float32)
+        return {
+            "type": "mask",
+            "opacity": self._texture(opacity, material.base_color),
+            "bsdf": made,
+        }
+
+    def _texels(self, slot: TextureSlot) -> Texels:
+        """As stored, 0 to 1: (h, w, 4)."""
+        image = self._scene.images[self._scene.textures[slot.texture].image]
+        return image.rgba8.astype(np.float32) / 255
+
+    def _texture(self, values: Texels, slot: TextureSlot | None) -> Any:
+        """Linear values, (h, w, 1 or 3), or (1 or 3,) for one everywhere."""
+        if values.ndim == 1:
+            numbers = values.tolist()
+            return {"type": "rgb", "value": numbers} if len(numbers) == 3 else numbers[0]
+        assert slot is not None
+        (a, b, c), (d, e, f) = slot.transform.rows()
+        return {
+            "type": "bitmap",
+            "bitmap": self._mi.Bitmap(np.ascontiguousarray(values, np.float32)),
+            "raw": True,
+            "to_uv": self._mi.ScalarTransform3f([[a, b, c], [d, e, f], [0, 0, 1]]),
+        }
+
+
+def _encoded(light: NDArray[np.float64]) -> NDArray[np.uint8]:
+    light = light.clip(0, 1)
+    low, high = 12.92 * light, 1.055 * light ** (1 / 2.4) - 0.055
+    return np.rint(255 * np.where(light <= 0.0031308, low, high)).astype(np.uint8)
