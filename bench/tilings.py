@@ -101,7 +101,7 @@ async def compare(random_tilings: int) -> dict[str, tuple[int, int]]:
 
 def main() -> None:
     options = arguments(__doc__)
-    random_tilings = 10 if options.quick else 50
+    random_tilings = 10 if options.quick else 200
     found = uvloop.run(compare(random_tilings))
     report = Report("tilings", config={"size": SIZE}, seeds=range(random_tilings))
     report.table(["case", "pictures", "different"], [[case, *n] for case, n in found.items()])
