@@ -16,13 +16,14 @@ from render.pose import Pose
 from render.scene import AlphaMode, Scene
 from render.vulkan.api import CData, ffi, vk
 from render.vulkan.device import Device
-from render.vulkan.memory import Buffer, Uploader, create_buffer
-from render.vulkan.pipeline import allocate_sets, write_buffer
+from render.vulkan.memory import Buffer, Uploader, create_buffer, create_texel_view
+from render.vulkan.pipeline import allocate_sets, write_buffer, write_texel_buffer
 
 _STORAGE = vk.VK_DESCRIPTOR_TYPE_STORAGE_BUFFER
+_TEXELS = vk.VK_DESCRIPTOR_TYPE_UNIFORM_TEXEL_BUFFER
 _COMPUTE = vk.VK_SHADER_STAGE_COMPUTE_BIT
-# Nodes, triangles, vertices, placements, materials, pages of texels.
-BINDINGS = ((_STORAGE, _COMPUTE),) * (5 + PAGES)
+# Nodes, triangles; vertices, placements, materials, pages of texels.
+BINDINGS = ((_TEXELS, _COMPUTE),) * 2 + ((_STORAGE, _COMPUTE),) * (3 + PAGES)
 _HAS_ALPHA, _PAGES, _HAS_NORMAL_MAPS = 0, 1, 2  # specialisation constants of pathtrace.comp
 
 
@@ -63,11 +64,12 @@ class TracedScene:
             pages = [self._filled(page) for page in surfaces.pages]
             pages += [pages[0]] * (PAGES - len(pages))
             _check(device, raster.vertices.size)
-            buffers = (
-                self._nodes, self._triangles, raster.vertices, self._placements, materials, *pages
-            )  # fmt: skip
             [made] = allocate_sets(device, scope, set_layout, 1, [kind for kind, _ in BINDINGS])
-            for binding, buffer in enumerate(buffers):
+            for binding, buffer in enumerate((self._nodes, self._triangles)):
+                view = create_texel_view(device, scope, buffer)
+                write_texel_buffer(device, made, binding, view)
+            stored = (raster.vertices, self._placements, materials, *pages)
+            for binding, buffer in enumerate(stored, start=2):
                 write_buffer(device, made, (binding, _STORAGE), buffer)
             self.sets = ffi.new("VkDescriptorSet[1]", [made])
             self._scope = scope.pop_all()
@@ -92,6 +94,7 @@ class TracedScene:
     def _create(self, size: int) -> Buffer:
         _check(self._device, size)
         usage = vk.VK_BUFFER_USAGE_STORAGE_BUFFER_BIT | vk.VK_BUFFER_USAGE_TRANSFER_DST_BIT
+        usage |= vk.VK_BUFFER_USAGE_UNIFORM_TEXEL_BUFFER_BIT
         return create_buffer(self._device, self._scope, size, usage)
 
     def _filled(self, data: NDArray[np.uint8]) -> Buffer:

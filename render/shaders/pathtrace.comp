@@ -179,7 +179,7 @@ vec3 followed(uvec2 pixel, uint number, out vec3 as_is, out float seen) {
             }
             break;
         }
-        Triangle triangle = triangles[hit.triangle];
+        Triangle triangle = triangle_at(hit.triangle);
         vec4 base = base_color_at(triangle, hit.weights);
         if (materials[triangle.material].kind.y != 0u) {  // unlit
             if (bounce == 0u) {

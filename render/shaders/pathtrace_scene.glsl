@@ -1,16 +1,8 @@
 // The scene as render/pathtrace/ lays it out, and what a ray meets in it.
 
-struct Node {  // of two children: box, and what is in it
-    vec3 low0; uint at0;     // another node; or with count0 > 0 the first of as many triangles
-    vec3 high0; uint count0;
-    vec3 low1; uint at1;
-    vec3 high1; uint count1;
-};
-
 struct Triangle {  // corners in the world, counter-clockwise as seen from its front
-    vec3 a; uint vertex_a;
-    vec3 b; uint vertex_b;
-    vec3 c; uint vertex_c;
+    vec3 a, b, c;
+    uint vertex_a, vertex_b, vertex_c;
     uint draw, material, flags, number;  // its place in the scene's order
 };
 
@@ -30,8 +22,11 @@ struct Material {
     Map maps[4];    // base colour, metallic-roughness, normal, emissive
 };
 
-layout(set = 1, binding = 0, std430) readonly buffer Nodes { Node nodes[]; };
-layout(set = 1, binding = 1, std430) readonly buffer Triangles { Triangle triangles[]; };
+// Texel buffers, four texels each, because drivers fetch these faster than storage. Of a node, by
+// child: low corner of its box, and where it is: another node, or the first of its triangles; high
+// corner, and how many triangles. Of a triangle: a corner and its vertex, three times; the rest.
+layout(set = 1, binding = 0) uniform usamplerBuffer nodes;
+layout(set = 1, binding = 1) uniform usamplerBuffer triangles;
 layout(set = 1, binding = 2, std430) readonly buffer Vertices { uint vertices[]; };  // 16 words each
 layout(set = 1, binding = 3, std430) readonly buffer Placements { vec4 placements[]; };  // 6 a draw
 layout(set = 1, binding = 4, std430) readonly buffer Materials { Material materials[]; };
@@ -50,6 +45,8 @@ const uint WRAP_REPEAT = 0, WRAP_CLAMP = 1, WRAP_MIRROR = 2, NEAREST = 16;
 const uint ALPHA_OPAQUE = 0, ALPHA_MASK = 1, ALPHA_BLEND = 2;
 const uint DOUBLE_SIDED = 1, HAS_TANGENTS = 2, CUTS = 4;  // Triangle.flags; CUTS: has alpha
 const uint VERTEX_WORDS = 16, STACK = 32;  // no tree is deeper: render.pathtrace.bvh.MAX_DEPTH
+const uint LAYERS = 64;  // that let light through, one behind the other, at most
+const uint NO_TRIANGLE = 0xffffffffu;
 const float FAR = 1e30;
 
 struct Hit {
@@ -99,7 +96,15 @@ vec4 sampled(Map map, vec2 uv, bool srgb) {
                share.y);
 }
 
-// --- vertices -----------------------------------------------------------------------------------
+// --- triangles and vertices ----------------------------------------------------------------------
+
+Triangle triangle_at(uint at) {
+    int first = int(at) * 4;
+    uvec4 a = texelFetch(triangles, first), b = texelFetch(triangles, first + 1);
+    uvec4 c = texelFetch(triangles, first + 2), rest = texelFetch(triangles, first + 3);
+    return Triangle(uintBitsToFloat(a.xyz), uintBitsToFloat(b.xyz), uintBitsToFloat(c.xyz), a.w, b.w, c.w,
+                    rest.x, rest.y, rest.z, rest.w);
+}
 
 vec2 vertex_pair(uint vertex, uint word) {
     uint at = vertex * VERTEX_WORDS + word;
@@ -153,11 +158,11 @@ Shear shear_of(vec3 way) {
     return Shear(axis, vec3(turned.xy, 1.0) / turned.z);
 }
 
-// Distance along the ray, or a negative number; weights are those of the corners.
-float intersected(vec3 origin, Shear shear, Triangle triangle, out vec3 weights) {
-    precise vec3 a = axis_last(triangle.a - origin, shear.axis);
-    precise vec3 b = axis_last(triangle.b - origin, shear.axis);
-    precise vec3 c = axis_last(triangle.c - origin, shear.axis);
+// Distance along the ray, or a negative number; weights are those of the corners (given as bits).
+float intersected(vec3 origin, Shear shear, uvec4 corner[3], out vec3 weights) {
+    precise vec3 a = axis_last(uintBitsToFloat(corner[0].xyz) - origin, shear.axis);
+    precise vec3 b = axis_last(uintBitsToFloat(corner[1].xyz) - origin, shear.axis);
+    precise vec3 c = axis_last(uintBitsToFloat(corner[2].xyz) - origin, shear.axis);
     precise vec2 pa = a.xy - shear.scale.xy * a.z;
     precise vec2 pb = b.xy - shear.scale.xy * b.z;
     precise vec2 pc = c.xy - shear.scale.xy * c.z;
@@ -186,58 +191,83 @@ bool let_through(Triangle triangle, vec3 weights, uint chance) {
     return unit_interval(combined(chance, triangle.number)) >= alpha;
 }
 
-// The nearest triangle a ray meets; with `any`, some triangle. Of two as near, the one that comes
-// first in the scene: so the tree's shape never shows.
-// only_fronts: backs of what is not double sided are not there. chance: for what blends.
-Hit traced(Ray ray, bool any, bool only_fronts, uint chance) {
+// The nearest triangle a ray meets that comes after (`ray.least`, `number`); with `any`, some opaque
+// one if there is any. Of two as near, the one that comes first in the scene: so the tree's shape
+// never shows. only_fronts: backs of what is not double sided are not there.
+Hit met(Ray ray, uint number, bool any, bool only_fronts) {
     Hit best = Hit(ray.most, 0u, vec3(0.0));
-    bool found = false;
-    uint best_number = 0u;
+    uint best_number = NO_TRIANGLE;
     Shear shear = shear_of(ray.way);
     vec3 inverse = 1.0 / mix(ray.way, mix(vec3(-1e-20), vec3(1e-20), greaterThanEqual(ray.way, vec3(0.0))),
                              lessThan(abs(ray.way), vec3(1e-20)));
     uint stack[STACK];
-    uint depth = 0u, node_at = 0u;
+    uint depth = 0u, node = 0u;
     bool more = true;
     while (more) {
-        Node node = nodes[node_at];
-        float t0 = entered(node.low0, node.high0, ray, inverse, best.t);
-        float t1 = entered(node.low1, node.high1, ray, inverse, best.t);
+        int first = int(node) * 4;
+        uvec4 low0 = texelFetch(nodes, first), high0 = texelFetch(nodes, first + 1);
+        uvec4 low1 = texelFetch(nodes, first + 2), high1 = texelFetch(nodes, first + 3);
+        float t0 = entered(uintBitsToFloat(low0.xyz), uintBitsToFloat(high0.xyz), ray, inverse, best.t);
+        float t1 = entered(uintBitsToFloat(low1.xyz), uintBitsToFloat(high1.xyz), ray, inverse, best.t);
         bool into0 = t0 < FAR, into1 = t1 < FAR;
         // Leaves at once: what they hold shortens the ray.
-        uint first0 = node.at0, last0 = into0 ? node.at0 + node.count0 : node.at0;
-        uint first1 = node.at1, last1 = into1 ? node.at1 + node.count1 : node.at1;
-        uint left = last0 - first0, all = left + (last1 - first1);
+        uint left = into0 ? high0.w : 0u, all = left + (into1 ? high1.w : 0u);
         for (uint i = 0u; i < all; i++) {
-            uint at = i < left ? first0 + i : first1 + (i - left);
-            Triangle triangle = triangles[at];
+            uint at = i < left ? low0.w + i : low1.w + (i - left);
+            uvec4 corner[3];
+            for (int k = 0; k < 3; k++) corner[k] = texelFetch(triangles, int(at) * 4 + k);
+            uvec4 rest = texelFetch(triangles, int(at) * 4 + 3);
             vec3 weights;
-            float t = intersected(ray.origin, shear, triangle, weights);
-            if (!(t > ray.least && t <= best.t)) continue;
-            if (found && t == best.t && triangle.number > best_number) continue;
-            if (only_fronts && (triangle.flags & DOUBLE_SIDED) == 0u &&
-                dot(cross(triangle.b - triangle.a, triangle.c - triangle.a), ray.way) >= 0.0) continue;
-            if (HAS_ALPHA && (triangle.flags & CUTS) != 0u && let_through(triangle, weights, chance)) continue;
-            best = Hit(t, at, weights);
-            best_number = triangle.number;
-            found = true;
+            float t = intersected(ray.origin, shear, corner, weights);
+            bool taken = t > ray.least || (t == ray.least && number != NO_TRIANGLE && rest.w > number);
+            taken = taken && (t < best.t || (t == best.t && rest.w < best_number));
+            if (only_fronts && (rest.z & DOUBLE_SIDED) == 0u) {
+                vec3 a = uintBitsToFloat(corner[0].xyz);
+                vec3 face = cross(uintBitsToFloat(corner[1].xyz) - a, uintBitsToFloat(corner[2].xyz) - a);
+                taken = taken && dot(face, ray.way) < 0.0;
+            }
+            if (taken) {
+                best = Hit(t, at, weights);
+                best_number = rest.w;
+                if (any && (rest.z & CUTS) == 0u) return best;
+            }
         }
-        if (any && found) break;
-        into0 = into0 && node.count0 == 0u;
-        into1 = into1 && node.count1 == 0u;
+        into0 = into0 && high0.w == 0u;
+        into1 = into1 && high1.w == 0u;
         if (into0 && into1) {
             bool swap = t1 < t0;
-            stack[depth++] = swap ? node.at0 : node.at1;
-            node_at = swap ? node.at1 : node.at0;
+            stack[depth++] = swap ? low0.w : low1.w;
+            node = swap ? low1.w : low0.w;
         } else if (into0 || into1) {
-            node_at = into0 ? node.at0 : node.at1;
+            node = into0 ? low0.w : low1.w;
         } else {
             more = depth > 0u;
-            if (more) node_at = stack[--depth];
+            if (more) node = stack[--depth];
         }
     }
-    if (!found) best.t = FAR;
+    if (best_number == NO_TRIANGLE) best.t = FAR;
     return best;
+}
+
+bool lets_through(Hit hit, Triangle triangle, uint chance) {
+    if ((triangle.flags & CUTS) == 0u) return false;
+    Material material = materials[triangle.material];
+    float alpha = base_color_at(triangle, hit.weights).a;
+    if (material.kind.x == ALPHA_MASK) return alpha < material.emissive.w;
+    return unit_interval(combined(chance, triangle.number)) >= alpha;
+}
+
+// What a ray meets behind all that lets it through. chance: for what blends.
+Hit traced(Ray ray, bool any, bool only_fronts, uint chance) {
+    Hit hit = met(ray, NO_TRIANGLE, any, only_fronts);
+    if (!HAS_ALPHA) return hit;
+    for (uint layer = 0u; layer < LAYERS && hit.t < FAR; layer++) {
+        Triangle triangle = triangle_at(hit.triangle);
+        if (!lets_through(hit, triangle, chance)) break;
+        ray.least = hit.t;
+        hit = met(ray, triangle.number, any, only_fronts);
+    }
+    return hit;
 }
 
 // From a surface to just off it, on the side that `way` leaves by (Waechter and Binder, "A Fast and

@@ -56,7 +56,7 @@ mat3 tangent_frame(Triangle triangle, vec3 weights, vec3 vertex_normal, vec3 n, 
 }
 
 Surface surface_at(Hit hit, vec3 way, vec4 base) {
-    Triangle triangle = triangles[hit.triangle];
+    Triangle triangle = triangle_at(hit.triangle);
     Material material = materials[triangle.material];
     Surface s;
     s.place = hit.weights.x * triangle.a + hit.weights.y * triangle.b + hit.weights.z * triangle.c;

@@ -177,6 +177,17 @@ def create_view(
     )
 
 
+def create_texel_view(device: Device, scope: ExitStack, buffer: Buffer) -> CData:
+    """A view of a whole buffer as texels of four uint32 (VkBufferView)."""
+    info = new(
+        "VkBufferViewCreateInfo",
+        buffer=buffer.handle,
+        format=vk.VK_FORMAT_R32G32B32A32_UINT,
+        range=buffer.size,
+    )
+    return device.create(scope, "BufferView", info)
+
+
 def image_barrier(  # one Vulkan barrier has as many parts
     image: Image,
     layouts: tuple[int, int],

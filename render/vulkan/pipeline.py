@@ -130,6 +130,19 @@ def write_buffer(
     lib.vkUpdateDescriptorSets(device.handle, 1, write, 0, NULL)
 
 
+def write_texel_buffer(device: Device, target: CData, binding: int, view: CData) -> None:
+    """Point a uniform texel buffer at a VkBufferView."""
+    write = new(
+        "VkWriteDescriptorSet",
+        dstSet=target,
+        dstBinding=binding,
+        descriptorCount=1,
+        descriptorType=vk.VK_DESCRIPTOR_TYPE_UNIFORM_TEXEL_BUFFER,
+        pTexelBufferView=[view],
+    )
+    lib.vkUpdateDescriptorSets(device.handle, 1, write, 0, NULL)
+
+
 def write_texture(device: Device, target: CData, binding: int, view: CData, sampler: CData) -> None:
     """Point a combined image sampler at a view in VK_IMAGE_LAYOUT_SHADER_READ_ONLY_OPTIMAL."""
     write = new(
