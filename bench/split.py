@@ -10,6 +10,10 @@ frames in flight, as a share of the sum of their speeds; the same for one frame'
 
 The halving: one of four devices takes twice as long from one frame to the next. Frames are counted
 until five in a row have their devices' finish times within 10 % of the last one's.
+
+What the mesh itself costs is in the last table: CPU time per frame, by part. The devices only
+sleep, so all of it is cutting, sending, receiving and merging; on few cores it is what bounds the
+speed-up, and it depends less than the times do on what else the machine does.
 """
 
 from __future__ import annotations
@@ -26,6 +30,7 @@ import uvloop
 
 from bench.report import Report, arguments
 from bench.timed.mesh import Made, ask, linked, timed_mesh, timed_session
+from bench.timed.work import spent_us
 from clients.cli.demo import DemoMesh
 from clients.sdk.session import Session
 
@@ -35,6 +40,7 @@ UNEQUAL = {"a": 1.0, "b": 1 / 2, "c": 1 / 4}  # times as long: speeds 1, 2 and 4
 WARM_UP = 25  # frames: links and speeds are measured by then
 BALANCED = 0.10
 IN_A_ROW = 5
+PARTS = ("client", "gateway", "workers", "devices")
 
 
 async def latencies(
@@ -80,7 +86,7 @@ async def rebalanced(session: Session, slow: str) -> tuple[int, list[float]]:
 async def measure(frames: int) -> dict[str, Any]:
     with socket.create_server(("127.0.0.1", 0)) as held:
         port = held.getsockname()[1]
-    found: dict[str, Any] = {"latency": {}, "per_s": {}}
+    found: dict[str, Any] = {"latency": {}, "per_s": {}, "cpu_us": {}}
     async with timed_mesh(port, dict.fromkeys(LABELS, 1.0), start=("gateway",)) as mesh:
         started = 0
         for devices in (1, 2, 3, 4, 8):
@@ -98,7 +104,10 @@ async def _with_devices(mesh: DemoMesh, devices: int, frames: int, found: dict[s
             found["unequal"] = await latencies(session, frames, UNEQUAL)
             found["unequal_per_s"] = await frames_per_s(session, frames, UNEQUAL)
             return
+        before = spent_us()
         found["latency"][devices] = await latencies(session, frames)
+        spent = spent_us() - before
+        found["cpu_us"][devices] = {p: us / (WARM_UP + frames) for p, us in spent.items()}
         if devices in (1, 8):
             found["per_s"][devices] = await frames_per_s(session, frames)
         if devices == 4:
@@ -155,6 +164,19 @@ def main() -> None:
     took, spreads = found["rebalance"]
     print("\nspread in % after one of four halves its speed, frame by frame:")
     print(" ".join(f"{100 * spread:.0f}" for spread in spreads))
+    cpu = found["cpu_us"]
+    report.table(
+        ["CPU per frame, ms", *PARTS, "all"],
+        [
+            [
+                f"{devices} equal",
+                *(us.get(part, 0.0) / 1000 for part in PARTS),
+                sum(us.values()) / 1000,
+            ]
+            for devices, us in cpu.items()
+        ],
+    )
+    report.figure("cpu_ms_per_frame_8", sum(cpu[8].values()) / 1000)
     report.figure("throughput_8", per_s[8] / per_s[1])
     report.figure("unequal_to_ideal", found["unequal_per_s"] / per_s[1] / speeds)
     report.figure("unequal_latency_to_ideal", one_ms / unequal_ms / speeds)
