@@ -7,10 +7,14 @@ Dispatch: a no-op piece with 1 KB in and 1 KB out, to a device process and back.
 own road (message, deadline queue, process, message), "process" its last part alone; beside them,
 call by call in turn and on the same machine, a Ray actor (`ray.get(actor.noop.remote(...))`) and a
 Ray Serve handle, both warm and asked for the same kilobytes.
+
+"At rest" is the same call by itself every 20 ms, as a frame's pieces come: what a loop of calls
+keeps in the processor's caches is gone by then.
 """
 
 from __future__ import annotations
 
+import asyncio
 import statistics
 import time
 from collections.abc import Sequence
@@ -34,6 +38,8 @@ PERIOD_US = 33_333
 RUN_US = 4_000
 BATCH = 20  # calls of one road before the next has its turn
 WARM_UP = 10  # rounds
+PAUSE_S = 0.02
+RESTED = {"node", "Ray actor"}
 
 
 def decisions(frames: int) -> list[float]:
@@ -74,8 +80,10 @@ async def dispatches(rounds: int, others: dict[str, Call]) -> dict[str, list[flo
     """Microseconds of each call, by road. others: roads that are not ours."""
     took: dict[str, list[float]] = {}
 
-    async def timed(name: str, call: Call) -> None:
+    async def timed(name: str, call: Call, pause_s: float = 0.0) -> None:
         for _ in range(BATCH):
+            if pause_s:
+                await asyncio.sleep(pause_s)
             began = time.perf_counter_ns()
             await call()
             took.setdefault(name, []).append((time.perf_counter_ns() - began) / 1000)
@@ -85,12 +93,16 @@ async def dispatches(rounds: int, others: dict[str, Call]) -> dict[str, list[flo
         roads = {
             "node": await stack.enter_async_context(dispatched(device)),
             "process": await stack.enter_async_context(straight(device)),
+            **others,
         }
         for number in range(-WARM_UP, rounds):
             if number == 0:
                 took.clear()
-            for name, call in (roads | others).items():
+            for name, call in roads.items():
                 await timed(name, call)
+        for _ in range(max(2, rounds // 20)):
+            for name in sorted(RESTED & roads.keys()):
+                await timed(f"{name}, at rest", roads[name], PAUSE_S)
     return took
 
 
