@@ -100,6 +100,7 @@ async def worker_node(work: SessionWork) -> AsyncIterator[WorkerNode]:
         held.close()
         # The last table of each configuration file is [workloads.render].
         extra = f'[link]\nhost = "127.0.0.1"\nport = {port}\nsilent_ms = 5000\n'
+        extra += "[device]\nkill_ms = 20000\n"  # a busy machine must not pass for a hung device
         mesh = DemoMesh.lay_out(Path(folder), workers=1, port=0, extra=extra)
         async with mesh.running(["worker-1"]):
             node = WorkerNode(work)
