@@ -24,7 +24,8 @@ class DeviceModel:
     start_us: lost with each start, between runs. drift: by how much of its speed it slows down
     and recovers as it warms and cools, once in each `drift_period_us`. call_us: part of each run
     for a model, however many pieces are in it. batches: whether pieces of one model run together
-    (mesh.schedule.batching).
+    (mesh.schedule.batching). abandon_us: a run that nobody wants any more ends at the next multiple
+    of so much (mesh.core.workload.Abandonable); 0: it runs to its end.
     """
 
     us_per_unit: float = 8_000.0
@@ -37,6 +38,7 @@ class DeviceModel:
     batches: bool = True
     drift: float = 0.0
     drift_period_us: int = 20_000_000
+    abandon_us: int = 0
 
 
 class Order(NamedTuple):
@@ -83,8 +85,18 @@ class _Job:
     order: Order
     reply: Reply
     received_us: int
-    started_us: int = 0
     cancelled: bool = False
+
+
+@dataclass(slots=True)
+class _Run:
+    """What a device is at. stopping: it has noticed that nobody wants it."""
+
+    started: Sequence[Waiting]
+    jobs: Sequence[_Job]
+    began_us: int
+    run_us: int
+    stopping: bool = False
 
 
 class SimDevice:
@@ -117,6 +129,7 @@ class SimDevice:
         """Begin with nothing: no queue, nothing warm, and nothing of before comes back."""
         self.queue = DeviceQueue(self._policy, batching=self._batching)
         self._jobs: dict[tuple[str, PieceKey], _Job] = {}
+        self._run: _Run | None = None
         self._warm: set[str] = set()
         self._costs.forget(self.key)
 
@@ -146,13 +159,14 @@ class SimDevice:
         self.serve()
 
     def cancel(self, gateway: str, key: PieceKey) -> None:
-        """Drop a piece; one that runs ends unanswered."""
+        """Drop a piece; one that runs ends unanswered, and early where the device can."""
         session = f"{gateway}/{key.session}"
         for waiting in self.queue.cancel(session, key.epoch, key.frame, key.piece):
             del self._jobs[waiting.node, waiting.key]
             self._world.note("drop", *self.key, *waiting.key)
         if (gateway, key) in self._jobs:
             self._jobs[gateway, key].cancelled = True
+            self._stop_if_unwanted()
 
     def gateway_gone(self, gateway: str) -> None:
         """Forget what a gateway wanted."""
@@ -179,13 +193,20 @@ class SimDevice:
 
     def _start(self, started: Sequence[Waiting]) -> None:
         jobs = [self._jobs[waiting.node, waiting.key] for waiting in started]
-        for waiting, job in zip(started, jobs, strict=True):
+        for waiting in started:
             self._world.note("start", *self.key, *waiting.key)
-            job.started_us = self._world.now_us
-        run_us, queue = self._draw_us([job.order for job in jobs]), self.queue
-        self._world.after(
-            self._model.start_us + run_us,
-            lambda: self._gate(lambda: self._end(queue, started, run_us)),
+        run_us = self._draw_us([job.order for job in jobs])
+        run = self._run = _Run(started, jobs, self._world.now_us, run_us)
+        self._world.after(self._model.start_us + run_us, lambda: self._gate(lambda: self._end(run)))
+
+    def _stop_if_unwanted(self) -> None:
+        run, step_us = self._run, self._model.abandon_us
+        if not step_us or run is None or run.stopping or not all(job.cancelled for job in run.jobs):
+            return
+        run.stopping = True
+        steps = -(-(self._world.now_us - run.began_us) // step_us)
+        self._world.at(
+            run.began_us + steps * step_us, lambda: self._gate(lambda: self._abandon(run))
         )
 
     def _draw_us(self, orders: Sequence[Order]) -> int:
@@ -203,18 +224,30 @@ class SimDevice:
             run_us += model.warm_up_us
         return max(1, round(run_us))
 
-    def _end(self, queue: DeviceQueue, started: Sequence[Waiting], run_us: int) -> None:
-        if queue is not self.queue:
-            return  # the process that ran it is dead
-        self.queue.finished(self._world.now_us)
-        self.busy_us += run_us
-        jobs = [self._jobs.pop((waiting.node, waiting.key)) for waiting in started]
-        self._learn([job.order for job in jobs], run_us)
-        for job in jobs:
-            self._world.note("end", *self.key, *job.order.key)
+    def _end(self, run: _Run) -> None:
+        if run is not self._run:
+            return  # abandoned, or the process that ran it is dead
+        self._finished(run, "end")
+        self.busy_us += run.run_us
+        self._learn([job.order for job in run.jobs], run.run_us)
+        for job in run.jobs:
             if not job.cancelled:
-                self._answer(job, run_us, sum(other.order.units for other in jobs))
+                self._answer(job, run)
         self.serve()
+
+    def _abandon(self, run: _Run) -> None:
+        if run is not self._run:
+            return  # it had ended by then
+        self._finished(run, "abandon")
+        self.busy_us += max(0, self._world.now_us - run.began_us - self._model.start_us)
+        self.serve()
+
+    def _finished(self, run: _Run, how: str) -> None:
+        self._run = None
+        self.queue.finished(self._world.now_us)
+        for waiting in run.started:
+            del self._jobs[waiting.node, waiting.key]
+            self._world.note(how, *self.key, *waiting.key)
 
     def _learn(self, orders: Sequence[Order], run_us: int) -> None:
         kind, units = orders[0].kind, [order.units for order in orders]
@@ -223,15 +256,16 @@ class SimDevice:
         else:
             self._costs.observe(self.key, kind, units[0], run_us)
 
-    def _answer(self, job: _Job, run_us: int, units: float) -> None:
-        order, mine_us = job.order, share_us(run_us, job.order.units, units)
+    def _answer(self, job: _Job, run: _Run) -> None:
+        order, units = job.order, sum(each.order.units for each in run.jobs)
+        mine_us = share_us(run.run_us, order.units, units)
         job.reply(
             Done(
                 order.key,
                 self.key,
-                job.started_us - job.received_us,
+                run.began_us - job.received_us,
                 mine_us,
-                run_us - mine_us,
+                run.run_us - mine_us,
                 self.queue.backlog_us(self._world.now_us),
                 order.out_bytes,
             )

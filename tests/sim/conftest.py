@@ -65,7 +65,7 @@ class DeviceBooks:
             assert deadline_us == min(self.waiting.values()), "a more urgent piece waits"
             del self.waiting[key]
             self.running = key
-        elif what == "end":
+        elif what in ("end", "abandon"):
             assert self.running == key, "ended what did not run"
             self.ran.add(key)
             self.running = None
@@ -87,6 +87,7 @@ class FrameBooks:
         self.told: set[tuple[DeviceKey, PieceKey]] = set()
         self.kept: set[tuple[DeviceKey, str]] = set()  # see `_begun`
         self.credited: set[PieceKey] = set()
+        self.abandoned: set[tuple[DeviceKey, PieceKey]] = set()
 
     def enter(self, what: str, device: DeviceKey, key: PieceKey, rest: Sequence[Any]) -> None:
         """Take a note in, and check what it says against those before."""
@@ -96,9 +97,12 @@ class FrameBooks:
                 self.measuring.add((device, key))
         elif what == "cancel":
             self.told.add((device, key))
+        elif what == "abandon":
+            self.abandoned.add((device, key))
         elif what == "start" and (key.session, key.frame) in self.closed:
             self._begun(device, key)
         elif what in ("result", "refused"):
+            assert (device, key) not in self.abandoned, "answered for what it had abandoned"
             self.kept.discard((device, key.session))
             if rest[0] == "accepted":
                 assert (key.session, key.frame) not in self.closed, "accepted for a closed frame"
@@ -116,7 +120,10 @@ class FrameBooks:
             self.kept.add((device, key.session))
 
 
-ON_DEVICES = {"queue", "start", "end", "drop", "late", "send", "cancel", "result", "refused"}
+ON_DEVICES = {
+    *("queue", "start", "end", "abandon", "drop", "late"),
+    *("send", "cancel", "result", "refused"),
+}
 
 
 def check_trace(trace: Sequence[tuple[Any, ...]]) -> set[PieceKey]:

@@ -29,6 +29,7 @@ def random_mesh(seed: int, *, keep_trace: bool = True) -> tuple[SimulatedMesh, l
                     noise=random.choice([0.0, 0.05, 0.4]),
                     stall=random.choice([0.0, 0.0, 0.02]),
                     warm_up_us=random.choice([0, 50_000]),
+                    abandon_us=random.choice([0, 500, 10_000]),
                 )
                 for _ in range(random.randint(1, 2))
             ),
