@@ -1,7 +1,8 @@
 """What it costs to have a piece done, beside its work: deciding where, and there and back.
 
-Decision: the real driver and placer in virtual time, 16 devices, frames of 16 pieces; wall time of
-opening, placing, every verdict and every answer, per piece.
+Decision: the real driver and placer in virtual time, 16 devices, frames of 16 pieces whose run
+times differ by a twentieth; wall time of opening, placing, every verdict and every answer, per
+piece.
 
 Dispatch: a no-op piece with 1 KB in and 1 KB out, to a device process and back. "Node" is a node's
 own road (message, deadline queue, process, message), "process" its last part alone; beside them,
@@ -19,6 +20,7 @@ import statistics
 import time
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
+from random import Random
 from typing import Any
 
 import uvloop
@@ -36,6 +38,8 @@ DEVICES = 16
 PIECES = 16
 PERIOD_US = 33_333
 RUN_US = 4_000
+NOISE = 0.05
+WAY_US = 300
 BATCH = 20  # calls of one road before the next has its turn
 WARM_UP = 10  # rounds
 PAUSE_S = 0.02
@@ -53,21 +57,22 @@ def decisions(frames: int) -> list[float]:
     pieces = [
         Piece(index, "tile", 1.0, b"", 80_000, region=(0, 0, 16, 16)) for index in range(PIECES)
     ]
-    took = []
+    chance, took = Random(1), []
     for frame in range(-WARM_UP, frames):
         now_us = driver.clock.next_open_us
         began = time.perf_counter_ns()
         (opened,) = [a for a in driver.tick(now_us) if isinstance(a, OpenFrame)]
         sends = [a for a in driver.pieces(opened.frame, pieces, now_us) if isinstance(a, Send)]
-        for number, send in enumerate(sends):
-            done_us = now_us + RUN_US + 10 * number
+        runs_us = sorted(round(RUN_US * chance.lognormvariate(0.0, NOISE)) for _ in sends)
+        for send, run_us in zip(sends, runs_us, strict=True):
+            done_us = now_us + run_us + WAY_US
             driver.verdict(send.key, send.device)
             driver.result(
                 send.key,
                 send.device,
                 done_us,
                 queue_us=0,
-                run_us=RUN_US,
+                run_us=run_us,
                 backlog_us=0,
                 nbytes=80_000,
             )

@@ -95,8 +95,8 @@ class _Recorder:
         asked = self._asked.setdefault(key, [])
         for other in asked:
             # An answer may be in doubt before its date: its device may owe older ones.
-            doubt_us = self._placer.doubt_us(key, other)
-            self.marks.append(Mark("doubt", other, key, min(doubt_us or now_us, now_us)))
+            doubt_us = self._placer.doubt_us(key, other, now_us)
+            self.marks.append(Mark("doubt", other, key, min(doubt_us, now_us)))
         if asked:
             self.marks.append(Mark("copy", device, key, now_us))
         asked.append(device)

@@ -48,6 +48,7 @@ _MAX_KINDS: Final = 256
 _FORGET: Final = 0.95  # weight left to a transfer sample after the next one
 _PRIOR_US_PER_BYTE: Final = 0.008  # one gigabit per second
 _PRIOR_BYTES: Final = 50_000.0  # spread of sizes (standard deviation) that outweighs the prior
+_RIDGE: Final = _PRIOR_BYTES * _PRIOR_BYTES
 _RESIDUALS: Final = 32
 _ANSWERS: Final = 16  # of a kind, whose sizes are remembered
 _MAX_STEP: Final = 3.0  # one sample is believed up to so many times what was expected,
@@ -177,20 +178,20 @@ class LinkCost:
             took_us = min(took_us, _MAX_STEP * (expected_us + self.margin_us) + _MIN_STEP_US)
             self._errors.add(max(0.0, took_us - expected_us))
             self.margin_us = self._errors.at(HIGH)
-        self._count = self._count * _FORGET + 1.0
-        self._sum_n = self._sum_n * _FORGET + nbytes
-        self._sum_t = self._sum_t * _FORGET + took_us
-        self._nn = self._nn * _FORGET + nbytes * nbytes
-        self._nt = self._nt * _FORGET + nbytes * took_us
-        mean_n, mean_t = self._sum_n / self._count, self._sum_t / self._count
-        spread = self._nn / self._count - mean_n * mean_n
-        together = self._nt / self._count - mean_n * mean_t
-        ridge = _PRIOR_BYTES * _PRIOR_BYTES
-        slope = (together + ridge * _PRIOR_US_PER_BYTE) / (max(spread, 0.0) + ridge)
+        count = self._count = self._count * _FORGET + 1.0
+        sum_n = self._sum_n = self._sum_n * _FORGET + nbytes
+        sum_t = self._sum_t = self._sum_t * _FORGET + took_us
+        nn = self._nn = self._nn * _FORGET + nbytes * nbytes
+        nt = self._nt = self._nt * _FORGET + nbytes * took_us
+        mean_n, mean_t = sum_n / count, sum_t / count
+        spread = nn / count - mean_n * mean_n
+        together = nt / count - mean_n * mean_t
+        slope = (together + _RIDGE * _PRIOR_US_PER_BYTE) / (max(spread, 0.0) + _RIDGE)
         us_per_byte = min(max(slope, 0.0), mean_t / mean_n if mean_n else slope)
         self.us_per_byte = us_per_byte
-        self._recent.append((nbytes, took_us))
-        delays = sorted([took - us_per_byte * sent for sent, took in self._recent])
+        recent = self._recent
+        recent.append((nbytes, took_us))
+        delays = sorted([took - us_per_byte * sent for sent, took in recent])
         self.rtt_us = max(0.0, delays[(len(delays) - 1) // 2])
 
 

@@ -533,14 +533,12 @@ class SessionDriver:
         """Ask one more device for each piece whose every device is in doubt."""
         self._doubt_us = _NEVER_US
         for key, devices in list(self._ledger.waiting()):
-            if all(self._placer.in_doubt(key, device, now_us) for device in devices):
-                if self._retry_us.get(key, 0) <= now_us:
-                    self._hedge_piece(key, now_us, actions)
-                continue
-            for device in devices:
-                doubt_us = self._placer.doubt_us(key, device)
-                if doubt_us is not None and doubt_us > now_us:
-                    self._doubt_us = min(self._doubt_us, doubt_us)
+            doubts_us = [self._placer.doubt_us(key, device, now_us) for device in devices]
+            coming_us = [doubt_us for doubt_us in doubts_us if doubt_us > now_us]
+            if coming_us:
+                self._doubt_us = min(self._doubt_us, *coming_us)
+            elif self._retry_us.get(key, 0) <= now_us:
+                self._hedge_piece(key, now_us, actions)
 
     def _hedge_piece(self, key: PieceKey, now_us: int, actions: list[Action]) -> None:
         cutoff_us = self._ledger.cutoff_us(key.frame)

@@ -138,14 +138,16 @@ class FrameLedger:
     ) -> Answer:
         """A result arrived. The first answer of a device that was asked wins."""
         verdict = self.verdict(key, device)
-        piece = self._account(key)
-        if verdict is Verdict.DUPLICATE and piece is not None:
+        if verdict is Verdict.UNKNOWN or verdict is Verdict.TOO_LATE:
+            return Answer(verdict)
+        opened = self._open[key.frame]
+        piece = opened.pieces[key.piece]
+        if verdict is Verdict.DUPLICATE:
             piece.asked.pop(device, None)
-        if verdict is not Verdict.ACCEPTED or piece is None:
             return Answer(verdict)
         piece.maker, piece.sent_us, piece.answered_us = device, piece.asked.pop(device), now_us
         piece.queue_us, piece.run_us = queue_us, run_us
-        self._open[key.frame].unanswered -= 1
+        opened.unanswered -= 1
         others = tuple(piece.asked)
         piece.asked.clear()
         return Answer(verdict, others)

@@ -411,20 +411,16 @@ class Placer:
             for key in [key for key in device.attempts if key.session == session]:
                 del device.attempts[key]
 
-    def in_doubt(self, key: PieceKey, device: DeviceKey, now_us: int) -> bool:
-        """Whether the answer is unlikely to come in time: ask another device as well."""
+    def doubt_us(self, key: PieceKey, device: DeviceKey, now_us: int) -> int:
+        """From when the answer is unlikely to come in time: then ask another device as well."""
         known = self._devices.get(device)
         attempt = known.attempts.get(key) if known is not None else None
         if known is None or attempt is None:
-            return True
-        late = attempt.expected_us > attempt.deadline_us or attempt.doubt_us <= now_us
-        return attempt.probe or late or known.suspect(now_us)
-
-    def doubt_us(self, key: PieceKey, device: DeviceKey) -> int | None:
-        """From when the answer is in doubt."""
-        known = self._devices.get(device)
-        attempt = known.attempts.get(key) if known is not None else None
-        return attempt.doubt_us if attempt is not None else None
+            return now_us
+        late = attempt.expected_us > attempt.deadline_us
+        if late or attempt.probe or known.suspect(now_us):
+            return min(attempt.doubt_us, now_us)
+        return attempt.doubt_us
 
 
 def _cheapest(wants: Sequence[Want], kind: str, device: DeviceAccount) -> Want | None:

@@ -130,13 +130,16 @@ class DeviceAccount:
     def heard(self, now_us: int, backlog_us: int, rtt_us: float) -> int:
         """Re-base what is still owed on the device's own word, in the order it will serve it.
 
-        backlog_us: what the device said it has to do; it did not know yet of pieces sent less
+        backlog_us: what the device said it has to do, >= 0; it did not know yet of pieces sent less
         than `rtt_us` ago. A living device is not suspect for what it is late with: its dates
         are put off. Returns how many attempts are now expected after their deadline and were
         not before.
         """
         back_us = rtt_us / 2
         self.since_us = round(now_us - back_us)
+        if not self.attempts:
+            self.other_us, self.running = float(backlog_us), None
+            return 0
         attempts = self.attempts.values()
         for attempt in [a for a in attempts if now_us - a.deadline_us > LOST_US]:
             del self.attempts[attempt.want.key]

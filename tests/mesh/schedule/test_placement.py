@@ -134,7 +134,7 @@ def test_a_silent_device_is_suspect_gets_nothing_and_is_trusted_again_when_it_sp
     later_us = place.overdue_us
     assert placer.usable([A, B], later_us - 1) == [A, B]
     assert placer.usable([A, B], later_us) == [B]
-    assert placer.in_doubt(place.key, A, later_us)
+    assert placer.doubt_us(place.key, A, later_us) <= later_us
     placed = placer.place([want(i) for i in range(1, 5)], FAR_US, later_us, [A, B])
     assert makers(placed) == [B] * 4
     placer.answered(place.key, A, later_us + 100, 0, result=False)
@@ -166,12 +166,12 @@ def test_an_answer_puts_off_what_else_the_device_owes() -> None:
     assert isinstance(first, Place) and isinstance(second, Place)
     placer.answered(first.key, A, 60_000, backlog_us=5_000, result=True)
     assert second.overdue_us < 60_000
-    assert not placer.in_doubt(second.key, A, 60_000)
+    assert placer.doubt_us(second.key, A, 60_000) > 60_000
     placer_late = placer_with({A: 5_000})
     placer_late.place([want(0), want(1)], 30_000, 0, [A])
     placer_late.answered(first.key, A, 28_000, backlog_us=5_000, result=True)
     assert placer_late.turned_late == 1
-    assert placer_late.in_doubt(second.key, A, 28_000)
+    assert placer_late.doubt_us(second.key, A, 28_000) <= 28_000
 
 
 def test_a_cold_device_is_tried_with_one_copy_and_no_frame_depends_on_it() -> None:
