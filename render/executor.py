@@ -162,6 +162,11 @@ class RenderExecutor:
             if held.size.environment:
                 self._release_environment(held.size.environment)
 
+    @property
+    def memory_bytes(self) -> int:
+        """What is allocated on the device now."""
+        return self._renderer.memory_bytes
+
     def close(self) -> None:
         """Free everything and leave the device; done at exit if nobody did before."""
         atexit.unregister(self.close)

@@ -147,6 +147,11 @@ class Renderer:
         [convert_us] = self._device.elapsed_us(2)
         return TileTimes(traced_us, convert_us, 0)
 
+    @property
+    def memory_bytes(self) -> int:
+        """What is allocated on the device now."""
+        return self._device.memory_bytes
+
     def save_pipelines(self) -> bool:
         """Keep compiled pipelines for the next process; call it when a scene has been drawn."""
         return self._device.save_pipelines()

@@ -18,6 +18,7 @@ TIMESTAMPS = 4
 class Device:
     """A VkDevice that runs one submission at a time; for one thread.
 
+    memory_bytes: what is allocated of its memory now.
     What a caller creates on it, it destroys before the device closes.
     """
 
@@ -26,6 +27,7 @@ class Device:
     ) -> None:
         self.physical = physical
         self.handle = handle
+        self.memory_bytes = 0  # allocated now, by `render.vulkan.memory`
         queue = ffi.new("VkQueue*")
         lib.vkGetDeviceQueue(handle, physical.queue_family, 0, queue)
         self._queue = queue[0]

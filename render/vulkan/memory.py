@@ -15,6 +15,12 @@ from render.vulkan.device import Device
 
 CUBE = 6  # faces
 STAGING_BYTES = 16 * 1024 * 1024
+# Required and preferred flags.
+HOST_MEMORY = (
+    vk.VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT | vk.VK_MEMORY_PROPERTY_HOST_COHERENT_BIT,
+    vk.VK_MEMORY_PROPERTY_HOST_CACHED_BIT,
+)
+DEVICE_MEMORY = (vk.VK_MEMORY_PROPERTY_DEVICE_LOCAL_BIT, 0)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -58,15 +64,8 @@ def create_buffer(
     )
     needs = ffi.new("VkMemoryRequirements*")
     lib.vkGetBufferMemoryRequirements(device.handle, handle, needs)
-    visible = vk.VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT | vk.VK_MEMORY_PROPERTY_HOST_COHERENT_BIT
-    if host:
-        memory_type = _memory_type(
-            device, needs.memoryTypeBits, visible, vk.VK_MEMORY_PROPERTY_HOST_CACHED_BIT
-        )
-    else:
-        memory_type = _memory_type(
-            device, needs.memoryTypeBits, vk.VK_MEMORY_PROPERTY_DEVICE_LOCAL_BIT, 0
-        )
+    flags = HOST_MEMORY if host else DEVICE_MEMORY
+    memory_type = choose_memory_type(device, int(needs.memoryTypeBits), *flags)
     memory = _allocate(device, scope, int(needs.size), memory_type)
     check(lib.vkBindBufferMemory(device.handle, handle, memory, 0), "vkBindBufferMemory")
     if not host:
@@ -138,7 +137,7 @@ def bind_images(device: Device, scope: ExitStack, images: Sequence[Image]) -> No
         bits &= int(needs.memoryTypeBits)
     if not images:
         return
-    memory_type = _memory_type(device, bits, vk.VK_MEMORY_PROPERTY_DEVICE_LOCAL_BIT, 0)
+    memory_type = choose_memory_type(device, bits, *DEVICE_MEMORY)
     memory = _allocate(device, scope, offset, memory_type)
     for image, at in zip(images, offsets, strict=True):
         result = lib.vkBindImageMemory(device.handle, image.handle, memory, at)
@@ -384,11 +383,21 @@ def _allocate(device: Device, scope: ExitStack, size: int, memory_type: int) -> 
     info = new("VkMemoryAllocateInfo", allocationSize=size, memoryTypeIndex=memory_type)
     out = ffi.new("VkDeviceMemory*")
     check(lib.vkAllocateMemory(device.handle, info, NULL, out), f"allocating {size} bytes")
-    scope.callback(lib.vkFreeMemory, device.handle, out[0], NULL)
+    device.memory_bytes += size
+
+    def free() -> None:
+        lib.vkFreeMemory(device.handle, out[0], NULL)
+        device.memory_bytes -= size
+
+    scope.callback(free)
     return out[0]
 
 
-def _memory_type(device: Device, bits: int, required: int, preferred: int) -> int:
+def choose_memory_type(device: Device, bits: int, required: int, preferred: int) -> int:
+    """The first memory type among `bits` with all the flags, or else with the required ones.
+
+    Raises MeshError if there is none.
+    """
     types = device.memory_types
     usable = [
         index
