@@ -66,11 +66,6 @@ float power(float mine, float other) {  // the power heuristic: Veach, 1997
     return mine * mine / max(mine * mine + other * other, 1e-30);
 }
 
-bool open_to(Surface s, vec3 way, float distance, uint chance) {
-    Ray ray = Ray(off_surface(s.place, s.face, way), way, 0.0, distance);
-    return traced(ray, true, false, chance).t == FAR;
-}
-
 // --- lamps --------------------------------------------------------------------------------------
 
 // Illuminance of a light on a surface that faces it, the direction towards it, and how far it is
@@ -96,11 +91,18 @@ vec3 lamp_share(Surface s, int lamp, out vec3 l, out float distance) {
     return illuminance * scattered(s, l, true) * max(dot(s.normal, l), 0.0);
 }
 
-// One lamp, picked by what it would do if nothing were in between.
-vec3 lit_by_lamps(Surface s, float pick, uint chance) {
-    vec3 l, chosen_way = vec3(0.0, 1.0, 0.0), chosen = vec3(0.0);
-    float distance, chosen_distance = 0.0, total = 0.0;
+struct Lit {  // what would come from a way if nothing were in between
+    vec3 share, way;
+    float distance;
+};
+
+// One lamp, picked by what it would do.
+Lit by_lamps(Surface s, float pick) {
+    Lit chosen = Lit(vec3(0.0), vec3(0.0, 1.0, 0.0), 0.0);
+    float total = 0.0;
     for (int i = 0; i < view.counts.x; i++) {  // weighted reservoir sampling with one item
+        vec3 l;
+        float distance;
         vec3 share = lamp_share(s, i, l, distance);
         float weight = share.r + share.g + share.b;
         if (weight <= 0.0) continue;
@@ -108,26 +110,39 @@ vec3 lit_by_lamps(Surface s, float pick, uint chance) {
         float taken = weight / total;
         if (pick < taken) {
             pick /= taken;
-            chosen = share / weight;
-            chosen_way = l;
-            chosen_distance = distance;
+            chosen = Lit(share / weight, l, distance);
         } else {
             pick = (pick - taken) / (1.0 - taken);
         }
     }
-    if (total <= 0.0 || !open_to(s, chosen_way, chosen_distance, chance)) return vec3(0.0);
-    return chosen * total;
+    chosen.share *= total;
+    return chosen;
 }
 
-vec3 lit_by_sky(Surface s, vec2 point, vec2 within, uint chance) {
+Lit by_sky(Surface s, vec2 point, vec2 within) {
     float density;
     vec3 way = sky_way(point, within, density);
-    float n_l = dot(s.normal, way);
-    vec3 share = scattered(s, way, false) * n_l;
-    if (n_l <= 0.0 || density <= 0.0) return vec3(0.0);
-    share *= sky_light(way) * (power(density, scatter_density(s, way)) / density);
-    if (share.r + share.g + share.b <= 0.0 || !open_to(s, way, FAR, chance)) return vec3(0.0);
-    return share;
+    vec3 share = scattered(s, way, false) * max(dot(s.normal, way), 0.0);
+    share *= sky_light(way) * (power(density, scatter_density(s, way)) / max(density, 1e-30));
+    return Lit(share, way, FAR);
+}
+
+// Light that comes to a surface from lamps and the sky at once, sent on to the eye.
+vec3 lit(Surface s, float pick, inout Random random, uint chance) {
+    vec3 total = vec3(0.0);
+    for (int source = view.counts.x > 0 ? 0 : 1; source < (SKY ? 2 : 1); source++) {
+        Lit given;
+        if (source == 0) {
+            given = by_lamps(s, pick);
+        } else {
+            vec2 point = next_point(random), within = next_point(random);
+            given = by_sky(s, point, within);
+        }
+        if (given.share.r + given.share.g + given.share.b <= 0.0) continue;
+        Ray ray = Ray(off_surface(s.place, s.face, given.way), given.way, 0.0, given.distance);
+        if (traced(ray, true, false, chance + uint(source)).t == FAR) total += given.share;
+    }
+    return total;
 }
 
 // --- the eye ------------------------------------------------------------------------------------
@@ -195,11 +210,7 @@ vec3 followed(uvec2 pixel, uint number, out vec3 as_is, out float seen) {
         if (bounce == work.bounces) break;
 
         vec2 picks = next_point(random);
-        if (view.counts.x > 0) total += carried * lit_by_lamps(s, picks.x, hashed(chance));
-        if (SKY) {
-            vec2 point = next_point(random), within = next_point(random);
-            total += carried * lit_by_sky(s, point, within, hashed(chance ^ 1u));
-        }
+        total += carried * lit(s, picks.x, random, hashed(chance));
         vec3 way = scattered_way(s, next_point(random), picks.y);
         density = scatter_density(s, way);
         if (density <= 0.0) break;

@@ -259,13 +259,15 @@ bool lets_through(Hit hit, Triangle triangle, uint chance) {
 
 // What a ray meets behind all that lets it through. chance: for what blends.
 Hit traced(Ray ray, bool any, bool only_fronts, uint chance) {
-    Hit hit = met(ray, NO_TRIANGLE, any, only_fronts);
-    if (!HAS_ALPHA) return hit;
-    for (uint layer = 0u; layer < LAYERS && hit.t < FAR; layer++) {
+    Hit hit;
+    uint after = NO_TRIANGLE;
+    for (uint layer = 0u; layer < (HAS_ALPHA ? LAYERS : 1u); layer++) {
+        hit = met(ray, after, any, only_fronts);
+        if (!HAS_ALPHA || hit.t == FAR) break;
         Triangle triangle = triangle_at(hit.triangle);
         if (!lets_through(hit, triangle, chance)) break;
         ray.least = hit.t;
-        hit = met(ray, triangle.number, any, only_fronts);
+        after = triangle.number;
     }
     return hit;
 }
