@@ -1,12 +1,12 @@
 """Does a device process grow as scenes come and go?
 
 One executor prepares a session, draws a frame of it and forgets it, over and over: the courtyard
-and the skinned Fox ($FRAMEMESH_DATA/gltf) in turn, at two sizes. `rss_growth_pct` is the
-resident memory at the end against that after the first tenth of the cycles, when caches have their
-size (medians of the last tenth and of the second; the heap gives back what is free before it is
-looked at); `device_growth_bytes` is what the
-device has allocated more after the last session than after the first. Exits 1 if the device's memory grew
-at all or, over at least 200 cycles, the resident by more than 5 %.
+and the skinned Fox ($FRAMEMESH_DATA/gltf) in turn, at two sizes. `rss_growth_pct` is the resident
+memory at the end against that after the first tenth of the cycles, when caches have their size
+(medians of the last tenth and of the second; the heap gives back what is free before it is looked
+at); `device_growth_bytes` is what the device has allocated more after the last session than after
+the first. Exits 1 if the device's memory grew at all or, over at least 200 cycles, the resident by
+more than 5 %.
 
     python -m bench.soak_scenes [--cycles 1000]
 """
