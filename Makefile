@@ -19,6 +19,8 @@ help:
 	@echo 'make format   let the formatter and the linter mend what they can'
 	@echo 'make bench    the benchmarks, quick'
 	@echo 'make bench-micro  single kernels, messages and decisions, timed by pytest-benchmark'
+	@echo 'make gpu      what needs a real GPU: its tests and figures, into bench/results (8 minutes;'
+	@echo '              SOFTWARE=1 takes a software driver, to try the command itself)'
 	@echo 'make shaders  compile the shaders that have changed'
 	@echo 'make nightly  the same tests with far more cases, the benchmarks in full'
 
@@ -61,6 +63,9 @@ bench: $(INSTALLED)
 bench-micro: $(INSTALLED)
 	$(RUN) -m pytest bench/micro --benchmark-only --benchmark-group-by=func --benchmark-sort=name \
 		--benchmark-columns=min,median,iqr,rounds
+
+gpu: $(INSTALLED)
+	$(RUN) -m bench.gpu $(if $(SOFTWARE),--software)
 
 shaders: $(INSTALLED)
 	$(RUN) -m render.shaders.build

@@ -23,7 +23,8 @@ HELPERS = {
     "victim",
     "workernode",
 }
-NO_BENCHMARKS = {"__init__", "__main__", *HELPERS}
+GPU_ONLY = {"gpu", "render_device"}  # `make gpu`
+NO_BENCHMARKS = {"__init__", "__main__", *HELPERS, *GPU_ONLY}
 
 
 def main() -> int:
