@@ -1,16 +1,17 @@
-"""How near our pictures are to those of a renderer nobody here wrote: mean FLIP beside three.js.
+"""How near our pictures are to those of renderers nobody here wrote: mean FLIP beside theirs.
 
-    python -m bench.render_quality [--quick] [--json FILE] [--sheet FILE]
+    python -m bench.render_quality [--quick] [--integrator NAME] [--json FILE] [--sheet FILE]
 
 The same scene, camera, environment and lights; tone mapping off. FLIP (Andersson et al., "FLIP: A
 Difference Evaluator for Alternating Images", HPG 2020) by its authors' own package, for sRGB
 pictures, at the pixels per degree below; its mean is taken over the union of the silhouettes.
 0 is equal, 1 is as different as can be. A scene whose mean is over `MOST` fails the benchmark.
 
-Both sides draw `ACROSS` samples across a pixel, whose light is averaged: so their edges compare,
-and three.js' widening of highlights where normals turn within a pixel (`geometryRoughness`, against
-shimmering) nearly vanishes. That widening is the larger part of the difference at one sample a
-pixel, which is reported beside it; there, our own picture of many samples is nearer to ours of one.
+The raster pass beside three.js: both sides draw `ACROSS` samples across a pixel, whose light is
+averaged. So their edges compare, and three.js' widening of highlights where normals turn within a
+pixel (`geometryRoughness`, against shimmering) nearly vanishes; at one sample a pixel, reported
+beside, that widening is the larger part of the difference. The path tracer beside Mitsuba 3, whose
+integrator is given the same material; only in full runs.
 docs/rendering.md says what else differs.
 """
 
@@ -27,8 +28,11 @@ from pathlib import Path
 
 import flip_evaluator
 import numpy as np
+from msgspec import structs
 from numpy.typing import NDArray
 
+from bench.peers import mitsuba
+from bench.peers.mitsuba import View
 from bench.peers.threejs import Job, Reference, ReferenceUnavailable, draw
 from bench.quality_scenes import SCENES
 from bench.quality_sheet import Row, contact_sheet
@@ -40,13 +44,17 @@ from render.environment import decode_environment
 from render.package import load_scene, pack
 from render.pieces import TileSpec
 from render.renderer import Renderer, open_renderer
-from render.scene import DirectionalLight, Scene
+from render.scene import DirectionalLight, Scene, Vec3
+from render.tiles import Rect
 from render.vulkan.instance import open_instance
 
 PIXELS_PER_DEGREE = 67.0  # FLIP's default: a 0.7 m wide 3840-pixel display seen from 0.7 m
 MOST = 0.08
 SIZE = (480, 360)
 ACROSS = 4  # samples across a pixel, and down it
+TRACED_SIZE = (160, 120)
+PATHS, BOUNCES = 256, 8  # per pixel; per path
+REFERENCE_PATHS = 2048  # so that the noise that is seen is ours
 SUN = DirectionalLight(unit((0.4, 0.8, 0.45)), intensity=2.0)
 NO_SUN = replace(SUN, intensity=0.0)
 _CODES = np.arange(256) / 255
@@ -104,72 +112,123 @@ class Outcome:
     silhouette: float  # share of all pixels
 
 
+@dataclass(frozen=True)
+class Staged:
+    """A shot with its scene read: what both sides draw. light: the environment's file, or b""."""
+
+    shot: Shot
+    asset: Asset
+    scene: Scene
+    pose: Orbit
+    light: bytes
+
+
 def main() -> int:
     parser = argparse.ArgumentParser()
     parser.add_argument("--sheet", type=Path, help="write ours | three.js | FLIP of all scenes")
+    parser.add_argument("--integrator", choices=("raster", "pathtrace"), help="only that one")
     options = arguments(__doc__, parser=parser)
     shots = [shot for shot in SHOTS if shot.quick or not options.quick]
-    samples = (ACROSS,) if options.quick else (1, ACROSS)
     if not DATA.is_dir():
         print(f"left out: {DATA} does not exist (FRAMEMESH_DATA names the folder of real inputs)")
         return 1 if os.environ.get("FRAMEMESH_REQUIRE_DATA") == "1" else 0
     config = {
         "size": SIZE,
         "samples_per_pixel": ACROSS**2,
+        "traced_size": TRACED_SIZE,
+        "paths": PATHS,
+        "reference_paths": REFERENCE_PATHS,
+        "bounces": BOUNCES,
         "pixels_per_degree": PIXELS_PER_DEGREE,
         "tone_mapping": "none",
     }
     report = Report("render_quality", config=config)
-    try:
-        return 0 if compare_shots(shots, samples, report, options.sheet) else 1
-    except ReferenceUnavailable as problem:
-        print(f"left out: {problem}", file=sys.stderr)
-        return 0
-    finally:
-        report.finish(options)
-
-
-def compare_shots(
-    shots: list[Shot], samples: Sequence[int], report: Report, sheet: Path | None
-) -> bool:
-    """Draw every shot twice, report and write the sheet; whether all of them hold.
-
-    samples: across a pixel; the last one counts.
-    """
-    rows, lines, holds = [], [], True
+    holds = True
     with ExitStack() as scope:
         instance = scope.enter_context(open_instance())
         physical = instance.choose()
         renderer = scope.enter_context(open_renderer(instance, physical))
-        for shot in shots:
-            asset = shot.source()
-            scene = load_scene(asset.data)
-            if not shot.own_lights:
-                scene = replace(scene, lights=())
-            pose = pose_of(shot, scene)
-            light = (DATA / "hdri" / shot.environment).read_bytes() if shot.environment else b""
-            outcomes = {}
-            for across in samples:
-                ours = averaged(draw_ours(renderer, scene, pose, shot, light, across), across)
-                drawn = draw(bytes(asset.data), job_of(shot, pose, across), CACHE, light)
-                theirs = shrunk(drawn, across)
-                outcomes[across] = compare(ours, theirs)
-            many = outcomes[ACROSS]
-            holds &= many.mean <= MOST
-            report.figure(f"flip_mean_{shot.key}_raster", many.mean)
-            if 1 in outcomes:
-                report.figure(f"flip_mean_{shot.key}_raster_one_sample", outcomes[1].mean)
-            means = [outcomes[across].mean for across in reversed(samples)]
-            verdict = "holds" if many.mean <= MOST else "FALLS SHORT"
-            lines.append((shot.key, *means, many.silhouette, verdict))
-            rows.append(Row(shot.key, ours, theirs.rgb, many.flip, many.mean))
+        report.config["ours"] = f"{physical.name}, {physical.driver}"
+        print(report.config["ours"])
+        staged = [stage(shot) for shot in shots]
+        try:
+            if options.integrator != "pathtrace":
+                samples = (ACROSS,) if options.quick else (1, ACROSS)
+                holds &= compare_raster(renderer, staged, samples, report, options.sheet)
+            # Paths take minutes without a GPU.
+            if options.integrator == "pathtrace" or not (options.quick or options.integrator):
+                holds &= compare_traced(renderer, staged, report)
+        except ReferenceUnavailable as problem:
+            print(f"left out: {problem}", file=sys.stderr)
+    report.finish(options)
+    return 0 if holds else 1
+
+
+def stage(shot: Shot) -> Staged:
+    asset = shot.source()
+    scene = load_scene(asset.data)
+    if not shot.own_lights:
+        scene = replace(scene, lights=())
+    light = (DATA / "hdri" / shot.environment).read_bytes() if shot.environment else b""
+    return Staged(shot, asset, scene, pose_of(shot, scene), light)
+
+
+def compare_raster(
+    renderer: Renderer,
+    shots: Sequence[Staged],
+    samples: Sequence[int],
+    report: Report,
+    sheet: Path | None,
+) -> bool:
+    """The raster pass beside three.js: report, and write the sheet; whether all scenes hold.
+
+    samples: across a pixel; the last one counts.
+    """
+    rows, lines, holds = [], [], True
+    for staged in shots:
+        key, outcomes = staged.shot.key, {}
+        for across in samples:
+            tile = tile_of(staged, (SIZE[0] * across, SIZE[1] * across))
+            ours = averaged(draw_ours(renderer, staged, tile), across)
+            job = job_of(staged, tile.region())
+            drawn = draw(bytes(staged.asset.data), job, CACHE, staged.light)
+            theirs = shrunk(drawn, across)
+            outcomes[across] = compare(ours, theirs)
+        many = outcomes[ACROSS]
+        holds &= many.mean <= MOST
+        report.figure(f"flip_mean_{key}_raster", many.mean)
+        if 1 in outcomes:
+            report.figure(f"flip_mean_{key}_raster_one_sample", outcomes[1].mean)
+        means = [outcomes[across].mean for across in reversed(samples)]
+        lines.append((key, *means, many.silhouette, verdict(many)))
+        rows.append(Row(key, ours, theirs.rgb, many.flip, many.mean))
     if sheet is not None:
         contact_sheet(rows).save(sheet, quality=82)
-    report.config |= {"ours": f"{physical.name}, {physical.driver}", "reference": theirs.renderer}
+    report.config["reference"] = theirs.renderer
+    print(f"\nraster beside {theirs.renderer}")
     header = ["scene", "mean FLIP", "one sample"][: 1 + len(samples)]
     report.table((*header, "silhouette", ""), lines)
-    print(f"\n{report.config['ours']}\n{theirs.renderer}")
     return holds
+
+
+def compare_traced(renderer: Renderer, shots: Sequence[Staged], report: Report) -> bool:
+    """The path tracer beside Mitsuba, in smaller pictures; whether all scenes hold."""
+    lines, holds = [], True
+    for staged in shots:
+        tile = structs.replace(tile_of(staged, TRACED_SIZE), samples=PATHS, bounces=BOUNCES)
+        theirs = mitsuba.draw(staged.scene, traced_view(staged))
+        outcome = compare(draw_ours(renderer, staged, tile), theirs)
+        holds &= outcome.mean <= MOST
+        report.figure(f"flip_mean_{staged.shot.key}_pathtrace", outcome.mean)
+        lines.append((staged.shot.key, outcome.mean, outcome.silhouette, verdict(outcome)))
+    report.config["traced_reference"] = theirs.renderer
+    print(f"\npath tracer beside {theirs.renderer}")
+    report.table(("scene", "mean FLIP", "silhouette", ""), lines)
+    return holds
+
+
+def verdict(outcome: Outcome) -> str:
+    return "holds" if outcome.mean <= MOST else "FALLS SHORT"
 
 
 def pose_of(shot: Shot, scene: Scene) -> Orbit:
@@ -179,42 +238,73 @@ def pose_of(shot: Shot, scene: Scene) -> Orbit:
     return Orbit(math.radians(shot.yaw), math.radians(shot.pitch), distance, (x, y, z))
 
 
-def draw_ours(
-    renderer: Renderer, scene: Scene, pose: Orbit, shot: Shot, light: bytes, across: int
-) -> NDArray[np.uint8]:
-    """One tile that is the whole picture, so many times as large: uint8 (h, w, 3) sRGB."""
-    width, height = SIZE[0] * across, SIZE[1] * across
-    lux = shot.sun.intensity
-    red, green, blue = (channel * lux for channel in shot.sun.color)
-    tile = TileSpec(
+def tile_of(staged: Staged, size: tuple[int, int]) -> TileSpec:
+    """One tile that is the whole picture."""
+    (width, height), shot, pose = size, staged.shot, staged.pose
+    return TileSpec(
         rect=(0, 0, width, height),
         clip_from_world=tuple(pose.clip_from_world(width / height).ravel().tolist()),
         eye=pose.eye(),
         towards_light=shot.sun.towards_light,
-        illuminance=(red, green, blue),
+        illuminance=illuminance_of(shot),
         ambient=(0.0, 0.0, 0.0),
         exposure=1.0,
         background=(BACKGROUND,) * 3,
         animation=shot.animation,
         time=shot.time,
-        sky=shot.exposure if light else 0.0,
+        sky=shot.exposure if staged.light else 0.0,
     )
+
+
+def illuminance_of(shot: Shot) -> Vec3:
+    red, green, blue = (channel * shot.sun.intensity for channel in shot.sun.color)
+    return red, green, blue
+
+
+def draw_ours(renderer: Renderer, staged: Staged, tile: TileSpec) -> NDArray[np.uint8]:
+    """By the raster pass, or path traced if the tile has samples: uint8 (h, w, 3) sRGB."""
+    rect = tile.region()
     with ExitStack() as scope:
-        uploaded = scope.enter_context(closing(renderer.upload(scene)))
+        uploaded = scope.enter_context(closing(renderer.upload(staged.scene)))
         around = None
-        if light:
-            pixels = decode_environment(light)
+        if staged.light:
+            pixels = decode_environment(staged.light)
             around = scope.enter_context(closing(renderer.load_environment(pixels)))
-        canvas = scope.enter_context(closing(renderer.create_canvas(width, height)))
-        planes = memoryview(bytearray(tile.region().i420_bytes))
-        renderer.render(canvas, uploaded, tile, planes, around)
+        canvas = scope.enter_context(closing(renderer.create_canvas(rect.width, rect.height)))
+        planes = memoryview(bytearray(rect.i420_bytes))
+        if tile.samples:
+            traced = scope.enter_context(closing(renderer.upload_traced(uploaded, staged.scene)))
+            renderer.trace(canvas, traced, tile, planes, around)
+        else:
+            renderer.render(canvas, uploaded, tile, planes, around)
         return renderer.read_rgba(canvas)[..., :3]
 
 
-def job_of(shot: Shot, pose: Orbit, across: int) -> Job:
+def traced_view(staged: Staged) -> View:
+    shot, pose = staged.shot, staged.pose
+    return View(
+        width=TRACED_SIZE[0],
+        height=TRACED_SIZE[1],
+        eye=pose.eye(),
+        target=pose.target,
+        fov_degrees=math.degrees(pose.fov),
+        towards_light=shot.sun.towards_light,
+        illuminance=illuminance_of(shot),
+        background=(BACKGROUND,) * 3,
+        environment=decode_environment(staged.light) if staged.light else None,
+        environment_intensity=shot.exposure,
+        animation=shot.animation,
+        time=shot.time,
+        samples=REFERENCE_PATHS,
+        bounces=BOUNCES,
+    )
+
+
+def job_of(staged: Staged, rect: Rect) -> Job:
+    shot, pose = staged.shot, staged.pose
     return Job(
-        width=SIZE[0] * across,
-        height=SIZE[1] * across,
+        width=rect.width,
+        height=rect.height,
         eye=pose.eye(),
         target=pose.target,
         fov_degrees=math.degrees(pose.fov),

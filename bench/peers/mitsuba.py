@@ -1,8 +1,8 @@
 """Pictures by Mitsuba 3: an independent path tracer to hold ours against.
 
-A `Scene` of ours becomes meshes, textures and Mitsuba's own `principled` material, which is not
-glTF's: its metals agree, its plastics have Disney's diffuse lobe in place of Lambert's. Not
-translated: vertex colours, unlit materials, second texture coordinates, clamped texture edges.
+A `Scene` of ours becomes meshes and textures of Mitsuba's, with glTF's material (gltf_bsdf) in its
+integrator. Not translated: vertex colours, unlit materials, second texture coordinates, clamped
+texture edges.
 """
 
 from __future__ import annotations
@@ -15,13 +15,24 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.peers import gltf_bsdf
 from bench.peers.threejs import Reference, ReferenceUnavailable
 from render.lights import pack_lights
 from render.motion import Stance, stance
 from render.pose import world_positions
-from render.scene import AlphaMode, Draw, LightKind, Material, Primitive, Scene, TextureSlot, Vec3
+from render.scene import (
+    AlphaMode,
+    Draw,
+    LightKind,
+    Material,
+    Primitive,
+    Scene,
+    TextureSlot,
+    UvTransform,
+    Vec3,
+)
 
-INSTALL = "pip install 'framemesh[peers]'"
+INSTALL, LLVM = "pip install 'framemesh[peers]'", "apt-get install libllvm19"
 Texels = NDArray[np.float32]
 
 
@@ -29,7 +40,7 @@ Texels = NDArray[np.float32]
 class View:
     """What to draw: world frame, metres; colours linear. fov_degrees: vertical.
 
-    environment: float16 (h, w, 4) as `render.environment` decodes it. depth: bounces and one.
+    environment: float16 (h, w, 4) as `render.environment` decodes it.
     """
 
     width: int
@@ -45,7 +56,7 @@ class View:
     animation: int = -1
     time: float = 0.0
     samples: int = 256
-    depth: int = 6
+    bounces: int = 8
 
 
 def draw(scene: Scene, view: View) -> Reference:
@@ -62,7 +73,7 @@ def draw(scene: Scene, view: View) -> Reference:
     place = mi.ScalarTransform4f().look_at(origin=view.eye, target=view.target, up=(0, 1, 0))
     whole: dict[str, Any] = {
         "type": "scene",
-        "integrator": {"type": "path", "max_depth": view.depth, "hide_emitters": True},
+        "integrator": {"type": "path", "max_depth": view.bounces + 1, "hide_emitters": True},
         "sensor": {
             "type": "perspective",
             "fov": view.fov_degrees,
@@ -85,17 +96,19 @@ def draw(scene: Scene, view: View) -> Reference:
 
 
 def _open() -> Any:
-    """Mitsuba, vectorised where a new enough LLVM is installed."""
+    """Mitsuba, vectorised: only so can a material be written for it in Python."""
     try:
         import mitsuba  # noqa: PLC0415
     except ImportError:
         raise ReferenceUnavailable(f"Mitsuba is not installed: {INSTALL}") from None
-    # With LLVM 17 and older its compiler aborts the process; from 18 on the file has this name.
-    newest = sorted(Path("/usr/lib").glob("*/libLLVM.so.*"))
-    if newest:
-        os.environ.setdefault("DRJIT_LIBLLVM_PATH", str(newest[-1]))
     if mitsuba.variant() is None:
-        mitsuba.set_variant("llvm_ad_rgb" if "DRJIT_LIBLLVM_PATH" in os.environ else "scalar_rgb")
+        # With LLVM 17 and older its compiler aborts the process; from 18 on the file has this name.
+        newest = sorted(Path("/usr/lib").glob("*/libLLVM.so.*"))
+        if "DRJIT_LIBLLVM_PATH" not in os.environ and not newest:
+            raise ReferenceUnavailable(f"Mitsuba needs LLVM 18 or later: {LLVM}")
+        os.environ.setdefault("DRJIT_LIBLLVM_PATH", str(newest[-1]) if newest else "")
+        mitsuba.set_variant("llvm_ad_rgb")
+        gltf_bsdf.register(mitsuba)
     return mitsuba
 
 
@@ -216,11 +229,10 @@ class _Surfaces:
         if slot is not None:
             factors = factors * self._texels(slot)
         made: dict[str, Any] = {
-            "type": "principled",
+            "type": gltf_bsdf.NAME,
             "base_color": self._texture(base[..., :3], material.base_color),
             "roughness": self._texture(factors[..., 1:2], slot),
             "metallic": self._texture(factors[..., 2:3], slot),
-            "specular": 0.5,  # reflects 4 % head on
         }
         if material.normal is not None:
             way = self._texels(material.normal)[..., :3] * 2 - 1
@@ -249,10 +261,8 @@ class _Surfaces:
     def _texture(self, values: Texels, slot: TextureSlot | None) -> Any:
         """Linear values, (h, w, 1 or 3), or (1 or 3,) for one everywhere."""
         if values.ndim == 1:
-            numbers = values.tolist()
-            return {"type": "rgb", "value": numbers} if len(numbers) == 3 else numbers[0]
-        assert slot is not None
-        (a, b, c), (d, e, f) = slot.transform.rows()
+            values = values[None, None]
+        (a, b, c), (d, e, f) = (UvTransform() if slot is None else slot.transform).rows()
         return {
             "type": "bitmap",
             "bitmap": self._mi.Bitmap(np.ascontiguousarray(values, np.float32)),
