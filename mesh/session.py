@@ -246,7 +246,12 @@ class Session:
             self.troubles[device] = f"{message.reason}: {from_problem(message.problem)}"
         self._advance(
             lambda now_us: self.driver.refused(
-                key, device, now_us, reason=message.reason, backlog_us=message.backlog_us
+                key,
+                device,
+                now_us,
+                reason=message.reason,
+                backlog_us=message.backlog_us,
+                run_us=message.run_us,
             )
         )
 
@@ -312,7 +317,8 @@ class Session:
         channel = self._channel_of(action.device.node)
         if channel is not None:
             _, _, frame, piece = action.key
-            channel.send(Cancel(self.id, self.epoch, frame, piece, action.device.device))
+            device = action.device.device
+            channel.send(Cancel(self.id, self.epoch, frame, piece, device, action.answer))
 
     def _compose(self, action: Compose) -> None:
         self._on_composed(action.closed)

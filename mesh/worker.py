@@ -14,7 +14,13 @@ from types import TracebackType
 from typing import Self
 
 from mesh.channel import Channel
-from mesh.core.errors import DeviceLost, MeshError, PieceOverran, ProtocolViolation
+from mesh.core.errors import (
+    DeviceLost,
+    MeshError,
+    PieceAbandoned,
+    PieceOverran,
+    ProtocolViolation,
+)
 from mesh.core.loop import monotonic_us
 from mesh.core.wire import (
     MAX_BODY,
@@ -30,11 +36,11 @@ from mesh.core.wire import (
     SessionOpen,
 )
 from mesh.device.buffers import Lease
-from mesh.device.supervisor import BatchedPiece, Device
+from mesh.device.supervisor import BatchedPiece, Device, Recall
 from mesh.hosting import Hosting, host_key
 from mesh.schedule.batching import BatchCosts, share_us
 from mesh.schedule.cost import CostModel, bounded_units
-from mesh.schedule.ids import DeviceKey, PieceKey
+from mesh.schedule.ids import CANCELLED, DeviceKey, PieceKey
 from mesh.schedule.queue import DeviceQueue, Refuse, Start, Waiting
 
 log = logging.getLogger(__name__)
@@ -53,6 +59,7 @@ class _Job:
     units: float
     batch: str = ""  # equal for jobs that may run together
     cancelled: bool = False
+    answer: bool = False  # also if cancelled
 
 
 @dataclass(slots=True)
@@ -65,6 +72,7 @@ class _Slot:
     jobs: dict[tuple[str, PieceKey], _Job] = field(default_factory=dict)  # queued; by node, piece
     wake: asyncio.Event = field(default_factory=asyncio.Event)
     running: Sequence[_Job] = ()  # in one call
+    recall: Recall = field(default_factory=Recall)  # of that call
     alone: set[str] = field(default_factory=set)  # sessions that a batch failed with
 
 
@@ -246,7 +254,10 @@ class Worker:
             for waiting in slot.queue.cancel(
                 host_key(channel, order.session), order.epoch, order.frame, order.piece
             ):
-                self._drop(slot, waiting)
+                if order.answer:
+                    self._refuse_waiting(slot, waiting, CANCELLED)
+                else:
+                    self._drop(slot, waiting)
             for job in slot.running:
                 if (
                     job.channel is channel
@@ -254,7 +265,13 @@ class Worker:
                     == (order.session, order.epoch, order.frame)
                     and order.piece in (None, job.order.piece)
                 ):
-                    job.cancelled = True
+                    job.cancelled, job.answer = True, order.answer
+            self._stop_if_unwanted(slot)
+
+    @staticmethod
+    def _stop_if_unwanted(slot: _Slot) -> None:
+        if slot.running and all(job.cancelled for job in slot.running):
+            slot.recall.abandon()
 
     async def _serve_device(self, slot: _Slot) -> None:
         while True:
@@ -264,7 +281,7 @@ class Worker:
                 jobs = self._next(slot)
                 if not jobs:
                     break
-                slot.running = jobs
+                slot.running, slot.recall = jobs, Recall()
                 try:
                     await self._run(slot, jobs)
                 finally:
@@ -286,7 +303,11 @@ class Worker:
     async def _run(self, slot: _Slot, jobs: Sequence[_Job]) -> None:
         started_us = monotonic_us()
         try:
-            outcomes, run_us = await self._on_device(slot.device, jobs)
+            outcomes, run_us = await self._on_device(slot, jobs)
+        except PieceAbandoned as problem:
+            slot.queue.finished(monotonic_us())
+            self._abandoned(slot, jobs, problem)
+            return
         except MeshError as problem:
             slot.queue.finished(monotonic_us())
             if len(jobs) > 1:
@@ -303,13 +324,30 @@ class Worker:
                 self._failed(job, outcome)
             elif job.cancelled:
                 outcome.release()
+                self._confirm(slot, job, run_us)
             else:
                 mine_us = share_us(run_us, job.units, total)
                 queue_us = max(0, started_us - job.received_us)
                 self._answer(slot, job, outcome, times_us=(queue_us, mine_us, run_us - mine_us))
 
+    def _abandoned(self, slot: _Slot, jobs: Sequence[_Job], problem: PieceAbandoned) -> None:
+        """A run has stopped, of which nobody wants anything any more."""
+        name = DeviceKey("", slot.device.name)
+        for job in jobs:
+            if job.cancelled:
+                self._costs.observe_at_least(name, job.order.kind, job.units, problem.run_us)
+                self._confirm(slot, job, problem.run_us)
+            else:  # nobody said so
+                self._failed(job, problem)
+
+    def _confirm(self, slot: _Slot, job: _Job, run_us: int) -> None:
+        """Say that the device is free of a cancelled piece, if its gateway asked for that."""
+        if job.answer:
+            backlog_us = slot.queue.backlog_us(monotonic_us())
+            self._refuse(job, CANCELLED, backlog_us=backlog_us, run_us=run_us)
+
     async def _on_device(
-        self, device: Device, jobs: Sequence[_Job]
+        self, slot: _Slot, jobs: Sequence[_Job]
     ) -> tuple[Sequence[Lease | MeshError], int]:
         """Run one job, or several together: what became of each, and the time of all."""
         if len(jobs) > 1:
@@ -317,17 +355,18 @@ class Worker:
                 BatchedPiece(job.session, job.order.spec, job.order.output_bytes, job.inputs)
                 for job in jobs
             ]
-            return await device.run_batch(
-                jobs[0].workload, pieces, kill_after_us=self._kill_after_us
+            return await slot.device.run_batch(
+                jobs[0].workload, pieces, kill_after_us=self._kill_after_us, recall=slot.recall
             )
         (job,) = jobs
-        result = await device.run(
+        result = await slot.device.run(
             job.session,
             job.workload,
             job.order.spec,
             job.order.output_bytes,
             inputs=job.inputs,
             kill_after_us=self._kill_after_us,
+            recall=slot.recall,
         )
         return [result.lease], result.run_us
 
@@ -371,7 +410,13 @@ class Worker:
             self._refuse(job, reason, backlog_us=slot.queue.backlog_us(monotonic_us()))
 
     def _refuse(
-        self, job: _Job, reason: str, problem: MeshError | None = None, backlog_us: int = 0
+        self,
+        job: _Job,
+        reason: str,
+        problem: MeshError | None = None,
+        *,
+        backlog_us: int = 0,
+        run_us: int = 0,
     ) -> None:
         if job.inputs is not None:
             job.inputs.release()
@@ -386,6 +431,7 @@ class Worker:
                 reason,
                 problem.to_problem() if problem else None,
                 backlog_us,
+                run_us,
             )
         )
 
@@ -396,9 +442,10 @@ class Worker:
             slot.alone.discard(session)
             for job in slot.running:
                 job.cancelled |= job.session == session
+            self._stop_if_unwanted(slot)
 
     def _drop(self, slot: _Slot, waiting: Waiting) -> None:
-        """A cancelled piece needs no answer: the gateway has closed its account."""
+        """A cancelled piece needs no answer, unless asked for: the gateway closed its account."""
         job = slot.jobs.pop((waiting.node, waiting.key), None)
         if job is not None and job.inputs is not None:
             job.inputs.release()

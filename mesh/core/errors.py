@@ -120,6 +120,16 @@ class PieceFailed(MeshError):
     code = "piece_failed"
 
 
+class PieceAbandoned(MeshError):
+    """A piece was not run to its end, because nobody wanted it any more.
+
+    run_us: how long its device had been at it, where that is known.
+    """
+
+    code = "piece_abandoned"
+    run_us = 0
+
+
 _BY_CODE: dict[str, type[MeshError]] = {
     cls.code: cls
     for cls in (
@@ -137,6 +147,7 @@ _BY_CODE: dict[str, type[MeshError]] = {
         DeviceLost,
         PieceOverran,
         PieceFailed,
+        PieceAbandoned,
     )
 }
 

@@ -183,19 +183,25 @@ class PieceRefused(msgspec.Struct, frozen=True, tag="piece_refused"):
     frame: Count
     piece: Index
     device: Id
-    reason: Annotated[str, Meta(max_length=32)]  # "late", "unknown_session", "overran", "failed"
+    # "late", "unknown_session", "overran", "failed", "cancelled"
+    reason: Annotated[str, Meta(max_length=32)]
     problem: Problem | None = None
     backlog_us: Count = 0
+    run_us: Count = 0  # cancelled: for so long the device had been at it
 
 
 class Cancel(msgspec.Struct, frozen=True, tag="cancel"):
-    """Drop a piece; `piece` None means the whole frame, `device` "" every device of the node."""
+    """Drop a piece; `piece` None means the whole frame, `device` "" every device of the node.
+
+    answer: say so with a PieceRefused, as soon as the device is free of it; without, in silence.
+    """
 
     session: Id
     epoch: Count
     frame: Count
     piece: Index | None = None
     device: Annotated[str, Meta(max_length=64)] = ""
+    answer: bool = False
 
 
 class ClientOpen(msgspec.Struct, frozen=True, tag="client_open"):

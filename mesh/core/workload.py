@@ -346,6 +346,24 @@ class Batching(Protocol):
         ...
 
 
+@runtime_checkable
+class Abandonable(Protocol):
+    """What an executor may offer beside `Executor`: what nobody wants any more ends early.
+
+    A piece is cancelled when another device has answered it, or its frame or session is over. One
+    that runs holds its device until its end, unless the executor looks up from its work.
+    """
+
+    def heed(self, check: Callable[[], None]) -> None:
+        """Called once, after opening, with what to call between the steps of `run` or `run_batch`.
+
+        `check()` takes less than a microsecond. It raises PieceAbandoned when nobody wants any
+        piece of the call: let it pass, and leave everything fit for the next piece. What was
+        written to the output is not looked at. Half a millisecond between checks is often enough.
+        """
+        ...
+
+
 class Workload(Protocol):
     """A plug-in: `create(settings) -> Workload` is what the entry point names."""
 

@@ -1,4 +1,5 @@
-"""Shared memory between the node and a device process: arenas, leased slots, sealed assets.
+"""Shared memory between the node and a device process: arenas, leased slots, sealed assets, and
+one word that says what to stop.
 
 An arena is one memfd, sealed against resizing (so that no process can make the other fault with
 SIGBUS) and mapped by both sides. It is sparse: pages exist only once touched, and the first-fit
@@ -21,6 +22,9 @@ from mesh.core.errors import Misuse
 from mesh.core.workload import Buffer
 
 SLOT_ALIGN = 4096  # pages: what drivers can import as host memory
+WORD_BYTES = 8
+
+_F_SEAL_FUTURE_WRITE = 0x10  # linux/fcntl.h; Linux 5.1, and Python's fcntl from 3.13
 
 _generations = count(1)
 
@@ -45,6 +49,43 @@ def sealed_asset(name: str, data: Buffer) -> int:
         os.close(fd)
         raise
     return fd
+
+
+class StopWord:
+    """The number of the request that nobody wants any more, for the process that is at it to read.
+
+    Numbers rise and none comes twice, so a stale one means nothing. Only the node writes (later
+    mappings are sealed against it) and it never reads: the process can do nothing through it.
+    """
+
+    def __init__(self) -> None:
+        """Raises OSError when memory or descriptors run out."""
+        self.fd = os.memfd_create("framemesh-stop", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+        try:
+            os.ftruncate(self.fd, WORD_BYTES)
+            self._map = mmap.mmap(self.fd, WORD_BYTES, mmap.MAP_SHARED)
+            seals = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
+            fcntl.fcntl(self.fd, fcntl.F_ADD_SEALS, seals | _F_SEAL_FUTURE_WRITE)
+        except BaseException:
+            os.close(self.fd)
+            raise
+        self._word = memoryview(self._map).cast("Q")
+
+    def write(self, number: int) -> None:
+        """Stop that request. One aligned store: a reader sees the old number or the new one."""
+        self._word[0] = number
+
+    def close_fd(self) -> None:
+        """Drop the descriptor once the process has it; the mapping stays."""
+        fd, self.fd = self.fd, -1
+        if fd >= 0:
+            os.close(fd)
+
+    def close(self) -> None:
+        """The process is gone."""
+        self.close_fd()
+        self._word.release()
+        self._map.close()
 
 
 class Lease:

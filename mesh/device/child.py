@@ -18,10 +18,11 @@ from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
-from mesh.core.errors import DeviceLost, MeshError, Misuse, from_problem
+from mesh.core.errors import DeviceLost, MeshError, Misuse, PieceAbandoned, from_problem
 from mesh.device import messages
+from mesh.device.buffers import StopWord
 from mesh.device.launch import spawn
-from mesh.device.messages import MAX_MESSAGE, Answer, Close, Failed, Request
+from mesh.device.messages import MAX_MESSAGE, Abandoned, Answer, Close, Failed, Request
 
 log = logging.getLogger(__name__)
 
@@ -103,6 +104,7 @@ class Child:
         self._tail: deque[str] = deque(maxlen=_LOG_TAIL)
         self._partial = b""
         self._log_since_s, self._logged = 0.0, 0
+        self.stop_word = StopWord()
         self._sock, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._stderr, their_stderr = os.pipe2(os.O_CLOEXEC)
         try:
@@ -112,6 +114,7 @@ class Child:
         except BaseException:
             self._sock.close()
             os.close(self._stderr)
+            self.stop_word.close()
             raise
         finally:
             os.close(their_stderr)
@@ -166,6 +169,21 @@ class Child:
             if self._current is None:
                 self._send_next()
         return answer
+
+    def abandon(self, number: int) -> None:
+        """Nobody wants that request any more: withdraw it, or ask the process to stop.
+
+        Its call fails with PieceAbandoned, now or when it has stopped; or it ends as it would
+        have, where the process was done with it or does not look up from its work.
+        """
+        if self._current is not None and self._current.number == number:
+            self.stop_word.write(number)
+            return
+        for call in self._waiting:
+            if call.number == number:
+                self._waiting.remove(call)
+                call.end(abandoned(0))
+                return
 
     def kill(self, why: str, *, answered: int = 0) -> None:
         """End the process now; everything waiting fails with DeviceLost.
@@ -247,7 +265,11 @@ class Child:
             return
         self._current = None
         self._stop_timer()
-        outcome = from_problem(answer.problem) if isinstance(answer, Failed) else answer
+        outcome: Answer | MeshError = answer
+        if isinstance(answer, Failed):
+            outcome = from_problem(answer.problem)
+        elif isinstance(answer, Abandoned):
+            outcome = abandoned(answer.run_us)
         if isinstance(outcome, DeviceLost):  # the executor's word that its GPU is gone
             self.kill(str(outcome), answered=call.number)
         call.end(outcome)
@@ -272,6 +294,7 @@ class Child:
         self._lose(_ending(code))
         self._loop.remove_reader(self._stderr)
         os.close(self._stderr)
+        self.stop_word.close()
         self.reaped.set_result(None)
 
     def _lose(self, why: str) -> None:
@@ -332,6 +355,17 @@ class Child:
     def _resume_log(self) -> None:
         if not self.reaped.done():
             self._loop.add_reader(self._stderr, self._read_log)
+
+
+def abandoned(run_us: int) -> PieceAbandoned:
+    """A call that ended because nobody wants its answer, after so long in the executor."""
+    problem = PieceAbandoned(
+        what="a piece was not run to its end",
+        why=f"it was taken back, after {run_us} us on the device",
+        fix="Nothing: its device is free again.",
+    )
+    problem.run_us = run_us
+    return problem
 
 
 def _ending(code: int) -> str:

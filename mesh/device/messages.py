@@ -56,7 +56,7 @@ class FindDevices(msgspec.Struct, frozen=True, tag="find"):
 
 
 class OpenExecutors(msgspec.Struct, frozen=True, tag="open"):
-    """Map the arena (its descriptor comes along) and open one executor per workload."""
+    """Map arena and stop word (their descriptors come along), open one executor per workload."""
 
     request: int
     arena_bytes: int
@@ -189,7 +189,16 @@ class Failed(msgspec.Struct, frozen=True, tag="failed"):
     problem: Problem
 
 
-Answer: TypeAlias = Confined | Found | Ready | Prepared | Done | Finished | BatchFinished | Failed
+class Abandoned(msgspec.Struct, frozen=True, tag="abandoned"):
+    """The run was stopped, because the stop word named it."""
+
+    request: int
+    run_us: int  # inside the executor, until then
+
+
+Answer: TypeAlias = (
+    Confined | Found | Ready | Prepared | Done | Finished | BatchFinished | Abandoned | Failed
+)
 
 encode = msgspec.msgpack.Encoder().encode
 decode_request = msgspec.msgpack.Decoder(Request).decode

@@ -28,15 +28,25 @@ from mesh.core.errors import (
     DeviceUnavailable,
     MeshError,
     Misuse,
+    PieceAbandoned,
     PieceFailed,
     Problem,
 )
-from mesh.core.workload import Batching, DeviceInfo, Executor, PieceCall, Workload
+from mesh.core.workload import (
+    Abandonable,
+    Batching,
+    DeviceInfo,
+    Executor,
+    PieceCall,
+    Workload,
+)
 from mesh.device import sandbox
+from mesh.device.buffers import WORD_BYTES
 from mesh.device.messages import (
     MAX_ASSETS,
     MAX_BATCH_KEY,
     MAX_MESSAGE,
+    Abandoned,
     Answer,
     BatchFinished,
     BatchPiece,
@@ -99,16 +109,22 @@ class Host:
         self._executors: dict[str, Executor] = {}
         self._sessions: dict[str, str] = {}  # session -> workload
         self._arena = memoryview(b"")
+        self._stop = memoryview(bytes(WORD_BYTES)).cast("Q")
+        self._running = 0  # the run under way, by its request; 0 for none
 
     def open(self, request: OpenExecutors, fds: list[int]) -> Ready:
         """Open one executor per workload."""
-        (arena,) = fds
+        arena, stop = fds
         self._arena = _mapped(arena, request.arena_bytes, mmap.PROT_READ | mmap.PROT_WRITE)
+        self._stop = _mapped(stop, WORD_BYTES, mmap.PROT_READ).cast("Q")
         opened: dict[str, DeviceInfo] = {}
         why_not: dict[str, str] = {}
         for plugin in request.plugins:
             try:
-                self._executors[plugin.name], opened[plugin.name] = _open(plugin)
+                executor, opened[plugin.name] = _open(plugin)
+                if isinstance(executor, Abandonable):
+                    executor.heed(self._check)
+                self._executors[plugin.name] = executor
             except Exception as problem:
                 log.debug("%s does not open", plugin.name, exc_info=True)
                 why_not[plugin.name] = said(problem)[:2000]
@@ -127,6 +143,27 @@ class Host:
             executor.forget(request.session)
             raise _defect("a session was not prepared", f"its batch key has {len(key)} characters")
         return Prepared(request.request, key)
+
+    def _check(self) -> None:
+        """What executors call between the steps of a run. Raises PieceAbandoned."""
+        if self._running and self._stop[0] == self._running:
+            raise PieceAbandoned(
+                what="a piece was not run to its end",
+                why="nobody wants it any more",
+                fix="Nothing: let this error pass through the executor.",
+            )
+
+    def run_wanted(self, request: Run | RunBatch) -> Finished | BatchFinished | Abandoned:
+        """Run a piece or a batch, unless it is taken back before or meanwhile."""
+        self._running = request.request
+        start_ns = time.monotonic_ns()
+        try:
+            self._check()
+            return self.run(request) if isinstance(request, Run) else self.run_batch(request)
+        except PieceAbandoned:
+            return Abandoned(request.request, (time.monotonic_ns() - start_ns) // 1000)
+        finally:
+            self._running = 0
 
     def run(self, request: Run) -> Finished:
         """Run one piece between two slots of the arena."""
@@ -217,10 +254,8 @@ def serve(wire: Wire) -> None:
 def _answer(host: Host, request: Request, fds: list[int]) -> Answer:
     answer: Answer
     match request:
-        case Run():
-            answer = host.run(request)
-        case RunBatch():
-            answer = host.run_batch(request)
+        case Run() | RunBatch():
+            answer = host.run_wanted(request)
         case Prepare():
             answer = host.prepare(request, fds)
         case Forget():

@@ -57,6 +57,7 @@ __all__ = [
     "Lease",
     "PieceResult",
     "Plugins",
+    "Recall",
     "open_device",
 ]
 
@@ -86,6 +87,29 @@ class BatchedPiece:
     spec: bytes
     output_bytes: int
     inputs: Lease | None = None
+
+
+class Recall:
+    """Takes back what was given to `Device.run`, by whoever waits for it to end.
+
+    What has not begun never will. What has begun ends early if its executor looks up from its
+    work (mesh.core.workload.Abandonable), and otherwise as if nothing had been said.
+    """
+
+    __slots__ = ("_child", "_number")
+
+    def __init__(self) -> None:
+        self._child: Child | None = None
+        self._number = 0
+
+    def begin(self, child: Child, number: int) -> None:
+        """It was given to that process as that request."""
+        self._child, self._number = child, number
+
+    def abandon(self) -> None:
+        """Nobody wants it any more."""
+        if self._child is not None:
+            self._child.abandon(self._number)
 
 
 @dataclass(slots=True)
@@ -214,14 +238,17 @@ class Device:
         *,
         inputs: Lease | None = None,
         kill_after_us: int,
+        recall: Recall | None = None,
     ) -> PieceResult:
         """Run one piece. `inputs` is taken over, and released however this ends.
 
         Calls are served in order, one at a time; `kill_after_us` counts from when the process
-        gets the piece. Cancelling withdraws a piece that has not begun; the result of one that
-        has is discarded when it comes.
-        Raises PieceFailed, ContentRefused (the device lives on), or DeviceLost: the process
-        ended and is being replaced; PieceOverran if it was killed because of this very piece.
+        gets the piece. Cancelling withdraws a piece that has not begun; one that has is asked to
+        stop, and its result discarded if it comes. `recall` does the same while this goes on
+        waiting until the device is free.
+        Raises PieceAbandoned if the piece was taken back and stopped, PieceFailed, ContentRefused
+        (the device lives on), or DeviceLost: the process ended and is being replaced; PieceOverran
+        if it was killed because of this very piece.
         A session whose pieces go on ending processes is refused for good.
         """
         taken = inputs.take() if inputs is not None else None
@@ -237,6 +264,8 @@ class Device:
 
             answer = child.call(order, kill_after_us=kill_after_us, settled=flight.land)
             flight.flying = not answer.done()
+            if recall is not None:
+                recall.begin(child, flight.number)
             result = await answer
             if (
                 not isinstance(result, Finished)
@@ -250,6 +279,8 @@ class Device:
                 raise child.obituary()
         except BaseException as problem:
             flight.abandon()
+            if isinstance(problem, asyncio.CancelledError):
+                child.abandon(flight.number)
             if isinstance(problem, DeviceLost) and flight.number:
                 raise self._lost_with(child, [session], flight.number, problem) from None
             raise
@@ -259,11 +290,17 @@ class Device:
         return PieceResult(output, result.run_us)
 
     async def run_batch(
-        self, workload: str, pieces: Sequence[BatchedPiece], *, kill_after_us: int
+        self,
+        workload: str,
+        pieces: Sequence[BatchedPiece],
+        *,
+        kill_after_us: int,
+        recall: Recall | None = None,
     ) -> tuple[list[Lease | MeshError], int]:
         """Run 2 to MAX_BATCH pieces of sessions with one `batch_key` in one call.
 
-        Each piece's `inputs` are taken over, as by `run`; `kill_after_us` is for all together.
+        Each piece's `inputs` are taken over, as by `run`; `kill_after_us` and `recall` are for all
+        together.
         Returns each piece's result, or why it has none, in their order; and the run time of all.
         Raises as `run` does if there is nothing to say of any single one.
         """
@@ -282,6 +319,8 @@ class Device:
             answer = child.call(order, kill_after_us=kill_after_us, settled=partial(_land, flights))
             for flight in flights:
                 flight.flying = not answer.done()
+            if recall is not None:
+                recall.begin(child, number)
             result = await answer
             if not isinstance(result, BatchFinished) or not _fits(result, slots):
                 child.kill(
@@ -291,6 +330,8 @@ class Device:
         except BaseException as problem:
             for flight in flights:
                 flight.abandon()
+            if isinstance(problem, asyncio.CancelledError):
+                child.abandon(number)
             if isinstance(problem, DeviceLost) and number:
                 sessions = {piece.session for piece in pieces}
                 raise self._lost_with(child, sessions, number, problem) from None
@@ -465,10 +506,11 @@ class Device:
         confined = await child.call(self._confine, kill_after_us=start_us)
         opened = await child.call(
             lambda number: OpenExecutors(number, arena.nbytes, self._plugins),
-            [arena.fd],
+            [arena.fd, child.stop_word.fd],
             kill_after_us=start_us,
         )
         arena.close_fd()
+        child.stop_word.close_fd()
         if not isinstance(confined, Confined) or not isinstance(opened, Ready):
             child.kill("it answered its start with something else")
             raise child.obituary()

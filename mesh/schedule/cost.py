@@ -238,6 +238,16 @@ class CostModel:
             run = _bounded_add(kinds, kind, RunCost(), _MAX_KINDS)
         run.observe(max(run_us, 0) / bounded_units(units), max(held_us, 0))
 
+    def observe_at_least(self, device: DeviceKey, kind: str, units: float, run_us: int) -> None:
+        """A piece was abandoned after `run_us`: of interest if it ought to have been done by then.
+
+        Otherwise a device that has become slow, whose pieces are all given to others in the end,
+        would be believed fast for ever.
+        """
+        run = self.run_cost(device, kind)
+        if run is not None and run_us > run.high * bounded_units(units):
+            self.observe(device, kind, units, run_us)
+
     def run_cost(self, device: DeviceKey, kind: str) -> RunCost | None:
         """The live estimate, or None while nothing reliable is known."""
         kinds = self._runs.get(device)

@@ -28,7 +28,7 @@ from mesh.core.workload import Contract, CutHint, Piece, Rung, Surprise
 from mesh.schedule.admission import Pool, frame_of
 from mesh.schedule.dues import Stake
 from mesh.schedule.frameclock import Crowding, DemandClock, FrameClock
-from mesh.schedule.ids import DeviceKey, FrameKey, PieceKey
+from mesh.schedule.ids import CANCELLED, DeviceKey, FrameKey, PieceKey
 from mesh.schedule.ledger import ClosedFrame, FrameLedger, Verdict
 from mesh.schedule.phase import LatestStartClock
 from mesh.schedule.placement import Place, Placer
@@ -61,10 +61,11 @@ class Send(msgspec.Struct, frozen=True):
 
 
 class CancelPiece(msgspec.Struct, frozen=True):
-    """Tell the device that nobody wants the piece any more. No answer is expected."""
+    """Tell the device that nobody wants the piece any more; answer: and to say when it is free."""
 
     key: PieceKey
     device: DeviceKey
+    answer: bool = False
 
 
 class Compose(msgspec.Struct, frozen=True):
@@ -403,13 +404,27 @@ class SessionDriver:
         return actions
 
     def refused(
-        self, key: PieceKey, device: DeviceKey, now_us: int, *, reason: str, backlog_us: int = 0
+        self,
+        key: PieceKey,
+        device: DeviceKey,
+        now_us: int,
+        *,
+        reason: str,
+        backlog_us: int = 0,
+        run_us: int = 0,
     ) -> list[Action]:
-        """The device answered that it will not, or could not, make the piece."""
-        self.counts.refusals += 1
+        """The device answered that it will not, or could not, make the piece.
+
+        run_us: how long it had been at it when it was told to drop it.
+        """
+        self.counts.refusals += reason != CANCELLED
         if reason in NOT_READY:
             self._hold(device, ready=False)
-        self._placer.answered(key, device, now_us, backlog_us, result=False)
+        attempt = self._placer.answered(key, device, now_us, backlog_us, result=False)
+        if attempt is not None and reason == CANCELLED:
+            self._placer.costs.observe_at_least(
+                device, attempt.want.kind, attempt.want.units, run_us
+            )
         actions: list[Action] = []
         if self._ledger.failed(key, device):
             self._replace([key], now_us, actions)
@@ -571,7 +586,7 @@ class SessionDriver:
         tied: bool = False,
     ) -> None:
         actions.extend(
-            CancelPiece(key, device)
+            CancelPiece(key, device, self._placer.owes(key, device))
             for key, device in attempts
             if self._placer.withdraw(key, device, now_us, tied=tied)
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from mesh.core.workload import NodeId
 
@@ -29,3 +29,7 @@ class FrameKey(NamedTuple):
     session: str
     epoch: int
     frame: int
+
+
+# Why a piece is not answered: the device dropped it because it was told to. No refusal.
+CANCELLED: Final = "cancelled"

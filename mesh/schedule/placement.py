@@ -31,6 +31,7 @@ from mesh.schedule.ids import DeviceKey, FrameKey, PieceKey
 from mesh.schedule.promises import Attempt, DeviceAccount, Want
 from mesh.schedule.quantum import Quanta
 
+DOUBT: Final = 2.0  # an answer is in doubt when so many times as late as a high quantile allows
 GRACE_US: Final = 2_000  # an answer is overdue so long after it came into doubt
 COLD_GRACE_US: Final = 250_000  # the first run of a kind may compile shaders or kernels
 PROBE_COLD_US: Final = 100_000  # shortest time between probes of a cold device
@@ -318,8 +319,7 @@ class Placer:
         if option.cold:
             doubt_us = overdue_us = max(deadline_us, now_us) + COLD_GRACE_US
         else:
-            # Twice as late as a high quantile: of errors like those so far, hardly any.
-            doubt_us = round(2 * choice.finish_us - choice.expected_us)
+            doubt_us = round(choice.expected_us + DOUBT * (choice.finish_us - choice.expected_us))
             overdue_us = doubt_us + GRACE_US
         expected_us = round(choice.expected_us)
         device.owe(
@@ -385,23 +385,30 @@ class Placer:
     def withdraw(
         self, key: PieceKey, device: DeviceKey, now_us: int, *, tied: bool = False
     ) -> bool:
-        """The answer is no longer wanted. True if the device should be told.
+        """The result is no longer wanted. True if the device should be told.
 
         tied: another device has answered; what has probably not begun cost nothing.
 
-        Probes, and what a suspect device probably runs, stay out: their answers are how it
-        becomes trusted (again).
+        Probes run on: their results are how a device becomes trusted. What a suspect device
+        probably runs stays owed (see `owes`): that it has dropped it is the sign of life.
         """
         known = self._devices.get(device)
         attempt = known.attempts.get(key) if known is not None else None
         if known is None or attempt is None:
             return False
-        if attempt.probe or (key == known.running and known.suspect(now_us)):
+        if attempt.probe:
             return False
+        if key == known.running and known.suspect(now_us):
+            return True
         if tied and key != known.running:
             self._budget.give_back(attempt.run_us)
         known.give_up(key)
         return True
+
+    def owes(self, key: PieceKey, device: DeviceKey) -> bool:
+        """Whether word of the piece is awaited from `device`."""
+        known = self._devices.get(device)
+        return known is not None and key in known.attempts
 
     def drop_session(self, session: str) -> None:
         """A session ended; devices forget it and will not answer for it."""

@@ -310,7 +310,7 @@ class SimGateway:
             peer,
             peer.out,
             _SMALL_BYTES,
-            lambda: peer.node.gate(lambda: device.cancel(self.name, action.key)),
+            lambda: peer.node.gate(lambda: device.cancel(self.name, action.key, action.answer)),
         )
 
     def _show(self, session: SimSession, action: Compose) -> None:
@@ -334,6 +334,7 @@ class SimGateway:
                 now_us,
                 reason=answer.reason,
                 backlog_us=answer.backlog_us,
+                run_us=answer.run_us,
             )
         else:
             verdict = driver.verdict(answer.key, answer.device)

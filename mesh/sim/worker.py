@@ -10,7 +10,7 @@ from typing import NamedTuple, TypeAlias
 
 from mesh.schedule.batching import BatchCosts, share_us
 from mesh.schedule.cost import CostModel
-from mesh.schedule.ids import DeviceKey, PieceKey
+from mesh.schedule.ids import CANCELLED, DeviceKey, PieceKey
 from mesh.schedule.queue import DeviceQueue, Refuse, Start, Waiting
 from mesh.sim.world import World
 
@@ -75,6 +75,7 @@ class Refused(NamedTuple):
     device: DeviceKey
     reason: str
     backlog_us: int
+    run_us: int = 0
 
 
 Reply: TypeAlias = Callable[[Done | Refused], None]
@@ -86,6 +87,7 @@ class _Job:
     reply: Reply
     received_us: int
     cancelled: bool = False
+    answer: bool = False  # also if cancelled
 
 
 @dataclass(slots=True)
@@ -158,14 +160,17 @@ class SimDevice:
         self._world.note("queue", *self.key, *order.key, deadline_us)
         self.serve()
 
-    def cancel(self, gateway: str, key: PieceKey) -> None:
-        """Drop a piece; one that runs ends unanswered, and early where the device can."""
+    def cancel(self, gateway: str, key: PieceKey, answer: bool = False) -> None:
+        """Drop a piece; one that runs ends early where the device can. answer: say when."""
         session = f"{gateway}/{key.session}"
         for waiting in self.queue.cancel(session, key.epoch, key.frame, key.piece):
-            del self._jobs[waiting.node, waiting.key]
+            job = self._jobs.pop((waiting.node, waiting.key))
             self._world.note("drop", *self.key, *waiting.key)
+            if answer:
+                self._refuse(job, CANCELLED)
         if (gateway, key) in self._jobs:
-            self._jobs[gateway, key].cancelled = True
+            job = self._jobs[gateway, key]
+            job.cancelled, job.answer = True, answer
             self._stop_if_unwanted()
 
     def gateway_gone(self, gateway: str) -> None:
@@ -233,13 +238,20 @@ class SimDevice:
         for job in run.jobs:
             if not job.cancelled:
                 self._answer(job, run)
+            elif job.answer:
+                self._refuse(job, CANCELLED, run.run_us)
         self.serve()
 
     def _abandon(self, run: _Run) -> None:
         if run is not self._run:
             return  # it had ended by then
         self._finished(run, "abandon")
-        self.busy_us += max(0, self._world.now_us - run.began_us - self._model.start_us)
+        run_us = max(0, self._world.now_us - run.began_us - self._model.start_us)
+        self.busy_us += run_us
+        for job in run.jobs:
+            self._costs.observe_at_least(self.key, job.order.kind, job.order.units, run_us)
+            if job.answer:
+                self._refuse(job, CANCELLED, run_us)
         self.serve()
 
     def _finished(self, run: _Run, how: str) -> None:
@@ -271,6 +283,6 @@ class SimDevice:
             )
         )
 
-    def _refuse(self, job: _Job, reason: str) -> None:
+    def _refuse(self, job: _Job, reason: str, run_us: int = 0) -> None:
         backlog_us = self.queue.backlog_us(self._world.now_us)
-        job.reply(Refused(job.order.key, self.key, reason, backlog_us))
+        job.reply(Refused(job.order.key, self.key, reason, backlog_us, run_us))

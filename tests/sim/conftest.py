@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 import pytest
 
-from mesh.schedule.ids import DeviceKey, PieceKey
+from mesh.schedule.ids import CANCELLED, DeviceKey, PieceKey
 
 
 class EachSeed(Protocol):
@@ -102,7 +102,8 @@ class FrameBooks:
         elif what == "start" and (key.session, key.frame) in self.closed:
             self._begun(device, key)
         elif what in ("result", "refused"):
-            assert (device, key) not in self.abandoned, "answered for what it had abandoned"
+            told = what == "refused" and rest[0] == CANCELLED
+            assert told or (device, key) not in self.abandoned, "made what it had abandoned"
             self.kept.discard((device, key.session))
             if rest[0] == "accepted":
                 assert (key.session, key.frame) not in self.closed, "accepted for a closed frame"

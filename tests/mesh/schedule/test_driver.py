@@ -248,7 +248,7 @@ def test_small_answers_under_a_large_bound_are_not_waited_for_as_if_they_were_la
             )
 
 
-def test_a_silent_device_is_hedged_in_the_frame_and_not_told_to_stop() -> None:
+def test_a_silent_device_is_hedged_in_the_frame_and_told_to_say_when_it_is_free() -> None:
     """SIGSTOP: nothing fails, nothing answers. The frame must not wait for the link to die."""
     bench = Bench()
     silent, spoken = sends(bench.open(2))
@@ -260,7 +260,7 @@ def test_a_silent_device_is_hedged_in_the_frame_and_not_told_to_stop() -> None:
     assert bench.driver.counts.hedges == 1
     actions = bench.done(hedge, wake_us + RUN_US)
     assert composed(actions) == [(3, ())]
-    assert not any(isinstance(action, CancelPiece) for action in actions)
+    assert CancelPiece(silent.key, silent.device, answer=True) in actions
     assert silent.device not in {s.device for s in sends(bench.open(2))}
     assert bench.done(silent, bench.opened_us + 1_000) == []
     assert bench.driver.counts.too_late == 1

@@ -141,11 +141,12 @@ def test_a_silent_device_is_suspect_gets_nothing_and_is_trusted_again_when_it_sp
     assert placer.usable([A, B], later_us + 100) == [A, B]
 
 
-def test_what_a_suspect_device_owes_is_not_cancelled_because_its_answer_clears_it() -> None:
+def test_what_a_suspect_device_drops_stays_owed_because_its_word_clears_it() -> None:
     placer = placer_with({A: 5_000, B: 5_000})
     placed = placer.place([want(0), want(1)], FAR_US, 0, [A, B])
     place = next(p for p in placed if isinstance(p, Place) and p.device == A)
-    assert placer.withdraw(place.key, A, place.overdue_us) is False
+    assert placer.withdraw(place.key, A, place.overdue_us) is True
+    assert placer.owes(place.key, A)
     other = next(p for p in placed if isinstance(p, Place) and p.device == B)
     assert placer.withdraw(other.key, B, 0) is True
     assert placer.withdraw(other.key, B, 0) is False

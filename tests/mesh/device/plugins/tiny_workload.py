@@ -5,6 +5,7 @@ node must survive.
 """
 
 import json
+import mmap
 import os
 import signal
 import socket
@@ -42,6 +43,9 @@ class TinyExecutor:
             marker.touch()
         self.sessions[session] = sum(sum(bytes(data)) for data in assets.values())
         self.keys[session] = spec.decode().partition("batch ")[2]
+
+    def heed(self, check):
+        self.check = check
 
     def batch_key(self, session):
         """What follows "batch " in the session's spec."""
@@ -118,6 +122,23 @@ class TinyExecutor:
     def do_hang(self, session, argument, inputs, output):
         while True:
             time.sleep(1)
+
+    def do_heed(self, session, argument, inputs, output):
+        """Run for ever, unless nobody wants it."""
+        output[:1] = b"!"  # it has begun
+        while True:
+            self.check()
+            time.sleep(0.001)
+
+    def do_stop_word(self, session, argument, inputs, output):
+        """What becomes of an attempt to write to it."""
+        [stop] = [fd for fd in open_fds() if "framemesh-stop" in link(fd)]
+        tries = [
+            lambda: os.pwrite(stop, bytes(8), 0),
+            lambda: os.ftruncate(stop, 0),
+            lambda: mmap.mmap(stop, 8, mmap.MAP_SHARED, mmap.PROT_WRITE),
+        ]
+        return write(output, json.dumps([attempt(trial) for trial in tries]))
 
     def do_claim(self, session, argument, inputs, output):
         """Claim to have written more than fits."""
