@@ -107,11 +107,6 @@ class Admission:
         if task is not None:
             self._dues.account(frame.session, task.stake, task.work_us, now_us, whole=whole)
 
-    def density(self, frame: FrameKey) -> float:
-        """Value per second of the work that the frame still needs."""
-        known = self._open.get(frame)
-        return known[0].density if known is not None else 0.0
-
     # --- who must hear of it ---------------------------------------------------------------
 
     def to_tell(self) -> list[str]:

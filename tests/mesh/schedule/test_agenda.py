@@ -55,12 +55,14 @@ def test_the_lower_class_gives_way_whatever_it_is_worth() -> None:
     assert agenda.enter(again, IDLE) == [again]
 
 
-def test_what_has_begun_stays() -> None:
-    agenda, long = Agenda(Dues()), task(0, 60, 80)
+def test_a_frame_that_is_begun_counts_twice_for_what_is_left_of_it() -> None:
+    agenda, long = Agenda(Dues()), task(0, 60, 70)
     agenda.enter(long, IDLE)
     running = Devices(0.0, 1, {long.key: 20.0})
-    short = task(1, 30, 70)
+    short = task(1, 30, 60)
     assert agenda.enter(short, running) == [short]
+    shorter = task(2, 15, 60)
+    assert agenda.enter(shorter, running) == [long]
 
 
 def test_a_session_that_is_owed_displaces_one_that_is_not() -> None:
@@ -71,6 +73,8 @@ def test_a_session_that_is_owed_displaces_one_that_is_not() -> None:
     agenda, short = Agenda(dues), task(0, 30, 70, session="rich")
     agenda.enter(short, IDLE)
     assert agenda.enter(task(1, 60, 80, session="poor"), IDLE) == [short]
+    long = task(2, 200, 200, session="poor")
+    assert agenda.enter(long, IDLE) == [long], "however much it is owed"
 
 
 def test_shares_say_how_much_is_due_to_whom() -> None:
