@@ -150,7 +150,7 @@ vec3 surrounded(Surface s, vec3 base, float metallic, float occlusion) {
         way = mix(way, s.normal, s.alpha2);
         float level = view.sky.w * s.roughness * (2.0 - s.roughness);
         mirrored += textureLod(reflected_sky, turned(way), level).rgb * view.sky.x;
-        mean += texture(diffuse_sky, turned(s.normal)).rgb * view.sky.x;
+        mean += textureLod(diffuse_sky, turned(s.normal), 0.0).rgb * view.sky.x;
     }
     return mirrored * once * open + mean * (often + below) * occlusion;
 }
