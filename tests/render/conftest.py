@@ -17,6 +17,7 @@ from render.executor import RenderExecutor
 from render.package import load_scene, pack
 from render.passes.environment import DeviceEnvironment
 from render.passes.scene_upload import DeviceScene
+from render.pathtrace.scene import TracedScene
 from render.pieces import TileSpec
 from render.renderer import Renderer, open_renderer
 from render.scene import Draw, Material, Primitive, Scene
@@ -40,6 +41,7 @@ class Studio:
     def __init__(self, instance: Instance, renderer: Renderer) -> None:
         self.instance, self.renderer = instance, renderer
         self._scenes: dict[int, tuple[Scene, DeviceScene]] = {}
+        self._traced: dict[int, TracedScene] = {}
 
     def shoot(
         self,
@@ -49,7 +51,10 @@ class Studio:
         rects: Sequence[Rect] = (),
         environment: DeviceEnvironment | None = None,
     ) -> Picture:
-        """The frame in the given tiles (default: one), each drawn on its own."""
+        """The frame in the given tiles (default: one), each drawn on its own.
+
+        Path traced where the view has samples.
+        """
         if id(scene) not in self._scenes:
             self._scenes[id(scene)] = scene, self.renderer.upload(scene)
         loaded = self._scenes[id(scene)][1]
@@ -60,8 +65,14 @@ class Studio:
             for rect in rects or [Rect(0, 0, width, height)]:
                 planes = bytearray(rect.i420_bytes)
                 tile = replace_rect(view, rect)
-                times = self.renderer.render(canvas, loaded, tile, memoryview(planes), environment)
-                clusters += times.clusters
+                if view.samples:
+                    traced = self._trace(scene, loaded)
+                    self.renderer.trace(canvas, traced, tile, memoryview(planes), environment)
+                else:
+                    times = self.renderer.render(
+                        canvas, loaded, tile, memoryview(planes), environment
+                    )
+                    clusters += times.clusters
                 paste(i420, size, rect, planes)
                 rows, columns = (
                     slice(rect.y, rect.y + rect.height),
@@ -72,7 +83,15 @@ class Studio:
             canvas.close()
         return Picture(i420.tobytes(), rgba, clusters)
 
+    def _trace(self, scene: Scene, loaded: DeviceScene) -> TracedScene:
+        if id(scene) not in self._traced:
+            self._traced[id(scene)] = self.renderer.upload_traced(loaded, scene)
+        return self._traced[id(scene)]
+
     def close(self) -> None:
+        for traced in self._traced.values():
+            traced.close()
+        self._traced.clear()
         for _, loaded in self._scenes.values():
             loaded.close()
         self._scenes.clear()
