@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import atexit
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -81,10 +81,15 @@ class RenderExecutor:
             self._scenes: dict[AssetId, _LoadedScene] = {}
             self._environments: dict[AssetId, _LoadedEnvironment] = {}
             self._sessions: dict[str, _Session] = {}
+            self._check: Callable[[], None] = lambda: None
             scope.callback(self._forget_all)
             self._scope = scope.pop_all()
         # Left to the garbage collector, device and instance would go in any order: drivers crash.
         atexit.register(self.close)
+
+    def heed(self, check: Callable[[], None]) -> None:
+        """Path traced pieces end early where nobody wants them; see Abandonable."""
+        self._check = check
 
     def prepare(self, session: str, spec: bytes, assets: Mapping[AssetId, memoryview]) -> None:
         """Upload the session's scene and draw all of it once, so that no frame meets a cold driver.
@@ -178,7 +183,9 @@ class RenderExecutor:
         loaded = self._scenes[held.asset]
         if tile.samples:
             assert loaded.traced is not None
-            self._renderer.trace(held.canvas, loaded.traced, tile, output, environment)
+            self._renderer.trace(
+                held.canvas, loaded.traced, tile, output, environment, check=self._check
+            )
         else:
             self._renderer.render(held.canvas, loaded.scene, tile, output, environment)
 

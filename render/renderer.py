@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +34,10 @@ class TileTimes:
     raster_us: int
     convert_us: int
     clusters: int
+
+
+def _go_on() -> None:
+    """Nobody has a word to say."""
 
 
 class Canvas:
@@ -128,14 +132,17 @@ class Renderer:
         tile: TileSpec,
         output: memoryview,
         environment: DeviceEnvironment | None = None,
+        *,
+        check: Callable[[], None] = _go_on,
     ) -> TileTimes:
         """Path trace a tile, otherwise as `render`; `tile.samples` is at least 1.
 
         Samples are kept: a tile that wants more of them, and else shows the same, costs the rest.
+        check: called between submissions, some milliseconds apart; may raise to end the work.
         """
         targets, rect, sums = canvas.targets, tile.region(), canvas.sums(self._tracer)
         began_ns = time.perf_counter_ns()
-        self._tracer.trace(sums, scene, environment, tile)
+        self._tracer.trace(sums, scene, environment, tile, check=check)
         traced_us = (time.perf_counter_ns() - began_ns) // 1000
         with self._device.recording() as commands:
             self._device.reset_timestamps(commands)

@@ -7,7 +7,7 @@ in order of number: so its bytes depend neither on the tiling nor on how the wor
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 
 import msgspec
@@ -51,7 +51,7 @@ from render.vulkan.pipeline import (
     write_texture,
 )
 
-SLICE_US = 50_000  # wanted: short beside any driver's patience
+SLICE_US = 10_000  # wanted: so soon is an abandoned piece noticed; no driver loses its patience
 FIRST_SLICE = 1 << 14  # samples
 SUM_FORMAT = vk.VK_FORMAT_R32G32B32A32_SFLOAT
 WORK = np.dtype(
@@ -198,8 +198,13 @@ class PathTracer:
         scene: TracedScene,
         environment: DeviceEnvironment | None,
         tile: TileSpec,
+        *,
+        check: Callable[[], None],
     ) -> None:
-        """Bring a tile's pixels to `tile.samples` samples, in as many submissions as it takes."""
+        """Bring a tile's pixels to `tile.samples` samples, in as many submissions as it takes.
+
+        check: called before each; what it raises ends the work, and the samples made are kept.
+        """
         scene.take(scene.raster.pose(tile.animation, tile.time))
         around = environment or self._no_environment
         lit_by_sky = environment is not None and tile.sky > 0
@@ -209,6 +214,7 @@ class PathTracer:
         view = msgspec.structs.replace(tile, rect=(0, 0, 0, 0), samples=0)
         before = 0
         for made in self._slicer.slices(drawn, tile.samples):
+            check()
             began_ns = time.perf_counter_ns()
             with self._device.recording() as commands:
                 self._bend_if_due(commands, scene.raster)

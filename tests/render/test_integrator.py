@@ -8,7 +8,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from mesh.core.errors import ContentRefused, SessionRefused
+from mesh.core.errors import ContentRefused, PieceAbandoned, SessionRefused
 from mesh.core.workload import CutHint, SessionRequest
 from render.executor import RenderExecutor
 from render.pieces import decode_session, decode_tile
@@ -110,3 +110,29 @@ def test_a_traced_tile_of_a_session_that_draws_is_refused(executor: RenderExecut
     spec = msgspec.msgpack.encode(msgspec.structs.replace(tile, samples=1))
     with pytest.raises(ContentRefused, match="traced"):
         executor.run("s", spec, NOTHING, memoryview(bytearray(piece.output_bytes)))
+
+
+def test_an_abandoned_piece_ends_between_submissions_and_the_next_is_whole(
+    executor: RenderExecutor,
+):
+    work = session(integrator="pathtrace", samples=3, tiles=1)
+    assets = {asset.digest: memoryview(asset.data) for asset in work.setup.assets}
+    executor.prepare("s", work.setup.spec, assets)
+    [piece] = work.open_frame(0, 0, CutHint(1), canvas_of(work), NOTHING).pieces
+    calls = 0
+
+    def second_thoughts() -> None:
+        nonlocal calls
+        calls += 1
+        if calls == 2:
+            raise PieceAbandoned("the piece ends here", "its frame is over", "Nothing to be done.")
+
+    outputs = [memoryview(bytearray(piece.output_bytes)) for _ in range(3)]
+    executor.heed(second_thoughts)
+    with pytest.raises(PieceAbandoned):
+        executor.run("s", piece.spec, NOTHING, outputs[0])
+    assert calls == 2
+    executor.run("s", piece.spec, NOTHING, outputs[1])
+    executor.prepare("fresh", work.setup.spec, assets)
+    executor.run("fresh", piece.spec, NOTHING, outputs[2])
+    assert outputs[1] == outputs[2]
