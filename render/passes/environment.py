@@ -42,7 +42,7 @@ REFLECTANCES = 64  # texels a side of the table
 SMALLEST_FACE, LARGEST_FACE = 256, 1024  # of the sky
 FILTERED_FACE, LEVELS = 256, 6  # of reflections: the sharpest face, halved for each rougher level
 GATHERED_LEVELS = 3  # of these, the roughest, see gather.comp
-GATHERED_FACE = 16  # of the sky they are gathered from
+GATHERED_FACE = 16  # of the small sky they are gathered from
 DIFFUSE_FACE = 32
 SAMPLES = 64  # of the first level that is sampled, four times as many for the next
 _MATT = 1.0  # roughness whose lobe is the cosine's
@@ -101,9 +101,10 @@ class EnvironmentPass:
             bind_images(self.device, scope, [sky, reflected, diffuse])
             self._fill_sky(until_filtered, sky, pixels)
             view = create_view(self.device, scope, sky)
+            small = self._shrink(until_filtered, view)
             for level in range(LEVELS):
-                self._filter(view, reflected, level, level_roughness(level))
-            self._filter(view, diffuse, 0, _MATT)
+                self._filter((view, small), reflected, level, level_roughness(level))
+            self._filter((view, small), diffuse, 0, _MATT)
             for image in (reflected, diffuse):
                 self._finish(image)
             views = [view, *(create_view(self.device, scope, i) for i in (reflected, diffuse))]
@@ -118,13 +119,24 @@ class EnvironmentPass:
             Uploader(self.device, until_loaded).fill_buffer(buffer, data)
         return buffer
 
-    def _filter(self, sky: CData, image: Image, level: int, roughness: float) -> None:
-        """Fill one level with the sky seen through a lobe of that roughness."""
+    def _shrink(self, scope: ExitStack, sky: CData) -> CData:
+        """A view of a small cube that holds the same light."""
+        small = _target(self.device, scope, GATHERED_FACE)
+        bind_images(self.device, scope, [small])
+        self._dispatch("shrink.comp", (sky, self.sampler), small, (0, 0.0, 0))
+        self._finish(small)
+        return create_view(self.device, scope, small)
+
+    def _filter(
+        self, skies: tuple[CData, CData], image: Image, level: int, roughness: float
+    ) -> None:
+        """Fill one level with the sky, large and small, seen through a lobe of that roughness."""
+        large, small = skies
         if roughness >= level_roughness(LEVELS - GATHERED_LEVELS):
-            shader, count = "gather.comp", GATHERED_FACE
+            shader, source, count = "gather.comp", small, 0
         else:
-            shader, count = "prefilter.comp", SAMPLES << 2 * max(level - 1, 0)
-        self._dispatch(shader, (sky, self.sampler), image, (level, roughness**4, count))
+            shader, source, count = "prefilter.comp", large, SAMPLES << 2 * max(level - 1, 0)
+        self._dispatch(shader, (source, self.sampler), image, (level, roughness**4, count))
 
     def _black(self, scope: ExitStack) -> DeviceEnvironment:
         """No light from anywhere."""

@@ -131,6 +131,27 @@ def test_a_rough_mirror_sees_through_its_lobe(
     assert np.abs(rgb - expected)[inside].max() <= 8.0
 
 
+@pytest.mark.parametrize(
+    "way", [(0.1, 0.2, 1.0), (0.75, 0.1, 1.0), (0.9, 0.93, 1.0), (-0.5, 0.97, 0.8)]
+)
+def test_a_small_sun_lights_by_its_cosine_wherever_it_stands(
+    lit_square: Callable, load: Callable, way: tuple
+):
+    """White and fully rough: what is seen is the irradiance over pi. Near edges and corners of the
+    cube, where its texels are small, a sun counts as much as anywhere."""
+    _, inside = seen_points()
+    ways = directions(256, 128)
+    sun = np.unravel_index((ways @ np.array(way)).argmax(), (128, 256))
+    rgb = np.zeros((128, 256, 3))
+    rgb[sun] = 4000.0
+    span = 2 * math.pi / 256 * math.pi / 128 * math.sqrt(1 - ways[sun][1] ** 2)
+    white = Material(roughness_factor=1.0)
+    seen = lit_square(white, load(rgb), exposure=1.0)
+    linear = ((seen[inside] / 255 + 0.055) / 1.055) ** 2.4
+    expected = 4000.0 * span * ways[sun][2] / math.pi
+    assert linear.mean() == pytest.approx(expected, rel=0.04)
+
+
 def looking(way: tuple[float, float, float]) -> View:
     """From the origin along `way`, which is level."""
     back = -np.array(way)
