@@ -331,6 +331,64 @@ async def test_a_piece_cancelled_while_it_runs_makes_way_at_its_end_and_is_never
     assert arena.leases == 0
 
 
+async def heeding(worker: Worker, gateway: Gateway) -> int:
+    """Have the device run what ends only when nobody wants it; returns the process's id."""
+    slot = worker._slots["tiny"]
+    deliver(worker, gateway, piece("heed", 0))
+    while not slot.running:  # noqa: ASYNC110
+        await asyncio.sleep(0)
+    return slot.device.pid
+
+
+@pytest.mark.parametrize("answer", [False, True])
+async def test_a_running_piece_is_abandoned_when_cancelled_and_the_next_begins(
+    worker: Worker, gateway: Gateway, answer: bool
+) -> None:
+    await opened(worker, gateway)
+    pid = await heeding(worker, gateway)
+    deliver(worker, gateway, piece("sum", 1))
+    deliver(worker, gateway, Cancel("s", 1, 0, 0, answer=answer))
+    if answer:
+        refused = await gateway.hears()
+        assert isinstance(refused, PieceRefused)
+        assert (refused.piece, refused.reason, refused.problem) == (0, "cancelled", None)
+    assert await gateway.result() == b"0"
+    assert gateway.hears_nothing
+    device = worker._slots["tiny"].device
+    assert (device.pid, device.restarts) == (pid, 0)
+    assert device._arena is not None
+    assert device._arena.leases == 0
+
+
+async def test_a_queued_piece_that_is_cancelled_is_confirmed_where_that_is_asked_for(
+    worker: Worker, gateway: Gateway
+) -> None:
+    await opened(worker, gateway)
+    deliver(worker, gateway, piece("noop", 0))
+    deliver(worker, gateway, Cancel("s", 1, 0, 0, answer=True))
+    refused = await gateway.hears()
+    assert isinstance(refused, PieceRefused)
+    assert refused.reason == "cancelled"
+
+
+@pytest.mark.parametrize("gone", ["session", "gateway"])
+async def test_what_runs_for_a_session_or_gateway_that_is_gone_makes_way(
+    worker: Worker, gateway: Gateway, gone: str
+) -> None:
+    other = Gateway("other")
+    await opened(worker, gateway)
+    await opened(worker, other)
+    pid = await heeding(worker, gateway)
+    deliver(worker, other, piece("sum", 1))
+    if gone == "session":
+        deliver(worker, gateway, SessionClose("s", 1))
+    else:
+        worker.channel_gone(gateway)
+    assert await other.result() == b"0"
+    assert gateway.hears_nothing
+    assert worker._slots["tiny"].device.pid == pid
+
+
 async def test_a_gateway_that_is_gone_leaves_nothing_behind(
     worker: Worker, gateway: Gateway
 ) -> None:

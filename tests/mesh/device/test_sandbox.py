@@ -96,6 +96,10 @@ async def test_nothing_of_the_nodes_environment_leaks(open_tiny, ask, monkeypatc
     assert environment["HOME"] != os.environ.get("HOME")
 
 
+async def test_the_stop_word_is_the_nodes_alone_to_write(device, ask):
+    assert json.loads(await ask(device, "stop_word")) == ["PermissionError"] * 3
+
+
 async def test_the_process_holds_no_descriptor_of_the_nodes(device, ask):
     links = json.loads(await ask(device, "fds"))
     assert links[0] == "/dev/null" and all(link.startswith("pipe:") for link in links[1:3])

@@ -17,6 +17,7 @@ from mesh.core.errors import (
     DeviceLost,
     DeviceUnavailable,
     Misuse,
+    PieceAbandoned,
     PieceFailed,
     PieceOverran,
 )
@@ -396,6 +397,89 @@ async def test_an_abandoned_piece_that_has_not_begun_is_withdrawn(device, ask):
     opened[0] = 1
     assert await running == b"done"
     assert await ask(device, "sum") == b"6" and device.restarts == 0
+
+
+async def begun(device, ask, **options):
+    """A run that would go on for ever, once it is under way."""
+    lease = device._lease
+    taken = []
+    device._lease = lambda nbytes: taken.append(lease(nbytes)) or taken[-1]
+    running = asyncio.create_task(ask(device, "heed", **options))
+    while not taken:  # noqa: ASYNC110
+        await asyncio.sleep(0)
+    device._lease = lease
+    view = taken[0].view
+    while view[0] != ord("!"):  # noqa: ASYNC110
+        await asyncio.sleep(0)
+    view[0] = 0
+    return running
+
+
+async def test_a_running_piece_can_be_taken_back_and_the_process_goes_on(device, ask):
+    pid, recall = device.pid, supervisor.Recall()
+    running = await begun(device, ask, recall=recall)
+    recall.abandon()
+    with pytest.raises(PieceAbandoned) as caught:
+        await running
+    assert caught.value.run_us > 0
+    assert await ask(device, "sum") == b"6"
+    assert (device.pid, device.restarts, device._arena.leases) == (pid, 0, 0)
+
+
+async def test_the_word_that_stopped_one_piece_stops_no_other(device, ask):
+    recall = supervisor.Recall()
+    running = await begun(device, ask, recall=recall)
+    recall.abandon()
+    with pytest.raises(PieceAbandoned):
+        await running
+    second = supervisor.Recall()
+    again = await begun(device, ask, recall=second)
+    recall.abandon()  # what it named is over
+    gate = asyncio.create_task(ask(device, "noop"))
+    await asyncio.sleep(0)
+    assert not again.done() and not gate.done()
+    second.abandon()
+    with pytest.raises(PieceAbandoned):
+        await again
+    assert await gate == b""
+
+
+async def test_leaving_a_running_piece_stops_it(device, ask):
+    running = await begun(device, ask)
+    running.cancel()
+    assert await ask(device, "sum") == b"6"
+    assert device.restarts == 0 and device._arena.leases == 0
+
+
+async def test_a_piece_taken_back_before_its_turn_never_begins(device, ask):
+    first, second = supervisor.Recall(), supervisor.Recall()
+    running = await begun(device, ask, recall=first)
+    waiting = asyncio.create_task(ask(device, "exit 1", recall=second))
+    await asyncio.sleep(0)
+    second.abandon()
+    with pytest.raises(PieceAbandoned):
+        await waiting
+    assert not running.done()
+    first.abandon()
+    with pytest.raises(PieceAbandoned):
+        await running
+    assert await ask(device, "sum") == b"6" and device.restarts == 0
+
+
+async def test_a_whole_batch_can_be_taken_back(open_tiny):
+    async with open_tiny() as device:
+        for session in "ab":
+            await device.prepare(session, "tiny", b"batch m", {})
+        recall = supervisor.Recall()
+        pieces = [supervisor.BatchedPiece(session, b"heed", 9) for session in "ab"]
+        running = asyncio.create_task(
+            device.run_batch("tiny", pieces, kill_after_us=20_000_000, recall=recall)
+        )
+        await asyncio.sleep(0)
+        recall.abandon()
+        with pytest.raises(PieceAbandoned):
+            await running
+        assert device.restarts == 0 and device._arena.leases == 0
 
 
 async def test_a_result_that_arrives_as_its_caller_leaves_is_freed(device):
