@@ -33,6 +33,7 @@ from render.scene import (
 )
 
 INSTALL, LLVM = "pip install 'framemesh[peers]'", "apt-get install libllvm19"
+AT_ONCE = 1 << 21  # paths
 Texels = NDArray[np.float32]
 
 
@@ -80,7 +81,7 @@ def draw(scene: Scene, view: View) -> Reference:
             "fov_axis": "y",
             "to_world": place,
             "film": film,
-            "sampler": {"type": "independent", "sample_count": view.samples},
+            "sampler": {"type": "independent"},
         },
         **_lights(mi, scene, view, now),
     }
@@ -90,9 +91,20 @@ def draw(scene: Scene, view: View) -> Reference:
             mesh = _mesh(mi, scene, drawn, now, surfaces, mirrored)
             if mesh is not None:
                 whole[f"draw_{number}_{mirrored}"] = mesh
-    made = np.asarray(mi.render(mi.load_dict(whole)), np.float64)
+    made = _mean(mi, mi.load_dict(whole), view)
     light = made[..., :3] + (1 - made[..., 3:]) * np.array(view.background)
     return Reference(_encoded(light), made[..., 3] > 0, f"Mitsuba {mi.__version__}, {mi.variant()}")
+
+
+def _mean(mi: Any, scene: Any, view: View) -> NDArray[np.float64]:
+    """RGBA (h, w, 4): Mitsuba holds all paths of a rendering in memory, so some at a time."""
+    total: NDArray[np.float64] = np.zeros((view.height, view.width, 4))
+    most, left = max(AT_ONCE // (view.width * view.height), 1), view.samples
+    while left:
+        count = min(most, left)
+        left -= count
+        total += count * np.asarray(mi.render(scene, spp=count, seed=left), np.float64)
+    return total / view.samples
 
 
 def _open() -> Any:
