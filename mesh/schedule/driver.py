@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import ceil
 from typing import Final, TypeAlias
 
 import msgspec
@@ -31,10 +32,10 @@ from mesh.schedule.frameclock import Crowding, DemandClock, FrameClock
 from mesh.schedule.ids import CANCELLED, DeviceKey, FrameKey, PieceKey
 from mesh.schedule.ledger import ClosedFrame, FrameLedger, Verdict
 from mesh.schedule.phase import LatestStartClock
-from mesh.schedule.placement import Place, Placer
+from mesh.schedule.placement import RETRY_US, Place, Placer
 from mesh.schedule.promises import Want
 
-RETRY_US: Final = 2_000  # between attempts to find room for a piece that has none
+LEAST_WAIT_US: Final = 500  # before a frame that found no room is tried again by time alone
 
 _NEVER_US: Final = 2**62
 
@@ -305,7 +306,8 @@ class SessionDriver:
 
     def _start(self, frame: int, now_us: int, actions: list[Action]) -> None:
         """Send a frame that waits, if there is room for all of it; refuse it when it is late."""
-        if self._sent(frame, now_us, actions):
+        again_us = self._send_all(frame, now_us, actions)
+        if again_us is None:
             self._open[frame].started = True
             del self._waiting[frame]
             return
@@ -313,18 +315,17 @@ class SessionDriver:
         if now_us >= latest_us:
             self._give_up(frame, now_us, actions)
         else:
-            wait_us = max(RETRY_US, (latest_us - now_us) // 4)
-            self._waiting[frame] = min(now_us + wait_us, latest_us)
+            self._waiting[frame] = min(max(ceil(again_us), now_us + LEAST_WAIT_US), latest_us)
 
-    def _sent(self, frame: int, now_us: int, actions: list[Action]) -> bool:
-        """Send all of a frame, if there is room for all of it."""
+    def _send_all(self, frame: int, now_us: int, actions: list[Action]) -> float | None:
+        """Send all of a frame, if there is room for all of it; else says when to try again."""
         cutoff_us = self._ledger.cutoff_us(frame)
         assert cutoff_us is not None, "only open frames wait"
         wants = [self._want(key) for key in self._ledger.unanswered(frame)]  # but for probes, all
-        places, whole = self._placer.start(wants, cutoff_us, now_us, self._ready)
+        places, again_us = self._placer.start(wants, cutoff_us, now_us, self._ready)
         for place in places:
             self._send(place, now_us, actions)
-        return whole
+        return again_us
 
     def _latest_us(self, frame: int) -> int:
         """Until when a frame may wait for room. One by the clock only until the next is due."""

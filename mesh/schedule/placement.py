@@ -36,10 +36,12 @@ GRACE_US: Final = 2_000  # an answer is overdue so long after it came into doubt
 COLD_GRACE_US: Final = 250_000  # the first run of a kind may compile shaders or kernels
 PROBE_COLD_US: Final = 100_000  # shortest time between probes of a cold device
 PROBE_IDLE_US: Final = 2_000_000  # a device that got nothing for so long is measured again
+RETRY_US: Final = 2_000  # between attempts to find room for what has none
 MAX_OUTSTANDING: Final = 128  # pieces one device may owe
 # A frame whose pieces would wait longer than this waits at the gateway instead, where what comes
-# later can still pass it, and a device that dies or slows down takes less with it.
-HORIZON_US: Final = 20_000
+# later can still pass it, and a device that dies or slows down takes less with it. Long enough
+# that a device is not idle while word of its end and the next piece are on their way.
+HORIZON_US: Final = 10_000
 
 
 class Place(NamedTuple):
@@ -167,21 +169,33 @@ class Placer:
         deadline_us: int,
         now_us: int,
         ready: Iterable[DeviceKey],
-    ) -> tuple[list[Place], bool]:
-        """Place all pieces of one frame, or none; the second value says which.
+    ) -> tuple[list[Place], float | None]:
+        """Place all pieces of one frame, or none: then the second value says when to try again.
 
         Either way there may be probes.
         """
         state = Round(self._able(ready), self.costs, wants, deadline_us, now_us)
-        if state.free_us and min(state.free_us) > now_us + HORIZON_US:
-            return [], False
+        room_us = self._room_us(state)
+        if room_us > now_us:
+            return [], room_us
         chosen, hopeless = self._plan(wants, state)
         if hopeless:
-            return self._probes(wants, [want for want, _ in hopeless], state), False
+            probes = self._probes(wants, [want for want, _ in hopeless], state)
+            return probes, now_us + RETRY_US
         if wants:
             self.admission.sent(frame_of(wants[0].key))
         placed = [self._commit(*plan, state) for plan in chosen]
-        return placed + self._probes(wants, [], state), True
+        return placed + self._probes(wants, [], state), None
+
+    def _room_us(self, state: Round) -> float:
+        """From when a device has so little to do that it should get more."""
+        return min(
+            (
+                free_us - HORIZON_US - self.costs.link(device.key.node).rtt_us
+                for free_us, device in zip(state.free_us, state.devices, strict=True)
+            ),
+            default=0.0,
+        )
 
     def probe(
         self,
