@@ -52,13 +52,9 @@ def draw_list(
     state, blends = states[of], blended[of]
     nearest = np.full(int(states.max(initial=0)) + 1, np.inf)
     np.minimum.at(nearest, states, depth)
-    order = np.lexsort(
-        (
-            np.where(blends, -depth[of], depth[of]),
-            np.where(blends, 0, state),
-            np.where(blends, np.inf, nearest[state]),
-        )
-    )
+    turn = np.argsort(np.argsort(nearest, kind="stable"))  # when each state is drawn
+    far = depth[of]
+    order = np.lexsort((np.where(blends, -far, far), np.where(blends, len(turn), turn[state])))
     return DrawList(first[order], last[order], _batches(state[order]))
 
 

@@ -19,7 +19,9 @@ from render.drawlist import DrawList, draw_list
 from render.lights import PACKED, Lighting, lighting, sun
 from render.passes.environment import DeviceEnvironment, EnvironmentPass
 from render.passes.scene_upload import (
-    DRAW_COMMAND,
+    DRAW_COMMAND_BYTES,
+    FIRST_INDEX,
+    INDEX_COUNT,
     MATERIAL_BINDINGS,
     VERTEX_LAYOUTS,
     DeviceScene,
@@ -58,7 +60,7 @@ VIEW = np.dtype(
 _TEXTURE = vk.VK_DESCRIPTOR_TYPE_COMBINED_IMAGE_SAMPLER
 _UNIFORM = vk.VK_DESCRIPTOR_TYPE_UNIFORM_BUFFER
 _GRAPHICS = vk.VK_PIPELINE_BIND_POINT_GRAPHICS
-_STRIDE = DRAW_COMMAND.itemsize
+_STRIDE = DRAW_COMMAND_BYTES
 _LIGHTING, _SKY = 9, 10  # specialisation constants of raster.frag
 
 
@@ -280,7 +282,7 @@ class RasterPass:
 def _write_commands(scene: DeviceScene, draws: DrawList) -> None:
     """A run's command is its first cluster's, up to where its last one ends."""
     made, last = scene.command[draws.first], scene.command[draws.last]
-    made["index_count"] = last["first_index"] + last["index_count"] - made["first_index"]
+    made[:, INDEX_COUNT] = last[:, FIRST_INDEX] + last[:, INDEX_COUNT] - made[:, FIRST_INDEX]
     scene.commands[: len(made)] = made
 
 
