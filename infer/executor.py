@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Protocol
 
 import numpy as np
@@ -41,7 +42,8 @@ class InferExecutor:
         Raises DeviceUnavailable unless exactly that device is there.
         """
         self._api = device.api
-        self._open = _opener(device)
+        self._check: Callable[[], None] = lambda: None
+        self._open = _opener(device, self._look_up)
         pipeline = self._open(small_grid(), len(small_scene()))
         warm_up(pipeline)
         pipeline.close()
@@ -77,6 +79,13 @@ class InferExecutor:
             self._pipelines[grid] = self._open(grid, MAX_POINTS)
         self._sessions[session] = grid
 
+    def heed(self, check: Callable[[], None]) -> None:
+        """What nobody wants ends between two kernels. See mesh.core.workload.Abandonable."""
+        self._check = check
+
+    def _look_up(self) -> None:
+        self._check()
+
     def run(self, session: str, spec: bytes, inputs: memoryview, output: memoryview) -> int:
         """Run the sector in `spec` (a SectorSpec); writes a partial answer. See Executor."""
         grid = self._sessions.get(session)
@@ -110,12 +119,16 @@ def warm_up(pipeline: Pipeline) -> None:
     pipeline.run(scene, halo, 0, BINS // 2)
 
 
-def _opener(device: DeviceInfo) -> Callable[[Grid, int], Pipeline]:
-    """What opens pipelines on exactly that device. Raises DeviceUnavailable."""
+def _opener(device: DeviceInfo, check: Callable[[], None]) -> Callable[[Grid, int], Pipeline]:
+    """What opens pipelines on exactly that device. Raises DeviceUnavailable.
+
+    check: called between kernels. On a GPU they are all queued at once, within a fraction of a
+    millisecond: there is nothing to look up from.
+    """
     if device.api == "cpu":
         from infer.kernels.cpu import CpuPipeline  # noqa: PLC0415
 
-        return CpuPipeline
+        return partial(CpuPipeline, check=check)
     if device.api == "cuda":
         from infer.cuda_devices import choose  # noqa: PLC0415
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -24,6 +24,7 @@ from mesh.device.kernel import prctl
 
 NAME = "timed"
 LARGEST = (3840, 2160)
+SLICE_S = 0.001  # a sleeper's unbroken sleep: so long it goes on with what nobody wants any more
 
 _PR_SET_TIMERSLACK = 29  # the kernel may wake a sleeper so many ns late: 50,000 by default
 
@@ -91,12 +92,13 @@ class Pattern:
 
 
 class TimedExecutor:
-    """The device half; see mesh.core.workload.Executor and Batching."""
+    """The device half; see mesh.core.workload.Executor, Batching and Abandonable."""
 
     def __init__(self, settings: TimedSettings) -> None:
         self._settings = settings
         self._pattern = Pattern(*LARGEST)
         self._models: dict[str, str] = {}
+        self._check: Callable[[], None] = lambda: None
         prctl(_PR_SET_TIMERSLACK, 1)
 
     def prepare(self, session: str, spec: bytes, assets: Mapping[AssetId, memoryview]) -> None:
@@ -106,6 +108,10 @@ class TimedExecutor:
     def batch_key(self, session: str) -> str:
         """The name of the session's model."""
         return self._models[session]
+
+    def heed(self, check: Callable[[], None]) -> None:
+        """Sleep in slices, and look up between them."""
+        self._check = check
 
     def run(self, session: str, spec: bytes, inputs: memoryview, output: memoryview) -> int:
         """Write the result, and sleep for what is left of the time."""
@@ -121,9 +127,10 @@ class TimedExecutor:
         ]
         run_us = max(piece.call_us for piece in pieces)
         run_us += sum(piece.run_us * self._slower(piece) for piece in pieces)
-        left_s = began_s + run_us / self._settings.speed / 1e6 - time.monotonic()
-        if left_s > 0:
-            time.sleep(left_s)  # clock_nanosleep(2) until an instant, since Python 3.11
+        ends_s = began_s + run_us / self._settings.speed / 1e6
+        while (left_s := ends_s - time.monotonic()) > 0:
+            self._check()
+            time.sleep(min(left_s, SLICE_S))
         return written
 
     def _write(self, piece: PieceSpec, output: memoryview) -> int:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import inspect
 import time
+from collections.abc import Callable
 from types import FunctionType
 from typing import Any
 
@@ -104,8 +105,12 @@ class Boxes:
 class CpuPipeline:
     """Runs pieces of one grid; keeps its scratch between them. Not for two threads at once."""
 
-    def __init__(self, grid: Grid, max_points: int) -> None:
+    def __init__(
+        self, grid: Grid, max_points: int, check: Callable[[], None] = lambda: None
+    ) -> None:
+        """check: called wherever a run can end without leaving anything behind in the scratch."""
         self.grid = grid
+        self._check = check
         rows = min(max_points, grid.cells)
         self._bins = azimuth_bins(grid.ground_side)
         self._lowest = np.empty(grid.ground_cells, np.int32)
@@ -128,7 +133,9 @@ class CpuPipeline:
         self._lowest.fill(NONE)
         kernels.each_lowest(points, p, self._lowest)
         self._lowest[halo[:, 0]] = halo[:, 1]
+        self._check()
         kernels.each_ground(p, self._bins, self._lowest, self._ground, n)
+        self._check()
         kernels.each_sorted(points, p, self._ground, self._occupied, self._cell_of, n)
         kernels.each_listed(p, self._occupied, self._columns, self._parents, n)
         kernels.each_measured(points, p, self._ground, self._occupied, self._cell_of, self._columns)
@@ -147,6 +154,7 @@ class CpuPipeline:
         )
         kernels.each_cleared(self._occupied, self._columns, n)
         clustered = time.perf_counter_ns()
+        self._check()
         self._boxes.fit(p, self._columns, self._clusters, n)
         fitted = time.perf_counter_ns()
         return Tables(

@@ -99,6 +99,25 @@ def test_cells_and_clusters_of_any_cloud_are_the_references(pipeline, grid, seed
     compare(pipeline, grid, cloud)
 
 
+@pytest.mark.parametrize("stops_at", [0, 1, 2])
+def test_a_run_that_is_abandoned_leaves_nothing_behind(grid, clip, stops_at):
+    class Unwanted(Exception):
+        """What `check` raises."""
+
+    checks = iter(range(100))
+    wanted = []
+
+    def check():
+        if next(checks) == stops_at and not wanted:
+            raise Unwanted
+
+    pipeline = CpuPipeline(grid, MAX_POINTS, check)
+    with pytest.raises(Unwanted):
+        pipeline.run(frozen(clip[4]), NO_HALO, 0, BINS)
+    wanted.append(True)
+    compare(pipeline, grid, clip[0])
+
+
 def test_ground_is_the_references(pipeline, grid, clip):
     seen = reference.see(clip[0], grid)
     p = grid.parameters()
