@@ -1,8 +1,11 @@
 """What a second copy of a late piece is worth: one piece in a hundred takes ten times as long, with
 hedging and without, in virtual time.
 
-Devices finish what they have begun, so a straggler holds its device whatever is decided. Part of
-bench.schedule, which keeps its figures; alone, `python -m bench.stragglers [--quick]`.
+Two kinds of device: those that abandon what nobody wants any more (a piece whose copy has come is
+given up within half a millisecond: mesh.core.workload.Abandonable), and those that finish what they
+have begun, so that a straggler holds its device whatever is decided. The figures kept are of those
+that abandon. Extra work is the device time of copies, to their end or until they are abandoned.
+Part of bench.schedule, which keeps its figures; alone, `python -m bench.stragglers [--quick]`.
 """
 
 from __future__ import annotations
@@ -25,6 +28,7 @@ from mesh.sim.worker import DeviceModel
 STALL, STALL_FACTOR = 0.01, 10.0
 SEEDS = (1, 2, 3, 4, 5)
 SECONDS = 60  # of each run; a fifth of it is enough for a look
+KINDS = {"abandon": 500, "finish": 0}  # devices -> DeviceModel.abandon_us
 REST_US = 2_000_000  # until all devices are known
 
 
@@ -35,10 +39,15 @@ def no_hedging() -> Any:
         yield
 
 
-def straggle(pieces: int, seed: int, seconds: int) -> tuple[list[int], float]:
+def straggle(pieces: int, seed: int, seconds: int, abandon_us: int = 0) -> tuple[list[int], float]:
     """Frame times of a session on 4 devices at half load, and the extra work in percent."""
     device = DeviceModel(
-        QUANTUM_US, noise=NOISE, stall=STALL, stall_factor=STALL_FACTOR, start_us=START_US
+        QUANTUM_US,
+        noise=NOISE,
+        stall=STALL,
+        stall_factor=STALL_FACTOR,
+        start_us=START_US,
+        abandon_us=abandon_us,
     )
     mesh = SimulatedMesh([NodeModel((device,), prepare_us=1_000)] * 4, seed=seed, keep_trace=True)
     period_us = round(pieces * QUANTUM_US / 4 / 0.5)
@@ -52,9 +61,23 @@ def straggle(pieces: int, seed: int, seconds: int) -> tuple[list[int], float]:
         for closed in session.shown
         if not closed.missing and closed.opened_us > REST_US
     ]
-    started = sum(what == "start" for _, what, *_ in mesh.world.trace)
-    wanted = pieces * (len(session.shown) + len(session.refused))
-    return times, 100.0 * (started - wanted) / wanted
+    wanted_us = pieces * (len(session.shown) + len(session.refused)) * QUANTUM_US
+    return times, 100.0 * copied_us(mesh.world.trace) / wanted_us
+
+
+def copied_us(trace: Sequence[tuple[Any, ...]]) -> int:
+    """Device time of pieces that another device had begun before."""
+    total_us = 0
+    first: dict[tuple[Any, ...], str] = {}  # piece -> node
+    began_us: dict[tuple[Any, ...], int] = {}  # of copies, by node and piece
+    for now_us, what, *facts in trace:
+        if what in ("start", "end", "abandon"):
+            node, _, *key = facts
+            if what != "start":
+                total_us += now_us - began_us.pop((node, *key), now_us)
+            elif first.setdefault(tuple(key), node) != node:
+                began_us[node, *key] = now_us
+    return total_us
 
 
 def p999(times: Sequence[int]) -> int:
@@ -63,24 +86,30 @@ def p999(times: Sequence[int]) -> int:
 
 
 def hedging(report: Report, seeds: Sequence[int], seconds: int) -> None:
-    """Both cuts, with and without; keeps the figures."""
+    """Both cuts on both kinds of device, with and without; keeps the figures."""
     rows: list[list[str | float]] = []
-    extra: list[float] = []
+    kept: list[float] = []
     for pieces in (4, 8):
         plain: list[int] = []
-        hedged: list[int] = []
         for seed in seeds:
             with no_hedging():
                 plain += straggle(pieces, seed, seconds)[0]
-            times, extra_pct = straggle(pieces, seed, seconds)
-            hedged += times
-            extra.append(extra_pct)
-        gain = p999(plain) / p999(hedged)
-        rows.append([f"{pieces} on 4", p999(plain) / 1000, p999(hedged) / 1000, gain])
-        report.figure(f"hedge_p999_gain_{pieces}on4", gain)
+        for kind, abandon_us in KINDS.items():
+            hedged: list[int] = []
+            extra: list[float] = []
+            for seed in seeds:
+                times, extra_pct = straggle(pieces, seed, seconds, abandon_us)
+                hedged += times
+                extra.append(extra_pct)
+            gain = p999(plain) / p999(hedged)
+            row = [p999(plain) / 1000, p999(hedged) / 1000, gain, fmean(extra)]
+            rows.append([f"{pieces} on 4", kind, *row])
+            if abandon_us:
+                report.figure(f"hedge_p999_gain_{pieces}on4", gain)
+                kept += extra
     print("\n1 % of pieces take 10 times as long, load 0.5: p99.9 of frame times, ms")
-    report.table(["pieces", "without", "with", "gain"], rows)
-    report.figure("hedge_extra_work_pct", fmean(extra))
+    report.table(["pieces", "devices", "without", "with", "gain", "extra work %"], rows)
+    report.figure("hedge_extra_work_pct", fmean(kept))
 
 
 def main() -> None:

@@ -429,9 +429,23 @@ class SessionDriver:
         actions: list[Action] = []
         if self._ledger.failed(key, device):
             self._replace([key], now_us, actions)
+        if reason == CANCELLED and device in self._ready:
+            self._move_to(device, now_us, actions)
         self._after_news(now_us, actions)
         self._call_next(now_us, actions)
         return actions
+
+    def _move_to(self, idle: DeviceKey, now_us: int, actions: list[Action]) -> None:
+        """A device is free of what it was late with: let it have what waits behind others."""
+        for key, devices in list(self._ledger.waiting()):
+            cutoff_us = self._ledger.cutoff_us(key.frame)
+            if cutoff_us is None or len(devices) > 1:
+                continue
+            (holder,) = devices
+            place = self._placer.move(self._want(key), holder, idle, cutoff_us, now_us)
+            if place is not None:
+                actions.append(CancelPiece(key, holder))
+                self._send(place, now_us, actions)
 
     # --- devices ---------------------------------------------------------------------------
 

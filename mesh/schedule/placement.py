@@ -31,7 +31,7 @@ from mesh.schedule.ids import DeviceKey, FrameKey, PieceKey
 from mesh.schedule.promises import Attempt, DeviceAccount, Want
 from mesh.schedule.quantum import Quanta
 
-DOUBT: Final = 2.0  # an answer is in doubt when so many times as late as a high quantile allows
+DOUBT: Final = 1.5  # an answer is in doubt when so many times as late as a high quantile allows
 GRACE_US: Final = 2_000  # an answer is overdue so long after it came into doubt
 COLD_GRACE_US: Final = 250_000  # the first run of a kind may compile shaders or kernels
 PROBE_COLD_US: Final = 100_000  # shortest time between probes of a cold device
@@ -254,14 +254,36 @@ class Placer:
         self, want: Want, deadline_us: int, now_us: int, ready: Iterable[DeviceKey]
     ) -> Place | None:
         """Ask one more device for a piece in doubt, where it surely comes in time, if that may
-        be paid for.
+        be paid for. Not one that is late itself: it is not as free as was believed.
         """
-        state = Round(self._able(ready), self.costs, [want], deadline_us, now_us)
+        devices = [device for device in self._able(ready) if not device.late(now_us)]
+        state = Round(devices, self.costs, [want], deadline_us, now_us)
         chosen, _ = self._plan([want], state, certain=True)
         for _, choice in chosen:
             if self._budget.take(want.units * choice.option.level):
                 return self._commit(want, choice, state)
         return None
+
+    def move(
+        self, want: Want, holder: DeviceKey, idle: DeviceKey, deadline_us: int, now_us: int
+    ) -> Place | None:
+        """Take a piece that waits behind others on `holder` to `idle`, where it surely comes
+        sooner. None: it stays. Otherwise `holder` is to be told; as it has not begun, nothing is
+        lost.
+        """
+        known, free = self._devices.get(holder), self._devices.get(idle)
+        attempt = known.attempts.get(want.key) if known is not None else None
+        if known is None or attempt is None or attempt.probe or want.key == known.running:
+            return None
+        if free is None or free.suspended:
+            return None
+        state = Round([free], self.costs, [want], deadline_us, now_us)
+        trusted, _, _ = state.options(want.kind)
+        choice = earliest(want, trusted, state)
+        if choice is None or choice.finish_us >= attempt.expected_us:
+            return None
+        known.give_up(want.key)
+        return self._commit(want, choice, state)
 
     def _able(self, ready: Iterable[DeviceKey]) -> list[DeviceAccount]:
         return [

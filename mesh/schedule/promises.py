@@ -78,6 +78,10 @@ class DeviceAccount:
         self.silent_us = min(overdue, default=NEVER_US)
         return self.silent_us <= now_us
 
+    def late(self, now_us: int) -> bool:
+        """Whether an answer is in doubt."""
+        return any(attempt.doubt_us <= now_us for attempt in self.attempts.values())
+
     def begun_us(self, now_us: int) -> float:
         """Others' work still ahead of what is owed, less what is done of the running piece."""
         run_us = self.current.run_us if self.current is not None else 0.0
