@@ -49,8 +49,13 @@ PURE = (
     "mesh/stream/repair.py",
     "render/clusters.py",
     "render/drawlist.py",
+    "render/environment/distribution.py",
     "render/lights.py",
     "render/motion.py",
+    "render/pathtrace/bvh.py",
+    "render/pathtrace/geometry.py",
+    "render/pathtrace/slices.py",
+    "render/pathtrace/surfaces.py",
     "render/pose.py",
     "render/tiles.py",
 )

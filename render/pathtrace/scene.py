@@ -23,7 +23,12 @@ _STORAGE = vk.VK_DESCRIPTOR_TYPE_STORAGE_BUFFER
 _TEXELS = vk.VK_DESCRIPTOR_TYPE_UNIFORM_TEXEL_BUFFER
 _COMPUTE = vk.VK_SHADER_STAGE_COMPUTE_BIT
 # Nodes, triangles; vertices, placements, materials, pages of texels.
-BINDINGS = ((_TEXELS, _COMPUTE),) * 2 + ((_STORAGE, _COMPUTE),) * (3 + PAGES)
+BINDINGS = (
+    *((_TEXELS, _COMPUTE),) * 2,
+    *((_STORAGE, _COMPUTE),) * 3,
+    *((_TEXELS, _COMPUTE),) * PAGES,
+)
+_WORDS, _COLORS = vk.VK_FORMAT_R32G32B32A32_UINT, vk.VK_FORMAT_R8G8B8A8_UNORM
 _HAS_ALPHA, _PAGES, _HAS_NORMAL_MAPS = 0, 1, 2  # specialisation constants of pathtrace.comp
 
 
@@ -47,7 +52,7 @@ class TracedScene:
         self._posed: Pose | None = None
         first = [raster.first_vertex[number] for number in range(len(scene.draws))]
         self._geometry = Geometry(scene, first)
-        surfaces = pack_surfaces(scene, device.max_storage_range)
+        surfaces = pack_surfaces(scene, 4 * device.max_texels)
         self.constants = {
             _HAS_ALPHA: int(any(m.alpha_mode is not AlphaMode.OPAQUE for m in scene.materials)),
             _PAGES: len(surfaces.pages),
@@ -57,20 +62,26 @@ class TracedScene:
         with ExitStack() as scope:
             self._scope = scope
             self._device = device
+            _check(NODE.itemsize * count, 16 * device.max_texels)  # of as many bytes as a triangle
+            _check(raster.vertices.size, device.max_storage_range)
             self._nodes = self._create(NODE.itemsize * max(1, count - 1))
             self._triangles = self._create(TRIANGLE.itemsize * count)
             self._placements = self._create(PLACEMENT.itemsize * len(scene.draws))
             materials = self._filled(surfaces.materials.view(np.uint8).reshape(-1))
             pages = [self._filled(page) for page in surfaces.pages]
-            pages += [pages[0]] * (PAGES - len(pages))
-            _check(device, raster.vertices.size)
             [made] = allocate_sets(device, scope, set_layout, 1, [kind for kind, _ in BINDINGS])
-            for binding, buffer in enumerate((self._nodes, self._triangles)):
-                view = create_texel_view(device, scope, buffer)
-                write_texel_buffer(device, made, binding, view)
-            stored = (raster.vertices, self._placements, materials, *pages)
-            for binding, buffer in enumerate(stored, start=2):
+            read = ((self._nodes, _WORDS), (self._triangles, _WORDS))
+            for binding, (buffer, texel) in enumerate(read):
+                write_texel_buffer(
+                    device, made, binding, create_texel_view(device, scope, buffer, texel)
+                )
+            stored = (raster.vertices, self._placements, materials)
+            for binding, buffer in enumerate(stored, start=len(read)):
                 write_buffer(device, made, (binding, _STORAGE), buffer)
+            views = [create_texel_view(device, scope, page, _COLORS) for page in pages]
+            for number in range(PAGES):
+                binding = len(read) + len(stored) + number
+                write_texel_buffer(device, made, binding, views[min(number, len(views) - 1)])
             self.sets = ffi.new("VkDescriptorSet[1]", [made])
             self._scope = scope.pop_all()
 
@@ -92,7 +103,6 @@ class TracedScene:
         self._scope.close()
 
     def _create(self, size: int) -> Buffer:
-        _check(self._device, size)
         usage = vk.VK_BUFFER_USAGE_STORAGE_BUFFER_BIT | vk.VK_BUFFER_USAGE_TRANSFER_DST_BIT
         usage |= vk.VK_BUFFER_USAGE_UNIFORM_TEXEL_BUFFER_BIT
         return create_buffer(self._device, self._scope, size, usage)
@@ -103,10 +113,10 @@ class TracedScene:
         return buffer
 
 
-def _check(device: Device, size: int) -> None:
-    if size > device.max_storage_range:
+def _check(size: int, most: int) -> None:
+    if size > most:
         raise ContentRefused(
             what="the scene cannot be path traced",
-            why=f"a part of it takes {size} bytes, and the device binds {device.max_storage_range}",
+            why=f"a part of it takes {size} bytes, and the device binds {most}",
             fix="Use fewer triangles, or the raster integrator.",
         )

@@ -30,10 +30,10 @@ layout(set = 1, binding = 1) uniform usamplerBuffer triangles;
 layout(set = 1, binding = 2, std430) readonly buffer Vertices { uint vertices[]; };  // 16 words each
 layout(set = 1, binding = 3, std430) readonly buffer Placements { vec4 placements[]; };  // 6 a draw
 layout(set = 1, binding = 4, std430) readonly buffer Materials { Material materials[]; };
-layout(set = 1, binding = 5, std430) readonly buffer Texels0 { uint texels0[]; };
-layout(set = 1, binding = 6, std430) readonly buffer Texels1 { uint texels1[]; };
-layout(set = 1, binding = 7, std430) readonly buffer Texels2 { uint texels2[]; };
-layout(set = 1, binding = 8, std430) readonly buffer Texels3 { uint texels3[]; };
+layout(set = 1, binding = 5) uniform samplerBuffer texels0;  // RGBA, as stored
+layout(set = 1, binding = 6) uniform samplerBuffer texels1;  // RGBA, as stored
+layout(set = 1, binding = 7) uniform samplerBuffer texels2;  // RGBA, as stored
+layout(set = 1, binding = 8) uniform samplerBuffer texels3;  // RGBA, as stored
 
 layout(constant_id = 0) const bool HAS_ALPHA = true;   // some material is not opaque
 layout(constant_id = 1) const int PAGES = 4;           // of texels in use
@@ -61,11 +61,11 @@ vec3 decoded(vec3 encoded) {  // IEC 61966-2-1
     return mix(encoded / 12.92, pow((encoded + 0.055) / 1.055, vec3(2.4)), greaterThan(encoded, vec3(0.04045)));
 }
 
-uint texel_word(uint page, uint at) {
-    if (PAGES > 1 && page == 1) return texels1[at];
-    if (PAGES > 2 && page == 2) return texels2[at];
-    if (PAGES > 3 && page == 3) return texels3[at];
-    return texels0[at];
+vec4 stored(uint page, int at) {
+    if (PAGES > 1 && page == 1) return texelFetch(texels1, at);
+    if (PAGES > 2 && page == 2) return texelFetch(texels2, at);
+    if (PAGES > 3 && page == 3) return texelFetch(texels3, at);
+    return texelFetch(texels0, at);
 }
 
 int wrapped(int i, int side, uint wrap) {
@@ -78,7 +78,7 @@ int wrapped(int i, int side, uint wrap) {
 
 vec4 texel(Map map, ivec2 at, ivec2 size, bool srgb) {
     at = ivec2(wrapped(at.x, size.x, map.sampling & 3u), wrapped(at.y, size.y, map.sampling >> 2 & 3u));
-    vec4 value = unpackUnorm4x8(texel_word(map.page, map.at + uint(at.y * size.x + at.x)));
+    vec4 value = stored(map.page, int(map.at) + at.y * size.x + at.x);
     return srgb ? vec4(decoded(value.rgb), value.a) : value;
 }
 

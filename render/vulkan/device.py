@@ -37,6 +37,7 @@ class Device:
         lib.vkGetPhysicalDeviceProperties(physical.handle, properties)
         self.max_image_side = int(properties.limits.maxImageDimension2D)
         self.max_storage_range = int(properties.limits.maxStorageBufferRange)
+        self.max_texels = int(properties.limits.maxTexelBufferElements)
         self.uniform_alignment = int(properties.limits.minUniformBufferOffsetAlignment)
 
         pool = self.create(

@@ -176,12 +176,12 @@ def create_view(
     )
 
 
-def create_texel_view(device: Device, scope: ExitStack, buffer: Buffer) -> CData:
-    """A view of a whole buffer as texels of four uint32 (VkBufferView)."""
+def create_texel_view(device: Device, scope: ExitStack, buffer: Buffer, texel: int) -> CData:
+    """A view of a whole buffer as texels of that format (VkBufferView); `Device.max_texels`."""
     info = new(
         "VkBufferViewCreateInfo",
         buffer=buffer.handle,
-        format=vk.VK_FORMAT_R32G32B32A32_UINT,
+        format=texel,
         range=buffer.size,
     )
     return device.create(scope, "BufferView", info)
