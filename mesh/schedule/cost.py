@@ -245,7 +245,7 @@ class CostModel:
         would be believed fast for ever.
         """
         run = self.run_cost(device, kind)
-        if run is not None and run_us > run.high * bounded_units(units):
+        if run is not None and run_us > run.level * bounded_units(units):
             self.observe(device, kind, units, run_us)
 
     def run_cost(self, device: DeviceKey, kind: str) -> RunCost | None:

@@ -162,3 +162,18 @@ def test_how_long_results_are_held_by_others_in_their_batches_is_the_most_of_the
     for _ in range(7):
         run.observe(1_000.0)
     assert run.held_us == 0
+
+
+def test_an_abandoned_run_teaches_only_that_it_took_longer_than_it_should() -> None:
+    costs = CostModel()
+    device = DeviceKey("n", "d")
+    costs.observe_at_least(device, "tile", 1.0, 9_000)
+    assert costs.run_cost(device, "tile") is None, "nothing to compare it with"
+    for _ in range(30):
+        costs.observe(device, "tile", 1.0, 1_000)
+    for _ in range(10):
+        costs.observe_at_least(device, "tile", 1.0, 500)
+    assert costs.predict_us(device, "tile", 1.0) == 1_000
+    for _ in range(4):
+        costs.observe_at_least(device, "tile", 1.0, 5_000)
+    assert costs.predict_us(device, "tile", 1.0) == 5_000

@@ -269,6 +269,26 @@ def test_a_silent_device_is_hedged_in_the_frame_and_told_to_say_when_it_is_free(
     assert silent.device in {s.device for s in sends(bench.open(2))}
 
 
+def test_word_of_a_dropped_piece_clears_its_device_and_is_no_refusal() -> None:
+    bench = Bench()
+    silent, spoken = sends(bench.open(2))
+    bench.done(spoken)
+    now_us = bench.opened_us + BUDGET_US - 1_000  # overdue
+    hedges = sends(bench.driver.tick(now_us))
+    assert silent.device not in {hedge.device for hedge in hedges}
+    now_us = bench.opened_us + BUDGET_US
+    actions = bench.driver.tick(now_us)
+    assert CancelPiece(silent.key, silent.device, answer=True) in actions
+    assert bench.placer.usable([silent.device], now_us) == []
+    level_us = bench.costs.levels(silent.device)["tile"]
+    for _ in range(4):  # lower bounds, by which it slowly becomes known that it is slow
+        bench.costs.observe_at_least(silent.device, "tile", 1.0, 3 * RUN_US)
+    bench.driver.refused(silent.key, silent.device, now_us, reason="cancelled", run_us=RUN_US)
+    assert bench.placer.usable([silent.device], now_us) == [silent.device]
+    assert bench.driver.counts.refusals == 0
+    assert bench.costs.levels(silent.device)["tile"] == 3 * level_us
+
+
 def test_the_first_of_two_answers_wins_and_the_other_device_is_told() -> None:
     bench = Bench()
     slow, spoken = sends(bench.open(2))

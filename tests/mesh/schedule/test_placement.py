@@ -153,6 +153,31 @@ def test_what_a_suspect_device_drops_stays_owed_because_its_word_clears_it() -> 
     assert (placer.outstanding(A), placer.outstanding(B)) == (1, 0)
 
 
+def test_what_waits_behind_others_moves_to_a_device_that_is_free() -> None:
+    placer = placer_with({A: 5_000, B: 5_000, C: 5_000})
+    ahead, behind = placer.place([want(0), want(1)], FAR_US, 0, [A])
+    assert isinstance(ahead, Place)
+    assert isinstance(behind, Place)
+    assert placer.move(want(0), A, B, FAR_US, 100) is None, "it probably runs"
+    assert placer.move(want(1), B, C, FAR_US, 100) is None, "B does not owe it"
+    assert placer.move(want(1), A, B, FAR_US, 6_000) is None, "it comes no sooner"
+    moved = placer.move(want(1), A, B, FAR_US, 100)
+    assert moved is not None
+    assert (moved.device, moved.expected_us < behind.expected_us) == (B, True)
+    assert not placer.owes(behind.key, A)
+    assert placer.owes(behind.key, B)
+
+
+def test_no_copy_goes_to_a_device_that_is_late_itself() -> None:
+    placer = placer_with({A: 5_000, B: 5_000})
+    (late,) = placer.place([want(0)], FAR_US, 0, [A])
+    assert isinstance(late, Place)
+    assert placer.hedge(want(1), FAR_US, late.doubt_us, [A]) is None
+    copy = placer.hedge(want(1), FAR_US, late.doubt_us, [A, B])
+    assert copy is not None
+    assert copy.device == B
+
+
 def test_with_only_suspect_devices_left_they_get_the_work() -> None:
     placer = placer_with({A: 5_000})
     (place,) = placer.place([want(0)], FAR_US, 0, [A])
