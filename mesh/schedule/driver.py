@@ -436,8 +436,11 @@ class SessionDriver:
         return actions
 
     def _move_to(self, idle: DeviceKey, now_us: int, actions: list[Action]) -> None:
-        """A device is free of what it was late with: let it have what waits behind others."""
-        for key, devices in list(self._ledger.waiting()):
+        """A device is free of what it was late with: let it have what waits behind others.
+
+        From the last, so that what is further ahead in a queue moves up instead.
+        """
+        for key, devices in reversed(list(self._ledger.waiting())):
             cutoff_us = self._ledger.cutoff_us(key.frame)
             if cutoff_us is None or len(devices) > 1:
                 continue

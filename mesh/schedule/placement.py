@@ -31,7 +31,7 @@ from mesh.schedule.ids import DeviceKey, FrameKey, PieceKey
 from mesh.schedule.promises import Attempt, DeviceAccount, Want
 from mesh.schedule.quantum import Quanta
 
-DOUBT: Final = 1.5  # an answer is in doubt when so many times as late as a high quantile allows
+DOUBT: Final = 1.25  # an answer is in doubt when so many times as late as a high quantile allows
 GRACE_US: Final = 2_000  # an answer is overdue so long after it came into doubt
 COLD_GRACE_US: Final = 250_000  # the first run of a kind may compile shaders or kernels
 PROBE_COLD_US: Final = 100_000  # shortest time between probes of a cold device
