@@ -74,7 +74,12 @@ def draw(scene: Scene, view: View) -> Reference:
     place = mi.ScalarTransform4f().look_at(origin=view.eye, target=view.target, up=(0, 1, 0))
     whole: dict[str, Any] = {
         "type": "scene",
-        "integrator": {"type": "path", "max_depth": view.bounces + 1, "hide_emitters": True},
+        # Mitsuba's `path` lets no light through a mask towards a lamp, `volpath` does.
+        "integrator": {
+            "type": "volpath",
+            "max_depth": view.bounces + 1,
+            "hide_emitters": True,
+        },
         "sensor": {
             "type": "perspective",
             "fov": view.fov_degrees,
