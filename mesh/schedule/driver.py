@@ -566,6 +566,8 @@ class SessionDriver:
         """Ask one more device for each piece whose every device is in doubt."""
         self._doubt_us = _NEVER_US
         for key, devices in list(self._ledger.waiting()):
+            if not self._open[key.frame].started:
+                continue  # a probe of a frame that waits: nothing is lost with it
             doubts_us = [self._placer.doubt_us(key, device, now_us) for device in devices]
             coming_us = [doubt_us for doubt_us in doubts_us if doubt_us > now_us]
             if coming_us:
