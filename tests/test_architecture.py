@@ -48,8 +48,10 @@ PURE = (
     "mesh/stream/ratecontrol.py",
     "mesh/stream/repair.py",
     "render/clusters.py",
+    "render/depth.py",
     "render/drawlist.py",
     "render/environment/distribution.py",
+    "render/headpose.py",
     "render/lights.py",
     "render/motion.py",
     "render/pathtrace/bvh.py",
@@ -58,6 +60,7 @@ PURE = (
     "render/pathtrace/surfaces.py",
     "render/pose.py",
     "render/tiles.py",
+    "render/viewresult.py",
 )
 IMPURE_MODULES = {"asyncio", "socket", "ssl", "select", "time", "datetime", "threading", "uvloop"}
 
