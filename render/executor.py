@@ -121,19 +121,19 @@ class RenderExecutor:
             if size.environment:
                 self._use_environment(size.environment, assets[size.environment])
                 undo.callback(self._release_environment, size.environment)
-            canvas = self._renderer.create_canvas(size.width, size.height)
+            canvas = self._renderer.create_canvas(size.width, size.height, block=size.depth)
             undo.pop_all()
         held = self._sessions[session] = _Session(asset, spec, size, canvas)
         for lit_by_sky in (False, True) if size.environment else (False,):
             tile = _warm_up_tile(self._scenes[asset], size, lit_by_sky)
-            self._render(held, tile, memoryview(bytearray(tile.region().i420_bytes)))
+            output = memoryview(bytearray(canvas.tile_bytes(tile.region())))
+            self._render(held, tile, output)
             if size.traced:
-                tile = msgspec.structs.replace(tile, samples=1)
-                self._render(held, tile, memoryview(bytearray(tile.region().i420_bytes)))
+                self._render(held, msgspec.structs.replace(tile, samples=1), output)
         self._renderer.save_pipelines()
 
     def run(self, session: str, spec: bytes, inputs: memoryview, output: memoryview) -> int:
-        """Render the tile in `spec` (a TileSpec) to packed I420 planes; see Executor."""
+        """Render the tile in `spec` (a TileSpec) to packed I420 planes and depth; see Executor."""
         held = self._sessions.get(session)
         if held is None:
             raise Misuse(
@@ -148,12 +148,12 @@ class RenderExecutor:
                 why="its session was prepared for the raster pass alone",
                 fix="Prepare a session whose spec says traced.",
             )
-        nbytes = tile.region().i420_bytes
+        nbytes = held.canvas.tile_bytes(tile.region())
         if len(output) < nbytes:
             raise ContentRefused(
                 what="the tile has no room",
                 why=f"it takes {nbytes} bytes, and {len(output)} were given",
-                fix="Ask for width * height * 3 / 2 bytes of output.",
+                fix="Ask for width * height * 3 / 2 bytes of output, and those of its depth.",
             )
         self._render(held, tile, output[:nbytes])
         return nbytes

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from enum import IntEnum
-from typing import Annotated, TypeAlias
+from typing import Annotated, Literal, TypeAlias
 
 import msgspec
 import numpy as np
@@ -36,13 +36,15 @@ class SessionSpec(msgspec.Struct, frozen=True):
     """What a device needs to know of a session before its first tile; pixels.
 
     environment: which of the session's assets is its environment; the other is its scene.
-    traced: whether its tiles may be path traced.
+    traced: whether its tiles may be path traced. depth: pixels along a block of the depth that
+    tiles bring with them (`render.depth`); 0 for none.
     """
 
     width: Side
     height: Side
     environment: Annotated[str, Meta(pattern="^([0-9a-f]{64})?$")] = ""
     traced: bool = False
+    depth: Literal[0, 4, 8, 16] = 0
 
 
 class TileSpec(msgspec.Struct, frozen=True):
@@ -98,9 +100,12 @@ _decode_tile = msgspec.msgpack.Decoder(TileSpec).decode
 def decode_session(spec: bytes) -> SessionSpec:
     """Raises ContentRefused."""
     try:
-        return _decode_session(spec)
+        session = _decode_session(spec)
     except msgspec.DecodeError as problem:
         raise _refused("session", str(problem)) from problem
+    if session.traced and session.depth:
+        raise _refused("session", "what is path traced has no depth")
+    return session
 
 
 def decode_tile(spec: bytes, session: SessionSpec) -> TileSpec:

@@ -11,7 +11,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from render.depth import depth_bytes
 from render.passes.bend import BendPass
+from render.passes.depth import DepthPass, read_depth
 from render.passes.environment import DeviceEnvironment, EnvironmentPass
 from render.passes.i420 import I420Pass, read_planes
 from render.passes.raster import RasterPass, RasterTargets
@@ -21,6 +23,7 @@ from render.pathtrace.scene import TracedScene
 from render.pathtrace.tracer import PathTracer, Sums
 from render.pieces import TileSpec
 from render.scene import Scene
+from render.tiles import Rect
 from render.vulkan.api import lib, new, vk
 from render.vulkan.device import Device, open_device
 from render.vulkan.instance import Instance, PhysicalDevice
@@ -43,14 +46,27 @@ def _go_on() -> None:
 class Canvas:
     """Frame targets with what the passes need bound to them; see `Renderer.create_canvas`."""
 
-    def __init__(self, device: Device, convert: I420Pass, width: int, height: int) -> None:
+    def __init__(
+        self,
+        device: Device,
+        convert: I420Pass,
+        reduce: DepthPass,
+        size: tuple[int, int],
+        block: int,
+    ) -> None:
         with ExitStack() as scope:
-            self.targets = FrameTargets(device, width, height)
+            self.targets = FrameTargets(device, *size, keeps_depth=block > 0)
             scope.callback(self.targets.close)
             self.raster = RasterTargets(self.targets)
             self.convert = convert.bind(scope, self.targets)
+            self.depth = reduce.bind(scope, self.targets, block) if block else None
+            self.block = block
             self._sums: Sums | None = None
             self._scope = scope.pop_all()
+
+    def tile_bytes(self, rect: Rect) -> int:
+        """Size of a tile's result: its colour, and its depth where that is wanted."""
+        return rect.i420_bytes + depth_bytes(rect, self.block)
 
     def sums(self, tracer: PathTracer) -> Sums:
         """What a path tracer sums samples in; made at first use, kept."""
@@ -76,6 +92,7 @@ class Renderer:
         self._environments = EnvironmentPass(device, scope)
         self._raster = RasterPass(device, scope, self._environments)
         self._convert = I420Pass(device, scope)
+        self._reduce = DepthPass(device, scope)
         self._tracer = PathTracer(device, scope, self._environments, self._bend)
 
     def upload(self, scene: Scene) -> DeviceScene:
@@ -93,9 +110,12 @@ class Renderer:
         """Bring an environment (height, width, 4) to the device. Raises ContentRefused."""
         return self._environments.load(pixels)
 
-    def create_canvas(self, width: int, height: int) -> Canvas:
-        """Targets for frames of width x height pixels, both even."""
-        return Canvas(self._device, self._convert, width, height)
+    def create_canvas(self, width: int, height: int, *, block: int = 0) -> Canvas:
+        """Targets for frames of width x height pixels, both even.
+
+        block: of the depth that tiles bring with them (`render.depth`), 0 for none.
+        """
+        return Canvas(self._device, self._convert, self._reduce, (width, height), block)
 
     def render(
         self,
@@ -105,9 +125,9 @@ class Renderer:
         output: memoryview,
         environment: DeviceEnvironment | None = None,
     ) -> TileTimes:
-        """Draw a tile and write its packed I420 planes to `output` (rect.i420_bytes long).
+        """Draw a tile and write its packed I420 planes to `output`, then its depth if any.
 
-        environment: what lights it by `tile.sky`.
+        output: `Canvas.tile_bytes` long. environment: what lights it by `tile.sky`.
         """
         targets, rect = canvas.targets, tile.region()
         scene.pose(tile.animation, tile.time)
@@ -120,8 +140,12 @@ class Renderer:
             clusters = self._raster.record(commands, canvas.raster, scene, environment, tile)
             self._device.timestamp(commands, 1)
             self._convert.record(commands, canvas.convert, rect)
+            if canvas.depth is not None:
+                self._reduce.record(commands, canvas.depth, rect)
             self._device.timestamp(commands, 2)
         read_planes(targets, rect, output)
+        if canvas.depth is not None:
+            read_depth(canvas.depth, rect, output[rect.i420_bytes :])
         raster_us, convert_us = self._device.elapsed_us(3)
         return TileTimes(raster_us, convert_us, clusters)
 
@@ -135,7 +159,7 @@ class Renderer:
         *,
         check: Callable[[], None] = _go_on,
     ) -> TileTimes:
-        """Path trace a tile, otherwise as `render`; `tile.samples` is at least 1.
+        """Path trace a tile, otherwise as `render`; `tile.samples` is at least 1. It has no depth.
 
         Samples are kept: a tile that wants more of them, and else shows the same, costs the rest.
         check: called between submissions, some milliseconds apart; may raise to end the work.

@@ -84,7 +84,7 @@ class RasterTargets:
         depth_attachment = vk.VK_IMAGE_LAYOUT_DEPTH_ATTACHMENT_OPTIMAL
         self.width, self.height = targets.width, targets.height
         self.begin = _begin_barriers(targets)
-        self.end = _end_barrier(targets)
+        self.end = _end_barriers(targets)
         self.color = new(
             "VkRenderingAttachmentInfo",
             imageView=targets.color_view,
@@ -97,7 +97,9 @@ class RasterTargets:
             imageView=targets.depth_view,
             imageLayout=depth_attachment,
             loadOp=vk.VK_ATTACHMENT_LOAD_OP_CLEAR,
-            storeOp=vk.VK_ATTACHMENT_STORE_OP_DONT_CARE,
+            storeOp=vk.VK_ATTACHMENT_STORE_OP_STORE
+            if targets.keeps_depth
+            else vk.VK_ATTACHMENT_STORE_OP_DONT_CARE,
         )
         depth.clearValue.depthStencil.depth = 0.0  # infinitely far
         self.rendering = new(
@@ -290,16 +292,16 @@ _COLOR_WRITE = (
     vk.VK_PIPELINE_STAGE_2_COLOR_ATTACHMENT_OUTPUT_BIT,
     vk.VK_ACCESS_2_COLOR_ATTACHMENT_WRITE_BIT | vk.VK_ACCESS_2_COLOR_ATTACHMENT_READ_BIT,
 )
+_DEPTH_WRITE = (
+    vk.VK_PIPELINE_STAGE_2_EARLY_FRAGMENT_TESTS_BIT
+    | vk.VK_PIPELINE_STAGE_2_LATE_FRAGMENT_TESTS_BIT,
+    vk.VK_ACCESS_2_DEPTH_STENCIL_ATTACHMENT_WRITE_BIT,
+)
 
 
 def _begin_barriers(targets: FrameTargets) -> CData:
     """What the last tile did to the targets is done; their contents may go."""
     undefined = vk.VK_IMAGE_LAYOUT_UNDEFINED
-    depth_write = (
-        vk.VK_PIPELINE_STAGE_2_EARLY_FRAGMENT_TESTS_BIT
-        | vk.VK_PIPELINE_STAGE_2_LATE_FRAGMENT_TESTS_BIT,
-        vk.VK_ACCESS_2_DEPTH_STENCIL_ATTACHMENT_WRITE_BIT,
-    )
     return dependency(
         images=[
             image_barrier(
@@ -311,19 +313,23 @@ def _begin_barriers(targets: FrameTargets) -> CData:
             image_barrier(
                 targets.depth,
                 (undefined, vk.VK_IMAGE_LAYOUT_DEPTH_ATTACHMENT_OPTIMAL),
-                depth_write,
-                depth_write,
+                _DEPTH_WRITE,
+                _DEPTH_WRITE,
                 aspect=vk.VK_IMAGE_ASPECT_DEPTH_BIT,
             ),
         ]
     )
 
 
-def _end_barrier(targets: FrameTargets) -> CData:
+def _end_barriers(targets: FrameTargets) -> CData:
     """What was drawn may be read by compute shaders."""
-    layouts = (
-        vk.VK_IMAGE_LAYOUT_COLOR_ATTACHMENT_OPTIMAL,
-        vk.VK_IMAGE_LAYOUT_SHADER_READ_ONLY_OPTIMAL,
-    )
+    color = vk.VK_IMAGE_LAYOUT_COLOR_ATTACHMENT_OPTIMAL
+    depth = vk.VK_IMAGE_LAYOUT_DEPTH_ATTACHMENT_OPTIMAL
+    readable = vk.VK_IMAGE_LAYOUT_SHADER_READ_ONLY_OPTIMAL
     read = (vk.VK_PIPELINE_STAGE_2_COMPUTE_SHADER_BIT, vk.VK_ACCESS_2_SHADER_SAMPLED_READ_BIT)
-    return dependency(images=[image_barrier(targets.color, layouts, _COLOR_WRITE, read)])
+    barriers = [image_barrier(targets.color, (color, readable), _COLOR_WRITE, read)]
+    if targets.keeps_depth:
+        aspect = vk.VK_IMAGE_ASPECT_DEPTH_BIT
+        layouts = (depth, readable)
+        barriers.append(image_barrier(targets.depth, layouts, _DEPTH_WRITE, read, aspect=aspect))
+    return dependency(images=barriers)

@@ -23,10 +23,14 @@ class FrameTargets:
 
     width, height: pixels, even. The images are of the whole frame because a tile is drawn with
     the whole frame's viewport; memory that no tile touches stays untouched.
+    keeps_depth: a tile's depth is there after it was drawn, for compute shaders to read.
     """
 
-    def __init__(self, device: Device, width: int, height: int) -> None:
-        self.width, self.height = width, height
+    def __init__(
+        self, device: Device, width: int, height: int, *, keeps_depth: bool = False
+    ) -> None:
+        self.width, self.height, self.keeps_depth = width, height, keeps_depth
+        read = vk.VK_IMAGE_USAGE_SAMPLED_BIT if keeps_depth else 0
         with ExitStack() as scope:
             self.color = create_image(
                 device,
@@ -43,7 +47,7 @@ class FrameTargets:
                 scope,
                 (width, height),
                 DEPTH_FORMAT,
-                vk.VK_IMAGE_USAGE_DEPTH_STENCIL_ATTACHMENT_BIT,
+                vk.VK_IMAGE_USAGE_DEPTH_STENCIL_ATTACHMENT_BIT | read,
             )
             bind_images(device, scope, [self.color, self.depth])
             self.color_view: CData = create_view(device, scope, self.color)
