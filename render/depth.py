@@ -16,7 +16,7 @@ A tile's depth follows its colour in the tile's result: rows of blocks, unpadded
 
 from __future__ import annotations
 
-from typing import Final, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,7 @@ from render.camera import Matrix
 from render.tiles import Rect
 
 BLOCKS: Final = (4, 8, 16)
+BlockOrNone: TypeAlias = Literal[0, 4, 8, 16]
 FAR: Final = 0.0
 UNKNOWN: Final = float("nan")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from enum import IntEnum
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, TypeAlias
 
 import msgspec
 import numpy as np
@@ -12,6 +12,7 @@ from msgspec import Meta
 
 from mesh.core.errors import ContentRefused
 from render.camera import Matrix
+from render.depth import BlockOrNone
 from render.scene import Vec3
 from render.tiles import Rect
 
@@ -44,7 +45,7 @@ class SessionSpec(msgspec.Struct, frozen=True):
     height: Side
     environment: Annotated[str, Meta(pattern="^([0-9a-f]{64})?$")] = ""
     traced: bool = False
-    depth: Literal[0, 4, 8, 16] = 0
+    depth: BlockOrNone = 0
 
 
 class TileSpec(msgspec.Struct, frozen=True):

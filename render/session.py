@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated, Any, TypeAlias, TypeVar
 
 import msgspec
 import numpy as np
@@ -22,18 +22,32 @@ from mesh.core.workload import (
     Rung,
     SessionSetup,
 )
-from render.camera import DEFAULT_FOV, Orbit, View, camera_view, frame_points, orbit_like
+from render.beside import Beside
+from render.camera import (
+    DEFAULT_FOV,
+    NEAR_FRACTION,
+    Orbit,
+    View,
+    camera_view,
+    frame_points,
+    orbit_like,
+)
 from render.cost import PATH, TILE, cost_map
+from render.depth import BlockOrNone, depth_bytes
+from render.foveate import Fovea
+from render.headpose import Coordinate, HeadPose, head_of
+from render.headset import Eye, Headset
 from render.pieces import SessionSpec, TileSpec, ToneMapping, encode
 from render.pose import REST, Pose, Poser
 from render.scene import Camera, DirectionalLight, Vec3
-from render.tiles import Rect, Tiler
+from render.tiles import Rect, Tile, Tiler
+from render.viewresult import NAME as FMVR
 
 TURN_RAD_PER_S = 0.25
 MID_GREY = 128
 BACKGROUND: Vec3 = (0.05, 0.06, 0.08)
 
-_Coordinate: TypeAlias = Annotated[float, Meta(ge=-1e6, le=1e6)]
+_Time: TypeAlias = Annotated[float, Meta(ge=0, le=1e6)]
 
 
 class CameraInput(msgspec.Struct, frozen=True):
@@ -42,19 +56,30 @@ class CameraInput(msgspec.Struct, frozen=True):
     yaw: Annotated[float, Meta(ge=-1e6, le=1e6)]
     pitch: Annotated[float, Meta(ge=-math.pi / 2, le=math.pi / 2)]
     distance: Annotated[float, Meta(ge=1e-4, le=1e6)]
-    target: tuple[_Coordinate, _Coordinate, _Coordinate]
+    target: tuple[Coordinate, Coordinate, Coordinate]
     fov: Annotated[float, Meta(ge=0.05, le=2.8)] = DEFAULT_FOV
 
 
 class InputEvent(msgspec.Struct, frozen=True):
-    """One input; `id` grows with each that a client sends.
+    """One input of a session without a headset; `id` grows with each that a client sends.
 
     time: seconds into the animation, which is held there; without it the animation plays on.
     """
 
     id: Annotated[int, Meta(ge=0, le=2**53)]
     camera: CameraInput
-    time: Annotated[float, Meta(ge=0, le=1e6)] | None = None
+    time: _Time | None = None
+
+
+class PoseEvent(msgspec.Struct, frozen=True):
+    """One input of a session for a headset, likewise."""
+
+    id: Annotated[int, Meta(ge=0, le=2**53)]
+    pose: HeadPose
+    time: _Time | None = None
+
+
+_Event = TypeVar("_Event", InputEvent, PoseEvent)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,20 +131,29 @@ class RenderFrame:
         pieces: Sequence[Piece],
         canvas: memoryview,
         previous: memoryview,
+        beside: Beside | None = None,
     ) -> None:
+        """size: of the picture. beside: what is said beside it, and gathers the tiles' depth."""
         self.pieces = pieces
+        self._beside = beside
         self._planes = _planes(canvas, size)
         self._previous = _planes(previous, size) if len(previous) else None
 
     def accept(self, index: int, result: memoryview) -> None:
-        """Copy a tile's packed I420 planes to their place. Raises ContentRefused on a bad size."""
-        rect = Rect(*self.pieces[index].region)
-        if len(result) != rect.i420_bytes:
+        """Copy a tile's packed I420 planes to their place, and its depth if it has any.
+
+        Raises ContentRefused on a bad size.
+        """
+        rect, wanted = Rect(*self.pieces[index].region), self.pieces[index].output_bytes
+        if len(result) != wanted:
             raise ContentRefused(
                 what=f"tile {index} is refused",
-                why=f"it has {len(result)} bytes and must have {rect.i420_bytes}",
+                why=f"it has {len(result)} bytes and must have {wanted}",
                 fix="Update the worker that made it.",
             )
+        if self._beside is not None:
+            self._beside.accept(rect, result[rect.i420_bytes :])
+            result = result[: rect.i420_bytes]
         tile = Rect(0, 0, rect.width, rect.height)
         for plane, source in zip(
             _parts(self._planes, rect),
@@ -141,8 +175,8 @@ class RenderFrame:
             plane[:] = source
 
     def finish(self) -> bytes:
-        """The picture says it all."""
-        return b""
+        """FMVR/1 (render.viewresult) if it was asked for; else the picture says it all."""
+        return self._beside.message() if self._beside is not None else b""
 
 
 class RenderSession:
@@ -169,9 +203,14 @@ class RenderSession:
         tone_mapping: ToneMapping = ToneMapping.NONE,
         samples: int = 0,
         bounces: int = 8,
+        eyes: Sequence[Eye] = (),
+        foveas: Sequence[Fovea] = (),
+        block: BlockOrNone = 0,
     ) -> None:
-        """width, height: pixels, even. deadline_us: 0 for two periods. samples: of the path
-        tracer, 0 for the raster pass. See RenderOptions.
+        """width, height: of a view, pixels, even. deadline_us: 0 for two periods. samples: of the
+        path tracer, 0 for the raster pass. eyes: of a headset; none for an orbit camera. foveas:
+        of each view, all sent in one size. block: of the depth to send (`render.depth`), 0 for
+        none. See RenderOptions.
 
         Raises SessionRefused if the scene has no such camera.
         """
@@ -193,15 +232,26 @@ class RenderSession:
         integrator = "pathtrace" if samples else "raster"
         self._kind = "-".join([integrator, *(each.digest[:12] for each in assets)])
         period_us = round(1e6 / fps)
-        self.picture = PictureFormat(width, height)
+        self._aspect, self._size, self._block = width / height, (width, height), block
+        count = max(len(eyes), 1)
+        foveas = foveas or [Fovea.none(width, height)] * count
+        self._sent, self._parts = foveas[0].sent, [fovea.parts() for fovea in foveas]
+        self._cells = [np.ix_(*fovea.cells()) for fovea in foveas]
+        self._foveas = foveas
+        self.picture = PictureFormat(count * self._sent[0], self._sent[1])
         lit_by = environment.asset.digest if environment else ""
-        self.setup = SessionSetup(encode(SessionSpec(width, height, lit_by, samples > 0)), assets)
+        self.setup = SessionSetup(
+            encode(SessionSpec(*self._sent, lit_by, samples > 0, block)), assets
+        )
         self.contract = Contract(
             period_us, deadline_us or 2 * period_us, ladder=sample_ladder(samples)
         )
         self._camera = _pick_camera(facts, camera)
-        self._pose = self._first_pose(width / height)
-        self._tiler = Tiler(width, height, TILE)
+        self._pose = self._first_pose(self._aspect)
+        self._headset = Headset(tuple(eyes), self._pose.distance * NEAR_FRACTION) if eyes else None
+        self._head, self._posed = head_of(self._pose), False
+        rects = [[part.rect for part in parts] for parts in self._parts]
+        self._tiler = Tiler(*self._sent, TILE, parts=rects)
 
     def describe(self) -> Mapping[str, Any]:
         """For the page: size, rate, the camera to start from, the scene's box."""
@@ -228,19 +278,38 @@ class RenderSession:
                 {"name": name, "duration": duration} for name, duration in self._facts.animations
             ],
             "animation": self._animation,
-            "turntable": TURN_RAD_PER_S if self._turntable and self._camera is None else 0.0,
+            "turntable": TURN_RAD_PER_S
+            if self._turntable and self._camera is None and self._headset is None
+            else 0.0,
+            **self._describe_views(),
         }
 
+    def _describe_views(self) -> Mapping[str, Any]:
+        """What a client needs to show the picture as it is meant to be seen (docs/vr.md)."""
+        said: dict[str, Any] = {}
+        if self._headset is not None:
+            said["eyes"] = [
+                {"right": eye.right, "tangents": list(eye.tangents)} for eye in self._headset.eyes
+            ]
+            said["near"] = self._headset.near
+        if self._sent != self._size:
+            said["fovea"] = [msgspec.to_builtins(fovea) for fovea in self._foveas]
+        if self._headset is not None or self._block:
+            said |= {"result": FMVR, "depth": self._block}
+        return said
+
     def apply_input(self, event: Mapping[str, Any], now_us: int) -> None:
-        """One InputEvent; ids not above the last one's are ignored. Raises ContentRefused."""
-        try:
-            given = msgspec.convert(event, InputEvent)
-        except msgspec.ValidationError as problem:
-            raise ContentRefused(
-                what="the input is refused",
-                why=str(problem),
-                fix='Send {"id": n, "camera": {"yaw", "pitch", "distance", "target"}}.',
-            ) from problem
+        """One InputEvent, or PoseEvent where there is a headset; ids not above the last one's are
+        ignored. Raises ContentRefused.
+        """
+        if self._headset is not None:
+            posed = _read(event, PoseEvent, '"pose": {"id", "position", "orientation"}')
+            head = posed.pose.normalised()
+            if posed.id > self._last_input:
+                self._last_input, self._held_at = posed.id, posed.time
+                self._head, self._posed = head, True
+            return
+        given = _read(event, InputEvent, '"camera": {"yaw", "pitch", "distance", "target"}')
         if given.id <= self._last_input:
             return
         self._last_input = given.id
@@ -260,24 +329,22 @@ class RenderSession:
         self, frame_id: int, now_us: int, hint: CutHint, canvas: memoryview, previous: memoryview
     ) -> RenderFrame:
         """Sample the camera and cut into tiles that all devices finish together."""
-        width, height = self.picture.width, self.picture.height
         if self._began_us is None:
             self._began_us = now_us
         since_s = (now_us - self._began_us) / 1e6
         time = self._time_at(since_s)
         pose = self._facts.poser.at(self._animation, time)
-        view = self._view_at(since_s, pose, width / height)
-        clip_from_world = view.clip_from_world
+        views = self._views_at(since_s, pose)
         samples = samples_at(self._samples, hint.rung)
-        cost = cost_map(pose.boxes, self._facts.box_triangles, clip_from_world, width, height)
+        cost = self._cost(pose, views)
         if samples:
             cost = cost * (PATH * samples)
         towards_light, illuminance = _sunlight(None if self._environment else self._facts.light)
         template = TileSpec(
-            rect=(0, 0, width, height),
-            clip_from_world=tuple(clip_from_world.ravel().tolist()),
-            eye=view.eye,
-            parallel=view.parallel,
+            rect=(0, 0, *self._sent),
+            clip_from_world=(0.0,) * 16,
+            eye=views[0].eye,
+            parallel=views[0].parallel,
             towards_light=towards_light,
             illuminance=illuminance,
             ambient=(self._ambient,) * 3,
@@ -290,20 +357,47 @@ class RenderSession:
             bounces=self._bounces,
             **_sky(self._environment),
         )
+        tiles = self._tiler.tiles(cost, hint, self._kind, self._tiles)
         pieces = [
             Piece(
                 index,
                 self._kind,
-                units,
-                encode(msgspec.structs.replace(template, rect=tuple(rect))),
-                rect.i420_bytes,
-                region=tuple(rect),
+                tile.units,
+                encode(self._tile_spec(template, tile, views[tile.view])),
+                tile.rect.i420_bytes + depth_bytes(tile.rect, self._block),
+                region=(tile.view * self._sent[0] + tile.rect.x, *tile.rect[1:]),
             )
-            for index, (rect, units) in enumerate(
-                self._tiler.tiles(cost, hint, self._kind, self._tiles)
-            )
+            for index, tile in enumerate(tiles)
         ]
-        return RenderFrame((width, height), pieces, canvas, previous)
+        size = self.picture.width, self.picture.height
+        return RenderFrame(size, pieces, canvas, previous, self._beside(views))
+
+    def _tile_spec(self, template: TileSpec, tile: Tile, view: View) -> TileSpec:
+        """A tile as its device sees it: of a frame that is its view alone."""
+        part = self._parts[tile.view][tile.part]
+        matrix = part.sent_from_clip @ view.clip_from_world
+        return msgspec.structs.replace(
+            template,
+            rect=tuple(tile.rect),
+            clip_from_world=tuple(matrix.ravel().tolist()),
+            eye=view.eye,
+        )
+
+    def _cost(self, pose: Pose, views: Sequence[View]) -> NDArray[np.float64]:
+        """Of the grid's cells in the views as sent, side by side."""
+        boxes, triangles = pose.boxes, self._facts.box_triangles
+        costs = [
+            cost_map(boxes, triangles, view.clip_from_world, *self._size)[cells]
+            for view, cells in zip(views, self._cells, strict=True)
+        ]
+        return np.concatenate(costs, axis=1)
+
+    def _beside(self, views: Sequence[View]) -> Beside | None:
+        """What is to be said of the frame beside its picture."""
+        if self._headset is None and not self._block:
+            return None
+        matrices = [view.clip_from_world for view in views]
+        return Beside(self._head, self._posed, self._sent, matrices, self._block)
 
     def _first_pose(self, aspect: float) -> Orbit:
         """Where the client begins: as the scene's camera sees it, or so that everything fits."""
@@ -312,6 +406,12 @@ class RenderSession:
         pose = self._facts.poser.at(self._animation, self._time_at(0.0))
         placed = _place_of(self._camera, pose)
         return orbit_like(self._camera, placed, self._facts.middle())
+
+    def _views_at(self, since_s: float, pose: Pose) -> list[View]:
+        """What the frame shows, from the left: a headset's eyes, or one view."""
+        if self._headset is not None:
+            return self._headset.views(self._head)
+        return [self._view_at(since_s, pose, self._aspect)]
 
     def _view_at(self, since_s: float, pose: Pose, aspect: float) -> View:
         """The client's view; before its first input the scene's camera, or a slow turn: functions
@@ -331,6 +431,18 @@ class RenderSession:
             return self._held_at
         _, duration = self._facts.animations[self._animation]
         return (self._time + self._speed * since_s) % duration if duration > 0 else 0.0
+
+
+def _read(event: Mapping[str, Any], kind: type[_Event], example: str) -> _Event:
+    """A client's input as what this session takes. Raises ContentRefused."""
+    try:
+        return msgspec.convert(event, kind)
+    except msgspec.ValidationError as problem:
+        raise ContentRefused(
+            what="the input is refused",
+            why=str(problem),
+            fix=f'Send {{"id": n, {example}}}.',
+        ) from problem
 
 
 def samples_at(samples: int, rung: int) -> int:

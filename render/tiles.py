@@ -7,6 +7,7 @@ and encoder blocks never straddle a cut, and the picture's bytes do not depend o
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import accumulate, pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -15,9 +16,10 @@ from numpy.typing import NDArray
 from mesh.core.errors import Misuse
 from mesh.core.workload import CutHint
 from mesh.schedule.costfield import CostField
-from mesh.schedule.cut import divide_plane, shares
+from mesh.schedule.cut import MAX_PIECES, divide_plane, shares
 
 GRID = 16
+_LITTLE = 0.2  # of a tile: what is not worth one of its own
 
 
 class Rect(NamedTuple):
@@ -90,45 +92,110 @@ def cells_of(rect: Rect) -> tuple[slice, slice]:
 
 
 class Tile(NamedTuple):
-    """A rectangle, and what it is predicted to cost, in the cost map's units."""
+    """A rectangle of a view, and what it is predicted to cost, in the cost map's units.
+
+    view, part: which of the frame's views, and of their parts, it lies in.
+    """
 
     rect: Rect
     units: float
+    view: int = 0
+    part: int = 0
 
 
 class Tiler:
-    """Cuts one session's frames for the devices at hand, by what the last ones' regions cost."""
+    """Cuts one session's frames for the devices at hand, by what the last ones' regions cost.
 
-    def __init__(self, width: int, height: int, tile_units: float = 0.0) -> None:
-        """width, height: pixels, even. tile_units: what any tile costs beside its cells."""
+    A frame is one view, or several of one size side by side in the picture, from the left. Tiles
+    lie in one part of one view each.
+    """
+
+    def __init__(
+        self,
+        width: int,
+        height: int,
+        tile_units: float = 0.0,
+        *,
+        parts: Sequence[Sequence[Rect]] = (),
+    ) -> None:
+        """width, height: of a view, pixels, even. tile_units: what any tile costs beside its cells.
+
+        parts: for each view the rectangles that it consists of, on the grid; default: one view in
+        one part.
+        """
         self._size = width, height
         self._tile_units = tile_units
+        self._parts = parts or [[Rect(0, 0, width, height)]]
         columns, rows = grid_shape(width, height)
-        self._field = CostField((rows, columns))
+        self._columns = columns
+        self._field = CostField((rows, columns * len(self._parts)))
 
     def tiles(
         self, cost: NDArray[np.float64], hint: CutHint, kind: str, at_least: int = 1
     ) -> list[Tile]:
         """The next frame's tiles, top-left first, so sized that all devices finish together.
 
-        cost: float64 (rows, columns), > 0: predicted from the content alone, in units.
+        cost: float64 (rows, columns), > 0: predicted from the content alone, in units; the views'
+        cells side by side.
         kind: of the pieces. at_least: how many tiles are wanted, 1 or more.
         """
         width, height = self._size
         self._field.relax()
         for region, factor in ((s.region, s.factor) for s in hint.surprises):
-            self._field.learn(cells_of(Rect(*region)), factor)
+            view, left = divmod(region[0], width)
+            self._field.learn(self._cells(view, Rect(left, *region[1:])), factor)
         cost = cost * self._field.factors
         units = float(cost.sum())
+        places = [
+            (view, part, rect)
+            for view, rects in enumerate(self._parts)
+            for part, rect in enumerate(rects)
+        ]
+        most = MAX_PIECES + 1 - len(places)  # each but the first may cost one more
         sizes = shares(
             hint,
             kind,
             units,
             piece_units=self._tile_units,
-            bytes_per_unit=width * height * 1.5 / units,
-            at_least=at_least,
+            bytes_per_unit=len(self._parts) * width * height * 1.5 / units,
+            at_least=min(at_least, most),
+            most=most,
         )
-        return [
-            Tile(rect, self._tile_units + float(cost[cells_of(rect)].sum()))
-            for rect in cut(width, height, sizes, cost)
-        ]
+        costs = [cost[self._cells(view, rect)] for view, _, rect in places]
+        made = []
+        dealt = deal(sizes, [float(within.sum()) for within in costs])
+        for (view, part, within), its_cost, its_sizes in zip(places, costs, dealt, strict=True):
+            for rect in cut(within.width, within.height, its_sizes, its_cost):
+                placed = rect._replace(x=rect.x + within.x, y=rect.y + within.y)
+                tile_units = self._tile_units + float(cost[self._cells(view, placed)].sum())
+                made.append(Tile(placed, tile_units, view, part))
+        return made
+
+    def _cells(self, view: int, rect: Rect) -> tuple[slice, slice]:
+        rows, columns = cells_of(rect)
+        before = view * self._columns
+        return rows, slice(before + columns.start, before + columns.stop)
+
+
+def deal(sizes: Sequence[float], costs: Sequence[float]) -> list[list[float]]:
+    """Sizes of the tiles of each of several parts, at least one a part.
+
+    sizes: of tiles as if there were one part alone, > 0. costs: of the parts, > 0. The sizes are
+    laid end to end along the parts, and divided where a part ends; but where little would be cut
+    off, the neighbours' border moves there instead.
+    """
+    if len(costs) == 1:
+        return [list(sizes)]
+    ends = list(accumulate(costs))
+    scale = ends[-1] / sum(sizes)
+    borders = []
+    for (size, following), border in zip(pairwise(sizes), accumulate(sizes), strict=False):
+        at = border * scale
+        nearest = min(ends, key=lambda end: abs(end - at))
+        little = _LITTLE * scale * min(size, following)
+        borders.append(nearest if abs(nearest - at) < little else at)
+    dealt = []
+    for start, end in pairwise([0.0, *ends]):
+        within = [start, *(at for at in borders if start < at < end), end]
+        dealt.append([after - before for before, after in pairwise(within)])
+    return dealt

@@ -15,15 +15,20 @@ from numpy.typing import NDArray
 
 from mesh.core.errors import ConfigError, SessionRefused
 from mesh.core.workload import Asset, DeviceInfo, SessionRequest, Settings
+from mesh.stream.parts import MAX_RESULT
 from render.clusters import cluster_scene
+from render.depth import BlockOrNone
 from render.environment import pack_environment
+from render.foveate import Axis, Fovea
+from render.headset import Eye, eyes_of
 from render.motion import stance
 from render.package import DEFAULT_SCENE, PROCEDURAL, load_scene, pack
-from render.pieces import MAX_BOUNCES, MAX_SAMPLES, Side, ToneMapping
+from render.pieces import MAX_BOUNCES, MAX_SAMPLES, MAX_SIDE, MIN_SIDE, Side, ToneMapping
 from render.pose import REST, Poser, world_positions
 from render.procedural import SCENES
 from render.scene import DirectionalLight, Scene, as_vec3
 from render.session import Environment, RenderSession, SceneFacts
+from render.viewresult import result_bytes
 
 if TYPE_CHECKING:
     from render.executor import RenderExecutor
@@ -31,6 +36,7 @@ if TYPE_CHECKING:
 CPU_UNIT = "cpu"
 OUTLINE_POINTS = 8192
 
+Tangent: TypeAlias = Annotated[float, Meta(ge=0.01, le=20)]
 SceneName: TypeAlias = Annotated[str, Meta(pattern="^[a-z0-9-]{1,32}$")]
 
 
@@ -67,6 +73,22 @@ class RenderOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     camera: Annotated[int, Meta(ge=-1, le=65_535)] = -1  # of the scene's, -1 for one that fits
     turntable: Annotated[int, Meta(ge=0, le=1)] = 1  # turn slowly until the first input
     deadline_ms: Annotated[float, Meta(ge=0, le=10_000)] = 0.0
+    # What follows is for headsets: docs/vr.md. width and height are of one view.
+    view: Literal["mono", "stereo", "left", "right"] = "mono"
+    ipd: Annotated[float, Meta(ge=0, le=1e4)] = 0.063  # metres of the scene
+    # Tangents of the angles from straight ahead to the edges at temple, nose, above and below.
+    tan_out: Tangent = 1.2
+    tan_in: Tangent = 0.9
+    tan_up: Tangent = 1.0
+    tan_down: Tangent = 1.1
+    depth: BlockOrNone = 0  # pixels along a block of the depth sent beside; 0: none
+    # Squeezed edges: the shares of a view's sides that stay whole, how many pixels of the rest
+    # become one, and where the middle lies from straight ahead (shares; to the nose, upwards).
+    fovea_width: Annotated[float, Meta(gt=0, le=1)] = 1.0
+    fovea_height: Annotated[float, Meta(gt=0, le=1)] = 1.0
+    fovea_ratio: Annotated[float, Meta(ge=1, le=16)] = 2.0
+    fovea_in: Annotated[float, Meta(ge=-0.5, le=0.5)] = 0.0
+    fovea_up: Annotated[float, Meta(ge=-0.5, le=0.5)] = 0.0
 
 
 class RenderWorkload:
@@ -132,6 +154,7 @@ class RenderWorkload:
                 why=f"this gateway has {', '.join(sorted(self._environments)) or 'none'}",
                 fix="Ask for one of these, or add it to [workloads.render] environments.",
             )
+        views = _views(options)
         asset, facts = self._scene(options.scene)
         return RenderSession(
             asset,
@@ -152,6 +175,9 @@ class RenderWorkload:
             speed=options.speed,
             camera=options.camera,
             deadline_us=round(options.deadline_ms * 1000),
+            eyes=views.eyes,
+            foveas=views.foveas,
+            block=options.depth,
         )
 
     def _environment(self, options: RenderOptions) -> Environment | None:
@@ -183,6 +209,55 @@ class RenderWorkload:
                 known = _Packed(changed_ns, asset, _facts(asset))
                 self._packed[name] = known
             return known.asset, known.facts
+
+
+@dataclass(frozen=True, slots=True)
+class _Views:
+    eyes: tuple[Eye, ...]
+    foveas: tuple[Fovea, ...]
+
+
+def _views(options: RenderOptions) -> _Views:
+    """Whose eyes a session draws for, and how their views are squeezed. Raises SessionRefused."""
+    eyes: tuple[Eye, ...] = ()
+    if options.view != "mono":
+        eyes = eyes_of(
+            options.view,
+            options.ipd,
+            outwards=options.tan_out,
+            inwards=options.tan_in,
+            up=options.tan_up,
+            down=options.tan_down,
+        )
+    foveas = tuple(_fovea(options, eye) for eye in eyes or (None,))
+    width, height = foveas[0].sent
+    result = result_bytes((width, height), len(foveas), options.depth)
+    if options.depth and options.integrator == "pathtrace":
+        why, fix = "what is path traced has no depth", "Ask for the raster pass, or for no depth."
+    elif min(width, height) < MIN_SIDE:
+        why = f"squeezed, a view is {width}x{height}, and sides are at least {MIN_SIDE}"
+        fix = "Squeeze less, or ask for larger views."
+    elif width * len(foveas) > MAX_SIDE:
+        why = f"its pictures would be {width * len(foveas)} wide, and at most {MAX_SIDE} are made"
+        fix = "Ask for narrower views, or a session for each eye (view=left, view=right)."
+    elif result > MAX_RESULT:
+        why = f"with depth, a frame's result is {result} bytes, and at most {MAX_RESULT} travel"
+        fix = "Ask for larger blocks of depth."
+    else:
+        return _Views(eyes, foveas)
+    raise SessionRefused(what="the render session is not opened", why=why, fix=fix)
+
+
+def _fovea(options: RenderOptions, eye: Eye | None) -> Fovea:
+    """How the view of an eye, or of an orbit camera, is squeezed."""
+    across, down = (0.5, 0.5) if eye is None else eye.middle()
+    inwards = -options.fovea_in if eye is not None and eye.right > 0 else options.fovea_in
+    return Fovea(
+        Axis.squeeze(options.width, options.fovea_width, options.fovea_ratio, across + inwards),
+        Axis.squeeze(
+            options.height, options.fovea_height, options.fovea_ratio, down - options.fovea_up
+        ),
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -9,7 +11,7 @@ from hypothesis import strategies as st
 
 from mesh.core.errors import Misuse
 from mesh.core.workload import CutHint, Lane, Surprise
-from render.tiles import GRID, Rect, Tiler, cells_of, cut, even_cost, grid_shape
+from render.tiles import GRID, Rect, Tiler, cells_of, cut, deal, even_cost, grid_shape
 
 sides = st.integers(1, 200).map(lambda half: 2 * half)
 
@@ -128,3 +130,57 @@ def test_tiles_follow_what_their_regions_really_cost():
         )
     assert worst[0] > 1.5
     assert worst[-1] < 1.15
+
+
+# --- several views, and parts of them -----------------------------------------------------------
+
+many = st.lists(st.floats(0.01, 1), min_size=1, max_size=20)
+
+
+@given(many, many)
+def test_every_part_gets_its_own_sizes_and_they_add_up_to_its_cost(
+    sizes: list[float], costs: list[float]
+):
+    dealt = deal(sizes, costs)
+    assert len(dealt) == len(costs)
+    if len(costs) == 1:
+        assert dealt == [sizes]
+        return
+    for given_sizes, cost in zip(dealt, costs, strict=True):
+        assert min(given_sizes) > 0
+        assert sum(given_sizes) == pytest.approx(cost)
+    assert len(costs) <= sum(map(len, dealt)) <= len(sizes) + len(costs) - 1
+
+
+def test_a_border_moves_to_the_end_of_a_part_that_is_near():
+    assert [len(part) for part in deal([1, 1], [0.9, 1.1])] == [1, 1]
+    assert [len(part) for part in deal([1, 1], [0.5, 1.5])] == [1, 2]
+    assert [len(part) for part in deal([1, 1, 1], [1.5, 1.5])] == [2, 2]
+
+
+@given(st.integers(4, 20), st.integers(4, 20), st.integers(1, 64), st.integers(0, 1000))
+def test_tiles_of_several_views_cover_each_and_cross_no_part(
+    columns: int, rows: int, tiles: int, seed: int
+):
+    width, height = 16 * columns - 6, 16 * rows - 2
+    at = np.random.default_rng(seed).integers(1, 3, 2) * 16
+    xs, ys = (0, at[0], width), (0, at[1], height)
+    parts = [
+        Rect(x, y, far_x - x, far_y - y)
+        for y, far_y in pairwise(map(int, ys))
+        for x, far_x in pairwise(map(int, xs))
+    ]
+    tiler = Tiler(width, height, 100.0, parts=[parts, parts])
+    cost = np.random.default_rng(seed).uniform(1, 100, (rows, 2 * columns))
+    region = (width + xs[1], 0, width - xs[1], ys[1])
+    hint = CutHint(3, surprises=[Surprise(tuple(map(int, region)), 1.4)])
+    made = tiler.tiles(cost, hint, "tile", tiles)
+    covered = np.zeros((2, height, width), int)
+    for rect, units, view, part in made:
+        covered[view, rect.y : rect.y + rect.height, rect.x : rect.x + rect.width] += 1
+        within = parts[part]
+        assert within.x <= rect.x <= rect.x + rect.width <= within.x + within.width
+        assert within.y <= rect.y <= rect.y + rect.height <= within.y + within.height
+        assert units > 100
+    assert (covered == 1).all()
+    assert len(made) <= 64
