@@ -21,6 +21,8 @@ help:
 	@echo 'make bench-micro  single kernels, messages and decisions, timed by pytest-benchmark'
 	@echo 'make gpu      what needs a real GPU: its tests and figures, into bench/results (8 minutes;'
 	@echo '              SOFTWARE=1 takes a software driver, to try the command itself)'
+	@echo 'make fuzz     200,000 spoilt scenes and environments against the code that reads them (COUNT=n,'
+	@echo '              SEED=n to repeat one, REPLAY=out/fuzz/FINDING.bin)'
 	@echo 'make shaders  compile the shaders that have changed'
 	@echo 'make nightly  the same tests with far more cases, the benchmarks in full'
 
@@ -67,6 +69,12 @@ bench-micro: $(INSTALLED)
 gpu: $(INSTALLED)
 	$(RUN) -m bench.gpu $(if $(SOFTWARE),--software)
 
+# Without atheris, which is not there for every Python, no inputs are guided by coverage.
+.PHONY: fuzz
+fuzz: $(INSTALLED)
+	-$(RUN) -m pip install --quiet --editable '.[fuzz]'
+	$(RUN) -m bench.fuzz $(if $(COUNT),--count $(COUNT)) $(if $(SEED),--seed $(SEED)) $(if $(REPLAY),--replay $(REPLAY))
+
 shaders: $(INSTALLED)
 	$(RUN) -m render.shaders.build
 
@@ -74,6 +82,7 @@ nightly: system-test
 	@$(MAKE) --no-print-directory $(INSTALLED)
 	HYPOTHESIS_PROFILE=nightly FRAMEMESH_SCENARIOS=10000 $(RUN) -m pytest --timeout=3600
 	$(RUN) -m bench --json out/bench
+	$(MAKE) --no-print-directory fuzz COUNT=1000000
 
 clean:
 	rm -rf build dist out *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import struct
+from collections.abc import Iterator
 from importlib import import_module
 from typing import Any
 
@@ -21,14 +22,18 @@ INSTALL = "Install its decoder, `pip install 'framemesh[scenes]'`, or convert it
 _VERSION = 2
 _DEEP_OR_SEVERAL = 0x800 | 0x1000  # of the version field's flags
 _MOST_ATTRIBUTES, _LONGEST_NAME = 256, 256
+_DECISIVE = (b"dataWindow", b"channels", b"tiles")
 _BOX = struct.Struct("<iiii")  # x and y of the first and the last pixel
+_TILES = struct.Struct("<IIB")  # their width, height and levels
+_LARGEST_TILE = 4096
+_CHANNEL_BYTES = 16  # behind a channel's name: type, linearity, sampling
+_MOST_CHANNELS = 8  # the library decodes all of them
 _RGB = ("R", "G", "B")
 
 
 def read(data: memoryview) -> NDArray[np.float32]:
     """Linear RGB radiance, float32 (height, width, 3), top row first. Raises ContentRefused."""
-    width, height = _size(data)
-    check_size(width, height)
+    width, height = _check_header(data)
     try:
         library = import_module("OpenEXR")
     except ImportError:
@@ -62,8 +67,33 @@ def _decode(library: Any, path: str) -> NDArray[np.float32]:
     return np.stack(planes, axis=-1)
 
 
-def _size(data: memoryview) -> tuple[int, int]:
-    """Width and height, from the attribute `dataWindow`."""
+def _check_header(data: memoryview) -> tuple[int, int]:
+    """Width and height; raises ContentRefused if the library would take more than they say.
+
+    What decides about memory must be there once: of several the library takes the last.
+    """
+    decisive: dict[bytes, bytes] = {}
+    for name, value in _attributes(data):
+        if name in decisive:
+            raise refused(f"its header has two attributes {name.decode()}")
+        if name in _DECISIVE:
+            decisive[name] = value
+    if len(decisive.get(b"dataWindow", b"")) != _BOX.size:
+        raise refused("its header has no dataWindow")
+    left, top, right, bottom = _BOX.unpack(decisive[b"dataWindow"])
+    width, height = right - left + 1, bottom - top + 1
+    check_size(width, height)
+    channels = _count_channels(decisive.get(b"channels", b""))
+    if channels > _MOST_CHANNELS:
+        raise refused(f"it has over {_MOST_CHANNELS} channels", "Save it as RGB.")
+    tile = decisive.get(b"tiles", b"")
+    if tile and (len(tile) != _TILES.size or max(_TILES.unpack(tile)[:2]) > _LARGEST_TILE):
+        raise refused(f"its tiles are over {_LARGEST_TILE} pixels a side", "Save it in scanlines.")
+    return width, height
+
+
+def _attributes(data: memoryview) -> Iterator[tuple[bytes, bytes]]:
+    """(name, value) of each, in the file's order."""
     if len(data) < 8:
         raise refused("it is cut off")
     version = int.from_bytes(data[4:8], "little")
@@ -73,15 +103,25 @@ def _size(data: memoryview) -> tuple[int, int]:
     for _ in range(_MOST_ATTRIBUTES):
         name, at = _text(data, at)
         if not name:
-            break
+            return
         _, at = _text(data, at)  # its type
         size = int.from_bytes(data[at : at + 4], "little")
         at += 4
-        if name == b"dataWindow" and size == _BOX.size and at + size <= len(data):
-            left, top, right, bottom = _BOX.unpack_from(data, at)
-            return right - left + 1, bottom - top + 1
+        if at + size > len(data):
+            break
+        yield name, bytes(data[at : at + size])
         at += size
-    raise refused("its header has no dataWindow")
+    raise refused("its header does not end")
+
+
+def _count_channels(listed: bytes) -> int:
+    """How many a `chlist` names, counted no further than one more than may be."""
+    count, at = 0, 0
+    while at < len(listed) and listed[at] and count <= _MOST_CHANNELS:
+        _, at = _text(memoryview(listed), at)
+        at += _CHANNEL_BYTES
+        count += 1
+    return count
 
 
 def _text(data: memoryview, at: int) -> tuple[bytes, int]:

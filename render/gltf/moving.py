@@ -173,9 +173,10 @@ class Moving:
         if skin.inverse_bind_matrices is None:
             return np.tile(np.eye(4)[:3], (count, 1, 1))
         place = f"skins[{index}].inverseBindMatrices"
+        given = self._accessors.count(skin.inverse_bind_matrices, place)
+        if not count <= given <= MAX_JOINTS:
+            raise refused(place, f"it has {given} matrices for {count} joints")
         columns = self._accessors.floats(skin.inverse_bind_matrices, ("MAT4",), place)
-        if len(columns) < count:
-            raise refused(place, f"it has {len(columns)} matrices for {count} joints")
         matrices = columns[:count].reshape(-1, 4, 4).transpose(0, 2, 1).astype(np.float64)
         if np.abs(matrices).max() > MAX_COORDINATE:
             raise refused(place, f"it holds a number beyond {MAX_COORDINATE:g}")

@@ -167,6 +167,45 @@ def test_a_vast_exr_is_refused_before_the_library_sees_it(
         decode_environment(data)
 
 
+def attribute(name: bytes, kind: bytes, value: bytes) -> bytes:
+    return b"\0".join((name, kind, len(value).to_bytes(4, "little") + value))
+
+
+def channel(name: bytes) -> bytes:
+    """An entry of a channel list: 32-bit floats, one a pixel."""
+    return name + b"\0" + np.array([2, 0, 1, 1], "<i4").tobytes()
+
+
+BOX = np.array([0, 0, 4095, 4095], "<i4").tobytes()
+WINDOW = attribute(b"dataWindow", b"box2i", BOX)
+
+
+@pytest.mark.parametrize(
+    ("attributes", "why"),
+    [
+        # 9 KB of file would have the library take 64 MiB for each of them.
+        (
+            WINDOW
+            + attribute(b"channels", b"chlist", b"".join(channel(b"%d" % i) for i in range(9))),
+            "over 8 channels",
+        ),
+        (WINDOW * 2, "two attributes dataWindow"),  # the library would take the second
+        (
+            WINDOW + attribute(b"tiles", b"tiledesc", np.array([4, 2**31], "<u4").tobytes() + b"0"),
+            "tiles are over",
+        ),
+        (attribute(b"comment", b"string", bytes(4))[:-2], "does not end"),
+    ],
+    ids=["channels", "windows", "tiles", "cut off"],
+)
+def test_an_exr_that_would_decode_to_far_more_than_its_window_is_refused_before(
+    attributes: bytes, why: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(OpenEXR, "File", lambda *_, **__: pytest.fail("the library was asked"))
+    with pytest.raises(ContentRefused, match=why):
+        decode_environment(b"\x76\x2f\x31\x01\2\0\0\0" + attributes + b"\0")
+
+
 def test_a_picture_without_colour_or_another_size_than_it_says_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "grey.exr"
     head = {"compression": OpenEXR.NO_COMPRESSION, "type": OpenEXR.scanlineimage}

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from mesh.core.errors import ContentRefused
 from render.clusters import cluster_scene
 from render.gltf import load_gltf
+from render.gltf.accessors import Accessors
 from render.gltf.container import join_glb, split_glb
 from render.gltf.writer import GlbWriter
 from render.motion import Interpolation, Property, stance
@@ -111,6 +112,23 @@ def test_bounds_are_of_the_bent_mesh_at_rest(bending: GlbWriter) -> None:
     scene = load_gltf(bending.glb())
     np.testing.assert_allclose(scene.bounds_min, (0, 0, 5))
     np.testing.assert_allclose(scene.bounds_max, (1, 1, 5.5))  # half of the first target
+
+
+def test_a_vast_list_of_bind_matrices_is_refused_unread(
+    bending: GlbWriter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a buffer view an accessor is all zeros: 550 bytes of file stood for 3 GB of them."""
+    zeros = {"componentType": 5126, "count": 23_999_999, "type": "MAT4"}
+    bending.document["skins"][0]["inverseBindMatrices"] = bending.add("accessors", zeros)
+    read = Accessors.floats
+
+    def floats(self: Accessors, index: int, types: tuple[str, ...], place: str) -> np.ndarray:
+        assert types != ("MAT4",), "they were read"
+        return read(self, index, types, place)
+
+    monkeypatch.setattr(Accessors, "floats", floats)
+    with pytest.raises(ContentRefused, match="23999999 matrices for 2 joints"):
+        load_gltf(bending.glb())
 
 
 def test_channels_that_share_their_times_are_joined(bending: GlbWriter) -> None:
