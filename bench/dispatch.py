@@ -9,6 +9,10 @@ own road (message, deadline queue, process, message), "process" its last part al
 call by call in turn and on the same machine, a Ray actor (`ray.get(actor.noop.remote(...))`) and a
 Ray Serve handle, both warm and asked for the same kilobytes.
 
+"Lost between two pieces" is a device's time from the end of a piece that takes a millisecond to the
+beginning of the next, which waits: handed over when the device says that it is free, or at hand
+there by then, as a node does it.
+
 "At rest" is the same call by itself every 20 ms, as a frame's pieces come: what a loop of calls
 keeps in the processor's caches is gone by then.
 """
@@ -27,6 +31,8 @@ import uvloop
 
 from bench import rayside
 from bench.report import Report, arguments
+from bench.timed.frames import JOB_BYTES
+from bench.timed.plugin import NAME, PieceSpec, encode
 from bench.timed.roads import INPUTS, Call, device_process, dispatched, straight
 from mesh.core.workload import Contract, Piece
 from mesh.schedule.cost import CostModel
@@ -43,6 +49,7 @@ WAY_US = 300
 BATCH = 20  # calls of one road before the next has its turn
 WARM_UP = 10  # rounds
 PAUSE_S = 0.02
+MILLISECOND = encode(PieceSpec(1_000.0, nbytes=JOB_BYTES))
 RESTED = {"node", "Ray actor"}
 
 
@@ -111,6 +118,34 @@ async def dispatches(rounds: int, others: dict[str, Call]) -> dict[str, list[flo
     return took
 
 
+async def between(pieces: int) -> dict[str, float]:
+    """Microseconds lost between two pieces, in the mean."""
+    async with device_process() as device:
+        await device.prepare("ms", NAME, b"", {})
+
+        async def work(count: int) -> int:
+            """Piece after piece; the time inside the executor."""
+            run_us = 0
+            for _ in range(count):
+                done = await device.run(
+                    "ms", NAME, MILLISECOND, JOB_BYTES, kill_after_us=60_000_000
+                )
+                done.lease.release()
+                run_us += done.run_us
+            return run_us
+
+        lost: dict[str, list[float]] = {}
+        for number in range(-1, BATCH):
+            for name, at_once in (("handed over", 1), ("at hand", 2)):
+                began = time.perf_counter_ns()
+                runs = [work(pieces // BATCH // at_once) for _ in range(at_once)]
+                run_us = sum(await asyncio.gather(*runs))
+                took_us = (time.perf_counter_ns() - began) / 1000
+                if number >= 0:
+                    lost.setdefault(name, []).append((took_us - run_us) / (pieces // BATCH))
+        return {name: statistics.median(each) for name, each in lost.items()}
+
+
 def with_ray(rounds: int) -> dict[str, list[float]]:
     """Everything in turn, with Ray up all the while."""
     with rayside.ray_running() as ray, rayside.serve_running() as serve:
@@ -160,6 +195,9 @@ def main() -> None:
             for name, times in took.items()
         ],
     )
+    lost_us = uvloop.run(between(400 if options.quick else 4000))
+    report.table(["lost between two pieces", "us"], list(map(list, lost_us.items())))
+    report.figure("between_us", lost_us["at hand"])
     report.figure("decision_us_p50", statistics.median(decided))
     report.figure("decision_us_p99", _at(decided, 0.99))
     report.figure("dispatch_us_p50", _at(took["node"], 0.5))

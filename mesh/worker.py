@@ -1,7 +1,8 @@
 """The worker half of a node: hosts gateways' sessions on its devices and runs their pieces.
 
-One EDF queue and one serving task per device. Every piece that arrives is answered exactly once,
-with its result or with a refusal, so that the gateway can place it again without waiting.
+One EDF queue per device. Its process is given the next piece while it runs one, and begins it
+unless a more urgent one comes. Every piece that arrives is answered exactly once, with its result
+or with a refusal, so that the gateway can place it again without waiting.
 """
 
 from __future__ import annotations
@@ -62,18 +63,52 @@ class _Job:
     answer: bool = False  # also if cancelled
 
 
+@dataclass(eq=False, slots=True)
+class _Call:
+    """Jobs that were given to a device process, to run together if they are several."""
+
+    jobs: Sequence[_Job]
+    given_us: int
+    waiting: Waiting | None = None  # what is staged, to be queued again should it not begin
+    recall: Recall = field(default_factory=Recall)
+
+
 @dataclass(slots=True)
 class _Slot:
-    """A device with its queue and what it runs now."""
+    """A device with its queue and what its process was given.
+
+    jobs: queued ones, by node and piece. staged: begins when `running` ends. calls: all that the
+    process has not answered, also what was taken back. free_us: when it answered last. alone:
+    sessions that a batch failed with.
+    """
 
     device: Device
     queue: DeviceQueue
     batching: BatchCosts
-    jobs: dict[tuple[str, PieceKey], _Job] = field(default_factory=dict)  # queued; by node, piece
-    wake: asyncio.Event = field(default_factory=asyncio.Event)
-    running: Sequence[_Job] = ()  # in one call
-    recall: Recall = field(default_factory=Recall)  # of that call
-    alone: set[str] = field(default_factory=set)  # sessions that a batch failed with
+    jobs: dict[tuple[str, PieceKey], _Job] = field(default_factory=dict)
+    running: _Call | None = None
+    staged: _Call | None = None
+    calls: list[_Call] = field(default_factory=list)
+    free_us: int = 0
+    alone: set[str] = field(default_factory=set)
+
+    def take_back(self) -> None:
+        """Give the staged call's place to another; it is answered in its own time."""
+        if self.staged is not None:
+            self.staged.recall.abandon()
+            self.staged = None
+            self.queue.unstaged()
+
+    def ended(self, call: _Call, now_us: int) -> None:
+        """The process has answered a call."""
+        self.calls.remove(call)
+        self.free_us = now_us
+        if call is self.running:
+            self.running, self.staged = self.staged, None
+            self.queue.finished(now_us)
+        elif call is self.staged:
+            self.staged = None
+            self.queue.unstaged()
 
 
 class Worker:
@@ -92,12 +127,13 @@ class Worker:
         # Inputs being received, by node, device and piece; None: there was no room for them.
         self._incoming: dict[tuple[str, str, PieceKey], Lease | None] = {}
         self._tasks = asyncio.TaskGroup()
+        self._running: set[asyncio.Task[None]] = set()
+        self._closing = False
         self._hosting = Hosting(
             {name: slot.device for name, slot in self._slots.items()},
             self._tasks,
             forgotten=self._drop_session,
         )
-        self._serving: list[asyncio.Task[None]] = []
 
     def _slot(self, device: Device, policy: str) -> _Slot:
         batching = BatchCosts(self._costs, DeviceKey("", device.name))
@@ -108,10 +144,6 @@ class Worker:
     async def __aenter__(self) -> Self:
         """Serve every device's queue from now on."""
         await self._tasks.__aenter__()
-        self._serving = [
-            self._tasks.create_task(self._serve_device(slot), name=f"serve {slot.device.name}")
-            for slot in self._slots.values()
-        ]
         return self
 
     async def __aexit__(
@@ -121,7 +153,8 @@ class Worker:
         trace: TracebackType | None,
     ) -> None:
         self._hosting.close_all()
-        for task in self._serving:
+        self._closing = True
+        for task in self._running:
             task.cancel()
         await self._tasks.__aexit__(kind, problem, trace)
 
@@ -139,7 +172,7 @@ class Worker:
         if slot is None:
             return
         if device.state == "ready":
-            slot.wake.set()
+            self._feed(slot)
             return
         for waiting in slot.queue.drain():
             self._refuse_waiting(slot, waiting, "device_lost")
@@ -220,11 +253,16 @@ class Worker:
         if (channel.node, key) in slot.jobs:
             self._refuse(job, "duplicate")
             return
-        slot.jobs[channel.node, key] = job
-        refused = slot.queue.submit(self._waiting(slot, job))
+        self._enqueue(slot, job, self._waiting(slot, job))
+        self._feed(slot)
+
+    def _enqueue(self, slot: _Slot, job: _Job, waiting: Waiting) -> None:
+        slot.jobs[job.channel.node, waiting.key] = job
+        refused = slot.queue.submit(waiting)
         if refused is not None:
             self._refuse_waiting(slot, refused.waiting, refused.reason)
-        slot.wake.set()
+        elif slot.queue.overtakes(waiting):
+            slot.take_back()
 
     def _waiting(self, slot: _Slot, job: _Job) -> Waiting:
         """A job as the queue sees it."""
@@ -258,7 +296,7 @@ class Worker:
                     self._refuse_waiting(slot, waiting, CANCELLED)
                 else:
                     self._drop(slot, waiting)
-            for job in slot.running:
+            for job in [job for call in slot.calls for job in call.jobs]:
                 if (
                     job.channel is channel
                     and (job.order.session, job.order.epoch, job.order.frame)
@@ -266,56 +304,76 @@ class Worker:
                     and order.piece in (None, job.order.piece)
                 ):
                     job.cancelled, job.answer = True, order.answer
-            self._stop_if_unwanted(slot)
+            self._stop_unwanted(slot)
 
-    @staticmethod
-    def _stop_if_unwanted(slot: _Slot) -> None:
-        if slot.running and all(job.cancelled for job in slot.running):
-            slot.recall.abandon()
+    def _stop_unwanted(self, slot: _Slot) -> None:
+        for call in list(slot.calls):
+            if not all(job.cancelled for job in call.jobs):
+                continue
+            if call is slot.staged:
+                slot.take_back()
+                self._feed(slot)
+            else:
+                call.recall.abandon()
 
-    async def _serve_device(self, slot: _Slot) -> None:
-        while True:
-            await slot.wake.wait()
-            slot.wake.clear()
-            while slot.device.state == "ready":
-                jobs = self._next(slot)
-                if not jobs:
-                    break
-                slot.running, slot.recall = jobs, Recall()
-                try:
-                    await self._run(slot, jobs)
-                finally:
-                    slot.running = ()
-                    for job in jobs:
-                        if job.inputs is not None:
-                            job.inputs.release()
+    # --- the device --------------------------------------------------------------------------
 
-    def _next(self, slot: _Slot) -> list[_Job]:
-        """What the device runs next, in one call."""
-        for decision in slot.queue.poll(monotonic_us()):
+    def _feed(self, slot: _Slot) -> None:
+        """Give the device process what it runs now, and what it runs next."""
+        if slot.device.state != "ready" or self._closing:
+            return
+        now_us = monotonic_us()
+        for decision in slot.queue.poll(now_us):
             match decision:
                 case Refuse(waiting, reason):
                     self._refuse_waiting(slot, waiting, reason)
                 case Start(waiting, others):
-                    return [slot.jobs.pop((each.node, each.key)) for each in (waiting, *others)]
-        return []
+                    jobs = [slot.jobs.pop((each.node, each.key)) for each in (waiting, *others)]
+                    slot.running = self._give(slot, _Call(jobs, now_us))
+        next_one = slot.queue.stage(now_us)
+        if next_one is not None:
+            job = slot.jobs.pop((next_one.node, next_one.key))
+            slot.staged = self._give(slot, _Call([job], now_us, next_one))
 
-    async def _run(self, slot: _Slot, jobs: Sequence[_Job]) -> None:
-        started_us = monotonic_us()
+    def _give(self, slot: _Slot, call: _Call) -> _Call:
+        slot.calls.append(call)
+        task = self._tasks.create_task(self._serve(slot, call))
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+        return call
+
+    async def _serve(self, slot: _Slot, call: _Call) -> None:
+        """See a call through."""
+        outcome: tuple[Sequence[Lease | MeshError], int] | MeshError
         try:
-            outcomes, run_us = await self._on_device(slot, jobs)
-        except PieceAbandoned as problem:
-            slot.queue.finished(monotonic_us())
-            self._abandoned(slot, jobs, problem)
-            return
+            outcome = await self._on_device(slot, call)
         except MeshError as problem:
-            slot.queue.finished(monotonic_us())
-            if len(jobs) > 1:
-                slot.alone.update(job.session for job in jobs)
-            for job in jobs:
-                self._failed(job, problem)
-            return
-        slot.queue.finished(monotonic_us())
+            outcome = problem
+        finally:
+            begun_us = max(call.given_us, slot.free_us)
+            slot.ended(call, monotonic_us())
+            for job in call.jobs:
+                if job.inputs is not None:
+                    job.inputs.release()
+        self._feed(slot)  # before the results are sent, which takes longer
+        if isinstance(outcome, PieceAbandoned):
+            self._abandoned(slot, call, outcome)
+        elif isinstance(outcome, MeshError):
+            if len(call.jobs) > 1:
+                slot.alone.update(job.session for job in call.jobs)
+            for job in call.jobs:
+                self._failed(job, outcome)
+        else:
+            self._done(slot, call.jobs, *outcome, begun_us)
+
+    def _done(
+        self,
+        slot: _Slot,
+        jobs: Sequence[_Job],
+        outcomes: Sequence[Lease | MeshError],
+        run_us: int,
+        begun_us: int,
+    ) -> None:
         if not any(isinstance(outcome, MeshError) for outcome in outcomes):
             self._learn(slot, jobs, run_us)
         total = sum(job.units for job in jobs)
@@ -327,18 +385,24 @@ class Worker:
                 self._confirm(slot, job, run_us)
             else:
                 mine_us = share_us(run_us, job.units, total)
-                queue_us = max(0, started_us - job.received_us)
+                queue_us = max(0, begun_us - job.received_us)
                 self._answer(slot, job, outcome, times_us=(queue_us, mine_us, run_us - mine_us))
 
-    def _abandoned(self, slot: _Slot, jobs: Sequence[_Job], problem: PieceAbandoned) -> None:
-        """A run has stopped, of which nobody wants anything any more."""
+    def _abandoned(self, slot: _Slot, call: _Call, problem: PieceAbandoned) -> None:
+        """A call was not run to its end: nobody wants it any more, or it was staged in vain."""
         name = DeviceKey("", slot.device.name)
-        for job in jobs:
+        for job in call.jobs:
             if job.cancelled:
                 self._costs.observe_at_least(name, job.order.kind, job.units, problem.run_us)
                 self._confirm(slot, job, problem.run_us)
-            else:  # nobody said so
+            elif call.waiting is None:  # nobody said so
                 self._failed(job, problem)
+            else:
+                job.inputs, call.recall.inputs = call.recall.inputs, None
+                self._enqueue(slot, job, call.waiting)
+                self._feed(slot)
+        if call.recall.inputs is not None:
+            call.recall.inputs.release()
 
     def _confirm(self, slot: _Slot, job: _Job, run_us: int) -> None:
         """Say that the device is free of a cancelled piece, if its gateway asked for that."""
@@ -346,17 +410,16 @@ class Worker:
             backlog_us = slot.queue.backlog_us(monotonic_us())
             self._refuse(job, CANCELLED, backlog_us=backlog_us, run_us=run_us)
 
-    async def _on_device(
-        self, slot: _Slot, jobs: Sequence[_Job]
-    ) -> tuple[Sequence[Lease | MeshError], int]:
+    async def _on_device(self, slot: _Slot, call: _Call) -> tuple[Sequence[Lease | MeshError], int]:
         """Run one job, or several together: what became of each, and the time of all."""
+        jobs = call.jobs
         if len(jobs) > 1:
             pieces = [
                 BatchedPiece(job.session, job.order.spec, job.order.output_bytes, job.inputs)
                 for job in jobs
             ]
             return await slot.device.run_batch(
-                jobs[0].workload, pieces, kill_after_us=self._kill_after_us, recall=slot.recall
+                jobs[0].workload, pieces, kill_after_us=self._kill_after_us, recall=call.recall
             )
         (job,) = jobs
         result = await slot.device.run(
@@ -366,7 +429,8 @@ class Worker:
             job.order.output_bytes,
             inputs=job.inputs,
             kill_after_us=self._kill_after_us,
-            recall=slot.recall,
+            start_by_us=slot.queue.start_by_us(call.waiting) if call.waiting is not None else 0,
+            recall=call.recall,
         )
         return [result.lease], result.run_us
 
@@ -440,9 +504,9 @@ class Worker:
             for waiting in slot.queue.cancel_session(session):
                 self._drop(slot, waiting)
             slot.alone.discard(session)
-            for job in slot.running:
+            for job in [job for call in slot.calls for job in call.jobs]:
                 job.cancelled |= job.session == session
-            self._stop_if_unwanted(slot)
+            self._stop_unwanted(slot)
 
     def _drop(self, slot: _Slot, waiting: Waiting) -> None:
         """A cancelled piece needs no answer, unless asked for: the gateway closed its account."""

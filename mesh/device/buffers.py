@@ -1,5 +1,5 @@
 """Shared memory between the node and a device process: arenas, leased slots, sealed assets, and
-one word that says what to stop.
+words that say what to stop.
 
 An arena is one memfd, sealed against resizing (so that no process can make the other fault with
 SIGBUS) and mapped by both sides. It is sparse: pages exist only once touched, and the first-fit
@@ -22,7 +22,8 @@ from mesh.core.errors import Misuse
 from mesh.core.workload import Buffer
 
 SLOT_ALIGN = 4096  # pages: what drivers can import as host memory
-WORD_BYTES = 8
+STOP_WORDS = 2
+STOP_BYTES = 8 * STOP_WORDS
 
 _F_SEAL_FUTURE_WRITE = 0x10  # linux/fcntl.h; Linux 5.1, and Python's fcntl from 3.13
 
@@ -51,29 +52,31 @@ def sealed_asset(name: str, data: Buffer) -> int:
     return fd
 
 
-class StopWord:
-    """The number of the request that nobody wants any more, for the process that is at it to read.
+class StopWords:
+    """The numbers of requests that nobody wants any more, for the process that is at them to read.
 
-    Numbers rise and none comes twice, so a stale one means nothing. Only the node writes (later
-    mappings are sealed against it) and it never reads: the process can do nothing through it.
+    Numbers rise and none comes twice, so a stale one means nothing. Two requests may be with the
+    process, mostly neighbours: even numbers have the first word, odd ones the second. One that is
+    overwritten costs a run to its end, and nothing else. Only the node writes (later mappings are
+    sealed against it) and it never reads: the process can do nothing through them.
     """
 
     def __init__(self) -> None:
         """Raises OSError when memory or descriptors run out."""
         self.fd = os.memfd_create("framemesh-stop", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
         try:
-            os.ftruncate(self.fd, WORD_BYTES)
-            self._map = mmap.mmap(self.fd, WORD_BYTES, mmap.MAP_SHARED)
+            os.ftruncate(self.fd, STOP_BYTES)
+            self._map = mmap.mmap(self.fd, STOP_BYTES, mmap.MAP_SHARED)
             seals = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
             fcntl.fcntl(self.fd, fcntl.F_ADD_SEALS, seals | _F_SEAL_FUTURE_WRITE)
         except BaseException:
             os.close(self.fd)
             raise
-        self._word = memoryview(self._map).cast("Q")
+        self._words = memoryview(self._map).cast("Q")
 
     def write(self, number: int) -> None:
         """Stop that request. One aligned store: a reader sees the old number or the new one."""
-        self._word[0] = number
+        self._words[number % STOP_WORDS] = number
 
     def close_fd(self) -> None:
         """Drop the descriptor once the process has it; the mapping stays."""
@@ -84,7 +87,7 @@ class StopWord:
     def close(self) -> None:
         """The process is gone."""
         self.close_fd()
-        self._word.release()
+        self._words.release()
         self._map.close()
 
 

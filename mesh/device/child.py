@@ -1,8 +1,9 @@
 """One device process as the event loop sees it: ask, get an answer or learn that it is lost.
 
-Requests queue here and go out one at a time, so the socket never fills and the answer at hand is
-always to the request at hand. Each has a time after which the process counts as hung and is
-killed. However the process ends, every request ends too, and the process is reaped.
+Requests queue here. At most two are with the process: the one that it is at, and the next, so that
+it goes on without waiting for the node. Answers come in the order of the requests. Each request has
+a time, from when the process is at it, after which the process counts as hung and is killed.
+However the process ends, every request ends too, and the process is reaped.
 """
 
 from __future__ import annotations
@@ -20,12 +21,13 @@ import msgspec
 
 from mesh.core.errors import DeviceLost, MeshError, Misuse, PieceAbandoned, from_problem
 from mesh.device import messages
-from mesh.device.buffers import StopWord
+from mesh.device.buffers import StopWords
 from mesh.device.launch import spawn
 from mesh.device.messages import MAX_MESSAGE, Abandoned, Answer, Close, Failed, Request
 
 log = logging.getLogger(__name__)
 
+IN_FLIGHT = 2  # requests with the process
 _EXIT_S = 2.0  # grace for each step of ending: asked, SIGTERM, SIGKILL
 _OBITUARY_S = 0.05  # how long the exit status may take after the socket closed
 _LOG_CHUNK = 64 * 1024
@@ -95,16 +97,17 @@ class Child:
         self.lost: asyncio.Future[str] = self._loop.create_future()
         self.reaped: asyncio.Future[None] = self._loop.create_future()
         self._waiting: deque[Call] = deque()
-        self._current: Call | None = None
+        self._flying: deque[Call] = deque()  # with the process; it is at the first of them
         self._timer: asyncio.TimerHandle | None = None
-        self._deadline_us = 0
+        self._timer_us = 0  # when that fires
+        self._hung_us = 0  # when the process counts as hung
         self._numbers = 0
         self.ended_at = 0  # once lost: the request that it was at, 0 if it was idle
         self.hung = False  # once lost: whether that request took too long
         self._tail: deque[str] = deque(maxlen=_LOG_TAIL)
         self._partial = b""
         self._log_since_s, self._logged = 0.0, 0
-        self.stop_word = StopWord()
+        self.stop_words = StopWords()
         self._sock, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._stderr, their_stderr = os.pipe2(os.O_CLOEXEC)
         try:
@@ -114,7 +117,7 @@ class Child:
         except BaseException:
             self._sock.close()
             os.close(self._stderr)
-            self.stop_word.close()
+            self.stop_words.close()
             raise
         finally:
             os.close(their_stderr)
@@ -141,7 +144,7 @@ class Child:
 
         It fails with DeviceLost, or with the MeshError that the process answered. Cancelling it
         withdraws a request not yet sent, and otherwise only discards the answer. `fds` stay the
-        caller's. `kill_after_us` counts from sending.
+        caller's. `kill_after_us` counts from when the process is done with what was before.
         """
         self._numbers += 1
         message = messages.encode(make(self._numbers))
@@ -166,8 +169,7 @@ class Child:
                     settled=settled,
                 )
             )
-            if self._current is None:
-                self._send_next()
+            self._send_next()
         return answer
 
     def abandon(self, number: int) -> None:
@@ -176,8 +178,8 @@ class Child:
         Its call fails with PieceAbandoned, now or when it has stopped; or it ends as it would
         have, where the process was done with it or does not look up from its work.
         """
-        if self._current is not None and self._current.number == number:
-            self.stop_word.write(number)
+        if any(call.number == number for call in self._flying):
+            self.stop_words.write(number)
             return
         for call in self._waiting:
             if call.number == number:
@@ -212,7 +214,7 @@ class Child:
     # --- requests ------------------------------------------------------------------------------
 
     def _send_next(self) -> None:
-        while self._waiting and not self.lost.done():
+        while self._waiting and len(self._flying) < IN_FLIGHT and not self.lost.done():
             call = self._waiting.popleft()
             if call.answer.cancelled():
                 call.close_fds()
@@ -225,21 +227,40 @@ class Child:
                     self._sock.send(call.message)
             except OSError as problem:
                 self._waiting.appendleft(call)
-                self.kill(f"its socket failed: {problem}")
-                return
+                if not isinstance(problem, BlockingIOError) or not self._flying:
+                    self.kill(f"its socket failed: {problem}")
+                return  # or: two long requests do not fit; it goes out after the next answer
             call.close_fds()
-            self._current = call
-            self._deadline_us = time.monotonic_ns() // 1000 + call.kill_after_us
-            self._timer = self._loop.call_later(call.kill_after_us / 1e6, self._check_hung)
-            return
+            self._flying.append(call)
+            if len(self._flying) == 1:
+                self._watch(call)
+
+    def _watch(self, call: Call) -> None:
+        """The process is at that request from now on.
+
+        A timer under way is left alone where it fires early enough, and then set again: most
+        requests are answered long before, and timers cost more than looking at the clock.
+        """
+        now_us = time.monotonic_ns() // 1000
+        self._hung_us = now_us + call.kill_after_us
+        if self._timer is None or self._timer_us > self._hung_us:
+            self._stop_timer()
+            self._set_timer(call.kill_after_us)
+
+    def _set_timer(self, after_us: int) -> None:
+        self._timer_us = time.monotonic_ns() // 1000 + after_us
+        self._timer = self._loop.call_later(after_us / 1e6, self._check_hung)
 
     def _check_hung(self) -> None:
-        left_us = self._deadline_us - time.monotonic_ns() // 1000
-        if left_us > 0:  # uvloop's timers may fire early
-            self._timer = self._loop.call_later(max(left_us, 1000) / 1e6, self._check_hung)
-        elif self._current is not None:
+        self._timer = None
+        if not self._flying:
+            return
+        left_us = self._hung_us - time.monotonic_ns() // 1000
+        if left_us > 0:
+            self._set_timer(max(left_us, 1000))
+        else:
             self.hung = True
-            self.kill(f"it did not answer within {self._current.kill_after_us / 1000:.0f} ms")
+            self.kill(f"it did not answer within {self._flying[0].kill_after_us / 1000:.0f} ms")
 
     def _readable(self) -> None:
         try:
@@ -259,12 +280,12 @@ class Child:
         except msgspec.DecodeError as problem:
             self.kill(f"it sent nonsense: {problem}")
             return
-        call = self._current
-        if call is None or answer.request != call.number:
+        if not self._flying or answer.request != self._flying[0].number:
             self.kill("it answered what was not asked")
             return
-        self._current = None
-        self._stop_timer()
+        call = self._flying.popleft()
+        if self._flying:
+            self._watch(self._flying[0])
         outcome: Answer | MeshError = answer
         if isinstance(answer, Failed):
             outcome = from_problem(answer.problem)
@@ -272,8 +293,8 @@ class Child:
             outcome = abandoned(answer.run_us)
         if isinstance(outcome, DeviceLost):  # the executor's word that its GPU is gone
             self.kill(str(outcome), answered=call.number)
-        call.end(outcome)
         self._send_next()
+        call.end(outcome)
 
     def _stop_timer(self) -> None:
         if self._timer is not None:
@@ -294,7 +315,7 @@ class Child:
         self._lose(_ending(code))
         self._loop.remove_reader(self._stderr)
         os.close(self._stderr)
-        self.stop_word.close()
+        self.stop_words.close()
         self.reaped.set_result(None)
 
     def _lose(self, why: str) -> None:
@@ -304,10 +325,10 @@ class Child:
         self._stop_timer()
         self._loop.remove_reader(self._sock.fileno())
         self._sock.close()
-        calls = [*([self._current] if self._current else []), *self._waiting]
-        if self._current is not None:
-            self.ended_at = self._current.number
-        self._current = None
+        calls = [*self._flying, *self._waiting]
+        if self._flying and not self.ended_at:
+            self.ended_at = self._flying[0].number
+        self._flying.clear()
         self._waiting.clear()
         try:
             self._on_lost(self)

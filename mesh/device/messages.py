@@ -1,8 +1,8 @@
 """What the node and one device process say to each other: requests down, one answer each back.
 
 One message is one datagram of a SOCK_SEQPACKET pair; descriptors (arena, assets) ride beside it
-as SCM_RIGHTS. The node has at most one request on the wire, so the child needs no queue and an
-answer needs no address beyond `request`. Pixels and sweeps never travel here: they are in the
+as SCM_RIGHTS. The node has at most two requests on the wire, the socket is their queue, and answers
+come in their order. Pixels and sweeps never travel here: they are in the
 arena, and a `Slot` says where.
 """
 
@@ -74,7 +74,10 @@ class Prepare(msgspec.Struct, frozen=True, tag="prepare"):
 
 
 class Run(msgspec.Struct, frozen=True, tag="run"):
-    """Run one piece from `inputs` (None: empty) into `output`."""
+    """Run one piece from `inputs` (None: empty) into `output`.
+
+    start_by_us: on the system's monotonic clock; what has not begun by then is abandoned. 0: none.
+    """
 
     request: int
     session: str
@@ -82,6 +85,7 @@ class Run(msgspec.Struct, frozen=True, tag="run"):
     spec: bytes
     inputs: Slot | None
     output: Slot
+    start_by_us: int = 0
 
 
 class BatchPiece(msgspec.Struct, frozen=True, array_like=True):

@@ -1,7 +1,7 @@
 """The device process: `python -m mesh.device.process FD`, started by the node, one per device.
 
-Single-threaded: it answers one request at a time over the SOCK_SEQPACKET socket `FD` and does
-nothing else. The first request confines it (`mesh.device.sandbox`); only then are workloads
+Single-threaded: it answers one request after the other over the SOCK_SEQPACKET socket `FD` and
+does nothing else. The first request confines it (`mesh.device.sandbox`); only then are workloads
 imported and drivers opened. It ends when the node closes the socket, or dies.
 """
 
@@ -41,7 +41,7 @@ from mesh.core.workload import (
     Workload,
 )
 from mesh.device import sandbox
-from mesh.device.buffers import WORD_BYTES
+from mesh.device.buffers import STOP_BYTES, STOP_WORDS
 from mesh.device.messages import (
     MAX_ASSETS,
     MAX_BATCH_KEY,
@@ -109,14 +109,14 @@ class Host:
         self._executors: dict[str, Executor] = {}
         self._sessions: dict[str, str] = {}  # session -> workload
         self._arena = memoryview(b"")
-        self._stop = memoryview(bytes(WORD_BYTES)).cast("Q")
+        self._stop = memoryview(bytes(STOP_BYTES)).cast("Q")
         self._running = 0  # the run under way, by its request; 0 for none
 
     def open(self, request: OpenExecutors, fds: list[int]) -> Ready:
         """Open one executor per workload."""
         arena, stop = fds
         self._arena = _mapped(arena, request.arena_bytes, mmap.PROT_READ | mmap.PROT_WRITE)
-        self._stop = _mapped(stop, WORD_BYTES, mmap.PROT_READ).cast("Q")
+        self._stop = _mapped(stop, STOP_BYTES, mmap.PROT_READ).cast("Q")
         opened: dict[str, DeviceInfo] = {}
         why_not: dict[str, str] = {}
         for plugin in request.plugins:
@@ -146,7 +146,7 @@ class Host:
 
     def _check(self) -> None:
         """What executors call between the steps of a run. Raises PieceAbandoned."""
-        if self._running and self._stop[0] == self._running:
+        if self._running and self._stop[self._running % STOP_WORDS] == self._running:
             raise PieceAbandoned(
                 what="a piece was not run to its end",
                 why="nobody wants it any more",
@@ -154,12 +154,16 @@ class Host:
             )
 
     def run_wanted(self, request: Run | RunBatch) -> Finished | BatchFinished | Abandoned:
-        """Run a piece or a batch, unless it is taken back before or meanwhile."""
+        """Run a piece or a batch, unless it is taken back before or meanwhile, or is too late."""
         self._running = request.request
         start_ns = time.monotonic_ns()
         try:
             self._check()
-            return self.run(request) if isinstance(request, Run) else self.run_batch(request)
+            if isinstance(request, RunBatch):
+                return self.run_batch(request)
+            if request.start_by_us and start_ns // 1000 > request.start_by_us:
+                return Abandoned(request.request, 0)
+            return self.run(request)
         except PieceAbandoned:
             return Abandoned(request.request, (time.monotonic_ns() - start_ns) // 1000)
         finally:

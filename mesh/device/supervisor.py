@@ -21,6 +21,7 @@ from mesh.core.errors import (
     DeviceUnavailable,
     MeshError,
     Misuse,
+    PieceAbandoned,
     PieceFailed,
     PieceOverran,
     from_problem,
@@ -94,20 +95,27 @@ class Recall:
 
     What has not begun never will. What has begun ends early if its executor looks up from its
     work (mesh.core.workload.Abandonable), and otherwise as if nothing had been said.
+
+    inputs: of a piece that was abandoned, to run it again; whoever does not must release them.
     """
 
-    __slots__ = ("_child", "_number")
+    __slots__ = ("_child", "_number", "_unwanted", "inputs")
 
     def __init__(self) -> None:
+        self.inputs: Lease | None = None
         self._child: Child | None = None
         self._number = 0
+        self._unwanted = False
 
     def begin(self, child: Child, number: int) -> None:
         """It was given to that process as that request."""
         self._child, self._number = child, number
+        if self._unwanted:
+            child.abandon(number)
 
     def abandon(self) -> None:
         """Nobody wants it any more."""
+        self._unwanted = True
         if self._child is not None:
             self._child.abandon(self._number)
 
@@ -238,15 +246,18 @@ class Device:
         *,
         inputs: Lease | None = None,
         kill_after_us: int,
+        start_by_us: int = 0,
         recall: Recall | None = None,
     ) -> PieceResult:
-        """Run one piece. `inputs` is taken over, and released however this ends.
+        """Run one piece. `inputs` is taken over, and released however this ends, unless `recall`
+        gets it back.
 
         Calls are served in order, one at a time; `kill_after_us` counts from when the process
-        gets the piece. Cancelling withdraws a piece that has not begun; one that has is asked to
-        stop, and its result discarded if it comes. `recall` does the same while this goes on
-        waiting until the device is free.
-        Raises PieceAbandoned if the piece was taken back and stopped, PieceFailed, ContentRefused
+        has done what was before. Cancelling withdraws a piece that has not begun; one that has is
+        asked to stop, and its result discarded if it comes. `recall` does the same while this
+        goes on waiting until the device is free. A piece that has not begun by `start_by_us`, of
+        the system's monotonic clock, never does (0: it may always).
+        Raises PieceAbandoned if the piece was taken back or late, PieceFailed, ContentRefused
         (the device lives on), or DeviceLost: the process ended and is being replaced; PieceOverran
         if it was killed because of this very piece.
         A session whose pieces go on ending processes is refused for good.
@@ -260,7 +271,7 @@ class Device:
 
             def order(number: int) -> Run:
                 flight.number = number
-                return Run(number, session, workload, spec, *slots)
+                return Run(number, session, workload, spec, *slots, start_by_us)
 
             answer = child.call(order, kill_after_us=kill_after_us, settled=flight.land)
             flight.flying = not answer.done()
@@ -278,6 +289,8 @@ class Device:
                 )
                 raise child.obituary()
         except BaseException as problem:
+            if isinstance(problem, PieceAbandoned) and recall is not None:
+                recall.inputs, flight.inputs = flight.inputs, None
             flight.abandon()
             if isinstance(problem, asyncio.CancelledError):
                 child.abandon(flight.number)
@@ -286,6 +299,7 @@ class Device:
             raise
         if (record := self._sessions.get(session)) is not None:
             record.fatal_pieces = 0
+        flight.arrive()
         output.shorten(result.nbytes)
         return PieceResult(output, result.run_us)
 
@@ -354,6 +368,7 @@ class Device:
     def _landed(self, piece: BatchedPiece, flight: _Flight, outcome: Outcome) -> Lease | MeshError:
         if (record := self._sessions.get(piece.session)) is not None:
             record.fatal_pieces = 0
+        flight.arrive()
         assert flight.output is not None
         if outcome.problem is not None:
             flight.output.release()
@@ -506,11 +521,11 @@ class Device:
         confined = await child.call(self._confine, kill_after_us=start_us)
         opened = await child.call(
             lambda number: OpenExecutors(number, arena.nbytes, self._plugins),
-            [arena.fd, child.stop_word.fd],
+            [arena.fd, child.stop_words.fd],
             kill_after_us=start_us,
         )
         arena.close_fd()
-        child.stop_word.close_fd()
+        child.stop_words.close_fd()
         if not isinstance(confined, Confined) or not isinstance(opened, Ready):
             child.kill("it answered its start with something else")
             raise child.obituary()
@@ -572,7 +587,7 @@ class Device:
 
 
 class _Flight:
-    """Who holds a piece's slots: released once, when both the process and the caller are done."""
+    """Who holds a piece's slots: the process while it flies, and whoever waits for it."""
 
     def __init__(self, inputs: Lease | None) -> None:
         self.inputs = inputs
@@ -584,16 +599,24 @@ class _Flight:
     def land(self) -> None:
         """The process is done with the slots."""
         self.flying = False
-        if self.inputs is not None:
-            self.inputs.release()
-        if self._abandoned and self.output is not None:
-            self.output.release()
+        if self._abandoned:
+            self._release()
 
     def abandon(self) -> None:
-        """The caller does not want the result."""
+        """The caller wants neither."""
         self._abandoned = True
         if not self.flying:
-            self.land()
+            self._release()
+
+    def arrive(self) -> None:
+        """The result is the caller's now; the inputs have served."""
+        if self.inputs is not None:
+            self.inputs.release()
+
+    def _release(self) -> None:
+        for lease in (self.inputs, self.output):
+            if lease is not None:
+                lease.release()
 
 
 def _land(flights: Sequence[_Flight]) -> None:

@@ -122,6 +122,7 @@ class DeviceQueue:
         self._queued_us = 0
         self._running: Waiting | None = None
         self._running_until_us = 0
+        self._staged: Waiting | None = None
         self._refused_in_a_row = 0
 
     def __len__(self) -> int:
@@ -131,6 +132,11 @@ class DeviceQueue:
     def running(self) -> Waiting | None:
         """What the device runs now."""
         return self._running
+
+    @property
+    def staged(self) -> Waiting | None:
+        """What the device runs next, unless something more urgent comes."""
+        return self._staged
 
     def submit(self, waiting: Waiting) -> Refuse | None:
         """Take a piece in, or say at once why not."""
@@ -164,6 +170,48 @@ class DeviceQueue:
             decided.append(Start(waiting, batch.others))
         return decided
 
+    def stage(self, now_us: int) -> Waiting | None:
+        """What the device may be given now to begin as soon as it is free; it leaves the queue.
+
+        Nothing, unless it runs something and has nothing staged. Nor is anything staged that would
+        be too late then by what is predicted, or that may find company to run with until then: of
+        these `poll` decides when the device is free.
+        """
+        if self._running is None or self._staged is not None:
+            return None
+        head = self._head()
+        if head is None or head.batch:
+            return None
+        free_us = max(now_us, self._running_until_us)
+        if self._policy.drops_late and free_us + head.predicted_us > head.deadline_us:
+            return None
+        heappop(self._heap)
+        self._remove(_name(head))
+        self._staged = head
+        return head
+
+    def overtakes(self, waiting: Waiting) -> bool:
+        """Whether a piece should begin before the one that is staged."""
+        return self._staged is not None and self._policy.rank(waiting) < self._policy.rank(
+            self._staged
+        )
+
+    def start_by_us(self, staged: Waiting) -> int:
+        """When it is too late for the staged piece to begin; 0 for never."""
+        return staged.deadline_us - staged.predicted_us if self._policy.drops_late else 0
+
+    def unstaged(self) -> None:
+        """What was staged did not begin: it was taken back, or too late."""
+        self._staged = None
+
+    def _head(self) -> Waiting | None:
+        while self._heap:
+            waiting = self._heap[0][2]
+            if self._waiting.get(_name(waiting)) is waiting:
+                return waiting
+            heappop(self._heap)  # cancelled while it waited
+        return None
+
     def _company(self, head: Waiting, now_us: int) -> Batch:
         """Who runs with the piece that starts; they leave the queue."""
         if self._batching is None or not head.batch:
@@ -175,9 +223,9 @@ class DeviceQueue:
         return batch
 
     def finished(self, now_us: int) -> None:
-        """The running piece ended (done, failed or killed)."""
-        self._running = None
-        self._running_until_us = now_us
+        """The running piece ended (done, failed or killed); what was staged begins."""
+        self._running, self._staged = self._staged, None
+        self._running_until_us = now_us + (self._running.predicted_us if self._running else 0)
 
     def cancel(self, session: str, epoch: int, frame: int, piece: int | None) -> list[Waiting]:
         """Take out one piece, or the whole frame when `piece` is None; returns what waited."""
@@ -196,7 +244,8 @@ class DeviceQueue:
     def backlog_us(self, now_us: int) -> int:
         """Predicted work between now and an empty device."""
         left_us = max(0, self._running_until_us - now_us) if self._running is not None else 0
-        return self._queued_us + left_us
+        staged_us = self._staged.predicted_us if self._staged is not None else 0
+        return self._queued_us + staged_us + left_us
 
     def _is_lost(self, waiting: Waiting, now_us: int) -> bool:
         if now_us >= waiting.deadline_us:

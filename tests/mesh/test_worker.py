@@ -249,12 +249,13 @@ async def test_a_piece_that_cannot_be_on_time_is_refused_and_not_run(
 
 async def test_the_earliest_deadline_runs_first(worker: Worker, gateway: Gateway) -> None:
     await opened(worker, gateway)
-    # All three are in the queue before the loop gives the device its first.
-    for number, after_s in enumerate((30, 10, 20)):
-        due_us = monotonic_us() + after_s * 1_000_000
-        deliver(worker, gateway, piece("noop", number, due_us=due_us))
-    done = [await gateway.hears() for _ in range(3)]
-    assert [m.piece for m in done if isinstance(m, PieceDone)] == [1, 2, 0]
+    async with held(worker, gateway):
+        for number, after_s in enumerate((40, 30, 10, 20)):  # each of two overtakes the staged one
+            due_us = monotonic_us() + after_s * 1_000_000
+            deliver(worker, gateway, piece("noop", number, due_us=due_us))
+            await asyncio.sleep(0)
+    done = [await gateway.hears() for _ in range(4)]
+    assert [m.piece for m in done if isinstance(m, PieceDone)] == [2, 3, 1, 0]
 
 
 async def test_a_cancelled_piece_is_dropped_in_silence(worker: Worker, gateway: Gateway) -> None:
@@ -319,7 +320,7 @@ async def test_a_piece_cancelled_while_it_runs_makes_way_at_its_end_and_is_never
     await opened(worker, gateway)
     deliver(worker, gateway, piece("wait_for", 0), bytes(1))
     slot = worker._slots["tiny"]
-    while not slot.running or slot.running[0].inputs.arena:  # noqa: ASYNC110
+    while slot.running.jobs[0].inputs.arena:  # noqa: ASYNC110
         await asyncio.sleep(0)  # until the device process has it
     deliver(worker, gateway, piece("sum", 1))
     deliver(worker, gateway, Cancel("s", 1, 0, 0))
@@ -333,11 +334,10 @@ async def test_a_piece_cancelled_while_it_runs_makes_way_at_its_end_and_is_never
 
 async def heeding(worker: Worker, gateway: Gateway) -> int:
     """Have the device run what ends only when nobody wants it; returns the process's id."""
-    slot = worker._slots["tiny"]
     deliver(worker, gateway, piece("heed", 0))
-    while not slot.running:  # noqa: ASYNC110
+    for _ in range(3):
         await asyncio.sleep(0)
-    return slot.device.pid
+    return worker._slots["tiny"].device.pid
 
 
 @pytest.mark.parametrize("answer", [False, True])
@@ -369,6 +369,34 @@ async def test_a_queued_piece_that_is_cancelled_is_confirmed_where_that_is_asked
     refused = await gateway.hears()
     assert isinstance(refused, PieceRefused)
     assert refused.reason == "cancelled"
+
+
+async def test_a_staged_piece_that_is_cancelled_never_begins_and_another_takes_its_place(
+    worker: Worker, gateway: Gateway
+) -> None:
+    await opened(worker, gateway)
+    async with held(worker, gateway):
+        for number, command in ((0, "exit 1"), (1, "sum"), (2, "sum")):
+            deliver(worker, gateway, piece(command, number))
+        await asyncio.sleep(0)  # the first is with the device process
+        deliver(worker, gateway, Cancel("s", 1, 0, 0, answer=True))
+    said = [await gateway.hears() for _ in range(3)]
+    assert [type(m) for m in said] == [PieceRefused, PieceDone, PieceDone]
+    assert isinstance(said[0], PieceRefused)
+    assert (said[0].piece, said[0].reason) == (0, "cancelled")
+    assert worker._slots["tiny"].device.restarts == 0
+
+
+async def test_a_staged_piece_goes_down_with_the_process_and_is_answered(
+    worker: Worker, gateway: Gateway
+) -> None:
+    await opened(worker, gateway)
+    deliver(worker, gateway, piece("exit 1", 0))
+    deliver(worker, gateway, piece("sum", 1))
+    said = [await gateway.hears() for _ in range(2)]
+    assert [m.reason for m in said if isinstance(m, PieceRefused)] == ["device_lost"] * 2
+    deliver(worker, gateway, piece("sum", 2))
+    assert await gateway.result() == b"0"
 
 
 @pytest.mark.parametrize("gone", ["session", "gateway"])
@@ -430,7 +458,7 @@ async def held(worker: Worker, gateway: Gateway) -> AsyncIterator[None]:
     """Let pieces gather in the queue: the device is busy until this is left."""
     deliver(worker, gateway, piece("wait_for", 99), bytes(1))
     slot = worker._slots["tiny"]
-    while not slot.running or slot.running[0].inputs.arena:  # noqa: ASYNC110
+    while slot.running.jobs[0].inputs.arena:  # noqa: ASYNC110
         await asyncio.sleep(0)  # until the device process has it
     yield
     slot.device._arena._view[0] = 1  # its input, which it waits for
@@ -496,7 +524,7 @@ async def test_of_a_batch_that_runs_one_piece_can_be_cancelled(
         deliver(worker, two, piece("copy", 0), b"yours")
         slot = worker._slots["tiny"]
         gate = slot.jobs["one", PieceKey("s", 1, 0, 0)].inputs.view
-    while len(slot.running) != 2:  # noqa: ASYNC110
+    while len(slot.running.jobs) != 2:  # noqa: ASYNC110
         await asyncio.sleep(0)
     deliver(worker, one, Cancel("s", 1, 0, 0))
     gate[0] = 1

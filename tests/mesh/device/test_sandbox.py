@@ -96,15 +96,15 @@ async def test_nothing_of_the_nodes_environment_leaks(open_tiny, ask, monkeypatc
     assert environment["HOME"] != os.environ.get("HOME")
 
 
-async def test_the_stop_word_is_the_nodes_alone_to_write(device, ask):
-    assert json.loads(await ask(device, "stop_word")) == ["PermissionError"] * 3
+async def test_the_stop_words_are_the_nodes_alone_to_write(device, ask):
+    assert json.loads(await ask(device, "stop_words")) == ["PermissionError"] * 3
 
 
 async def test_the_process_holds_no_descriptor_of_the_nodes(device, ask):
     links = json.loads(await ask(device, "fds"))
     assert links[0] == "/dev/null" and all(link.startswith("pipe:") for link in links[1:3])
     kinds = sorted(link.partition(":")[0] for link in links[3:])
-    assert kinds == ["/memfd", "/memfd", "socket"]  # arena, stop word
+    assert kinds == ["/memfd", "/memfd", "socket"]  # arena, stop words
 
 
 async def test_a_cache_folder_of_ones_own_is_kept(open_tiny, ask, tmp_path):

@@ -7,6 +7,7 @@ import select
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -454,16 +455,47 @@ async def test_leaving_a_running_piece_stops_it(device, ask):
 async def test_a_piece_taken_back_before_its_turn_never_begins(device, ask):
     first, second = supervisor.Recall(), supervisor.Recall()
     running = await begun(device, ask, recall=first)
-    waiting = asyncio.create_task(ask(device, "exit 1", recall=second))
+    recall = supervisor.Recall()
+    staged = asyncio.create_task(ask(device, "exit 1", recall=second))
+    waiting = asyncio.create_task(ask(device, "exit 1", recall=recall))
     await asyncio.sleep(0)
     second.abandon()
+    recall.abandon()
     with pytest.raises(PieceAbandoned):
         await waiting
-    assert not running.done()
+    assert not running.done() and not staged.done()  # both are with the process
+    first.abandon()
+    for abandoned in (running, staged):
+        with pytest.raises(PieceAbandoned):
+            await abandoned
+    assert await ask(device, "sum") == b"6" and device.restarts == 0
+
+
+async def test_a_piece_taken_back_before_its_call_began_does_not_begin(device, ask):
+    recall = supervisor.Recall()
+    recall.abandon()
+    with pytest.raises(PieceAbandoned):
+        await ask(device, "exit 1", recall=recall)
+    assert await ask(device, "sum") == b"6" and device.restarts == 0
+
+
+async def test_what_cannot_begin_in_time_leaves_its_inputs_to_be_run_again(device, ask):
+    first, second = supervisor.Recall(), supervisor.Recall()
+    running = await begun(device, ask, recall=first)
+    inputs = device.lease_input(3)
+    inputs.view[:] = bytes((1, 2, 3))
+    late = asyncio.create_task(
+        ask(device, "sum", recall=second, inputs=inputs, start_by_us=time.monotonic_ns() // 1000)
+    )
+    await asyncio.sleep(0)
     first.abandon()
     with pytest.raises(PieceAbandoned):
         await running
-    assert await ask(device, "sum") == b"6" and device.restarts == 0
+    with pytest.raises(PieceAbandoned):
+        await late
+    assert device._arena.leases == 1
+    again = await ask(device, "sum", inputs=second.inputs)
+    assert again == b"12" and device._arena.leases == 0
 
 
 async def test_a_whole_batch_can_be_taken_back(open_tiny):
@@ -485,7 +517,7 @@ async def test_a_whole_batch_can_be_taken_back(open_tiny):
 async def test_a_result_that_arrives_as_its_caller_leaves_is_freed(device):
     running = asyncio.create_task(device.run("s", "tiny", b"noop", 9, kill_after_us=9_000_000))
     await asyncio.sleep(0)
-    call = device._child._current
+    call = device._child._flying[0]
     landed = call.settled
     call.settled = lambda: (landed(), running.cancel())
     with pytest.raises(asyncio.CancelledError):

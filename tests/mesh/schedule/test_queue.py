@@ -109,9 +109,71 @@ def test_cancelling_takes_out_a_piece_a_frame_or_a_session_and_nothing_else() ->
     assert queue.drain() == []
 
 
+def test_what_is_staged_begins_when_the_device_is_free_and_nothing_is_staged_for_an_idle_one() -> (
+    None
+):
+    queue = DeviceQueue()
+    first, second, third = (piece(index, 90_000, 10_000) for index in range(3))
+    for waiting in (first, second, third):
+        queue.submit(waiting)
+    assert queue.stage(0) is None
+    queue.poll(0)
+    assert queue.stage(0) == second == queue.staged
+    assert queue.stage(0) is None
+    assert queue.backlog_us(0) == 30_000
+    queue.finished(11_000)
+    assert (queue.running, queue.staged) == (second, None)
+    assert queue.poll(11_000) == []
+    assert queue.stage(11_000) == third
+
+
+def test_a_more_urgent_piece_overtakes_the_staged_one() -> None:
+    queue = DeviceQueue()
+    running, staged, soon, later = (piece(i, d, 10) for i, d in enumerate((15, 50, 40, 60)))
+    for waiting in (running, staged):
+        queue.submit(waiting)
+    queue.poll(0)
+    queue.stage(0)
+    assert queue.overtakes(soon) and not queue.overtakes(later) and not queue.overtakes(staged)
+    queue.unstaged()
+    assert not queue.overtakes(soon)
+    queue.submit(soon)
+    assert queue.stage(0) == soon
+    fifo = DeviceQueue("fifo")
+    for waiting in (running, staged):
+        fifo.submit(waiting)
+    fifo.poll(0)
+    assert fifo.stage(0) == staged and not fifo.overtakes(soon)
+
+
+def test_nothing_is_staged_that_would_be_late_or_may_find_company() -> None:
+    queue = DeviceQueue()
+    queue.submit(piece(0, 9_000, 5_000))
+    queue.poll(0)
+    late = piece(1, 9_000, 5_000)
+    queue.submit(late)
+    assert queue.stage(0) is None
+    assert queue.poll(0) == []
+    queue.finished(5_000)
+    assert queue.poll(5_000) == [Refuse(late, LATE)]
+    batched = Waiting(PieceKey("s", 1, 1, 0), "gateway/s", "gateway", 90_000, 10, batch="model")
+    queue.submit(piece(2, 80_000, 10))
+    queue.poll(6_000)
+    queue.submit(batched)
+    assert queue.stage(6_000) is None
+
+
+def test_only_a_queue_that_drops_what_is_late_says_when_it_is_too_late_to_begin() -> None:
+    waiting = piece(0, 9_000, 5_000)
+    assert DeviceQueue().start_by_us(waiting) == 4_000
+    assert DeviceQueue("fifo").start_by_us(waiting) == 0
+
+
 COMMANDS = st.one_of(
     st.tuples(st.just("submit"), st.integers(0, 30), st.integers(0, 2_000), st.integers(1, 300)),
     st.tuples(st.just("poll")),
+    st.tuples(st.just("stage")),
+    st.tuples(st.just("unstage")),
     st.tuples(st.just("finish"), st.integers(0, 400)),
     st.tuples(st.just("cancel"), st.integers(0, 30)),
 )
@@ -122,6 +184,17 @@ def test_every_piece_leaves_exactly_once_and_in_order(commands: list, policy: st
     queue, now_us = DeviceQueue(policy, limit=20), 0
     inside: dict[int, Waiting] = {}
     arrived: list[int] = []
+    staged: Waiting | None = None
+
+    def leaves_in_order(waiting: Waiting) -> None:
+        index = waiting.key.piece
+        if policy == "edf":
+            assert waiting.deadline_us == min(w.deadline_us for w in inside.values())
+        else:
+            assert index == next(i for i in arrived if i in inside)
+        assert inside.pop(index) is waiting
+        arrived.remove(index)
+
     for command in commands:
         match command:
             case ("submit", index, budget_us, predicted_us):
@@ -135,19 +208,24 @@ def test_every_piece_leaves_exactly_once_and_in_order(commands: list, policy: st
             case ("poll",):
                 for decided in queue.poll(now_us):
                     waiting = decided.waiting
-                    index = waiting.key.piece
-                    if policy == "edf":
-                        assert waiting.deadline_us == min(w.deadline_us for w in inside.values())
-                    else:
-                        assert index == next(i for i in arrived if i in inside)
-                    assert inside.pop(index) is waiting
-                    arrived.remove(index)
+                    leaves_in_order(waiting)
                     if isinstance(decided, Refuse):
                         assert policy == "edf"
                         assert now_us + waiting.predicted_us > waiting.deadline_us
+            case ("stage",):
+                before, waiting = queue.staged, queue.stage(now_us)
+                if waiting is not None:
+                    assert before is None and queue.running is not None
+                    leaves_in_order(waiting)
+                    staged = waiting
+            case ("unstage",):
+                queue.unstaged()
+                staged = None
             case ("finish", took_us):
                 now_us += took_us
                 queue.finished(now_us)
+                assert queue.running is staged
+                staged = None
             case ("cancel", index):
                 gone = queue.cancel("gateway/s", 1, 0, index)
                 assert gone == ([inside.pop(index)] if index in inside else [])
@@ -155,4 +233,6 @@ def test_every_piece_leaves_exactly_once_and_in_order(commands: list, policy: st
                     arrived.remove(index)
         assert len(queue) == len(inside)
         left_us = queue.backlog_us(now_us + 10**9)
-        assert left_us == sum(waiting.predicted_us for waiting in inside.values())
+        ahead = [*inside.values(), *([staged] if staged else [])]
+        assert left_us == sum(waiting.predicted_us for waiting in ahead)
+        assert queue.staged is staged

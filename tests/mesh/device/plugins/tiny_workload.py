@@ -130,7 +130,7 @@ class TinyExecutor:
             self.check()
             time.sleep(0.001)
 
-    def do_stop_word(self, session, argument, inputs, output):
+    def do_stop_words(self, session, argument, inputs, output):
         """What becomes of an attempt to write to it."""
         [stop] = [fd for fd in open_fds() if "framemesh-stop" in link(fd)]
         tries = [
