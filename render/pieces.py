@@ -15,6 +15,7 @@ from render.camera import Matrix
 from render.depth import BlockOrNone
 from render.scene import Vec3
 from render.tiles import Rect
+from render.upscale import FULL, Scale
 
 MIN_SIDE, MAX_SIDE = 64, 4096
 MAX_SAMPLES = 1 << 14  # of a pixel: below the bits that pathtrace_random.glsl shuffles
@@ -63,6 +64,7 @@ class TileSpec(msgspec.Struct, frozen=True):
     animation: which of the scene's is played, -1 for none; time: seconds into it.
     samples: paths per pixel, 0 for the raster pass. bounces: of each path, at most. seed: of their
     randomness.
+    scale: percent of the frame's width and height at which it is drawn; it is brought to full size.
     """
 
     rect: tuple[Pixel, Pixel, Pixel, Pixel]
@@ -83,6 +85,7 @@ class TileSpec(msgspec.Struct, frozen=True):
     samples: Annotated[int, Meta(ge=0, le=MAX_SAMPLES)] = 0
     bounces: Annotated[int, Meta(ge=0, le=MAX_BOUNCES)] = 8
     seed: Annotated[int, Meta(ge=0, lt=2**32)] = 0
+    scale: Scale = 100
 
     def region(self) -> Rect:
         """`rect`, named."""
@@ -118,6 +121,8 @@ def decode_tile(spec: bytes, session: SessionSpec) -> TileSpec:
         tile = _decode_tile(spec)
     except msgspec.DecodeError as problem:
         raise _refused("tile", str(problem)) from problem
+    if session.depth and tile.scale != FULL:
+        raise _refused("tile", "what brings its depth is drawn at full size")
     rect = tile.region()
     for start, length, side in (
         (rect.x, rect.width, session.width),

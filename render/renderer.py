@@ -8,6 +8,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -16,15 +17,17 @@ from render.passes.bend import BendPass
 from render.passes.depth import DepthPass, read_depth
 from render.passes.environment import DeviceEnvironment, EnvironmentPass
 from render.passes.i420 import I420Pass, read_planes
-from render.passes.raster import RasterPass, RasterTargets
+from render.passes.raster import RasterPass, RasterTargets, drawn_rect
 from render.passes.scene_upload import DeviceScene
 from render.passes.targets import FrameTargets
+from render.passes.upscale import UpscalePass
 from render.pathtrace.scene import TracedScene
 from render.pathtrace.tracer import PathTracer, Sums
 from render.pieces import TileSpec
 from render.scene import Scene
 from render.tiles import Rect
-from render.vulkan.api import lib, new, vk
+from render.upscale import FULL, SCALES, Scale, scaled_size, source_rect
+from render.vulkan.api import CData, lib, new, vk
 from render.vulkan.device import Device, open_device
 from render.vulkan.instance import Instance, PhysicalDevice
 from render.vulkan.memory import create_buffer, dependency, image_barrier
@@ -50,6 +53,7 @@ class Canvas:
         self,
         device: Device,
         convert: I420Pass,
+        upscale: UpscalePass,
         reduce: DepthPass,
         size: tuple[int, int],
         block: int,
@@ -57,8 +61,14 @@ class Canvas:
         with ExitStack() as scope:
             self.targets = FrameTargets(device, *size, keeps_depth=block > 0)
             scope.callback(self.targets.close)
-            self.raster = RasterTargets(self.targets)
+            self._raster = {
+                scale: RasterTargets(self.targets, scaled_size(size, scale))
+                for scale in SCALES
+            }
             self.convert = convert.bind(scope, self.targets)
+            self.upscaled = upscale.bind(scope, self.targets)
+            self.convert_upscaled = convert.bind(scope, self.targets, self.upscaled.view)
+            self.picture = self.targets.color  # the one that the last tile ended in
             self.depth = reduce.bind(scope, self.targets, block) if block else None
             self.block = block
             self._sums: Sums | None = None
@@ -67,6 +77,19 @@ class Canvas:
     def tile_bytes(self, rect: Rect) -> int:
         """Size of a tile's result: its colour, and its depth where that is wanted."""
         return rect.i420_bytes + depth_bytes(rect, self.block)
+
+    def raster(self, scale: Scale) -> RasterTargets:
+        """For frames drawn at a scale."""
+        return self._raster[scale]
+
+    def drawn(self, tile: TileSpec) -> TileSpec:
+        """What is to be drawn for a tile: itself, or what it needs of the smaller frame."""
+        if tile.scale == FULL:
+            return tile
+        size = self.targets.width, self.targets.height
+        small = scaled_size(size, tile.scale)
+        rect = source_rect(drawn_rect(tile.region()), size, small)
+        return msgspec.structs.replace(tile, rect=tuple(rect))
 
     def sums(self, tracer: PathTracer) -> Sums:
         """What a path tracer sums samples in; made at first use, kept."""
@@ -92,6 +115,7 @@ class Renderer:
         self._environments = EnvironmentPass(device, scope)
         self._raster = RasterPass(device, scope, self._environments)
         self._convert = I420Pass(device, scope)
+        self._upscale = UpscalePass(device, scope)
         self._reduce = DepthPass(device, scope)
         self._tracer = PathTracer(device, scope, self._environments, self._bend)
 
@@ -115,7 +139,9 @@ class Renderer:
 
         block: of the depth that tiles bring with them (`render.depth`), 0 for none.
         """
-        return Canvas(self._device, self._convert, self._reduce, (width, height), block)
+        return Canvas(
+            self._device, self._convert, self._upscale, self._reduce, (width, height), block
+        )
 
     def render(
         self,
@@ -137,9 +163,11 @@ class Renderer:
             bent = scene.take_bend_due()
             if bent is not None:
                 self._bend.record(commands, bent)
-            clusters = self._raster.record(commands, canvas.raster, scene, environment, tile)
+            clusters = self._raster.record(
+                commands, canvas.raster(tile.scale), scene, environment, canvas.drawn(tile)
+            )
             self._device.timestamp(commands, 1)
-            self._convert.record(commands, canvas.convert, rect)
+            self._show(commands, canvas, tile)
             if canvas.depth is not None:
                 self._reduce.record(commands, canvas.depth, rect)
             self._device.timestamp(commands, 2)
@@ -164,19 +192,33 @@ class Renderer:
         Samples are kept: a tile that wants more of them, and else shows the same, costs the rest.
         check: called between submissions, some milliseconds apart; may raise to end the work.
         """
-        targets, rect, sums = canvas.targets, tile.region(), canvas.sums(self._tracer)
+        targets, drawn, sums = canvas.targets, canvas.drawn(tile), canvas.sums(self._tracer)
         began_ns = time.perf_counter_ns()
-        self._tracer.trace(sums, scene, environment, tile, check=check)
+        self._tracer.trace(sums, scene, environment, drawn, check=check)
         traced_us = (time.perf_counter_ns() - began_ns) // 1000
         with self._device.recording() as commands:
             self._device.reset_timestamps(commands)
             self._device.timestamp(commands, 0)
-            self._tracer.resolve(commands, canvas.raster, sums, scene, rect)
-            self._convert.record(commands, canvas.convert, rect)
+            self._tracer.resolve(
+                commands, canvas.raster(tile.scale), sums, scene, drawn.region()
+            )
+            self._show(commands, canvas, tile)
             self._device.timestamp(commands, 1)
-        read_planes(targets, rect, output)
+        read_planes(targets, tile.region(), output)
         [convert_us] = self._device.elapsed_us(2)
         return TileTimes(traced_us, convert_us, 0)
+
+    def _show(self, commands: CData, canvas: Canvas, tile: TileSpec) -> None:
+        """Record what makes planes of a drawn tile, by way of the full size if it is smaller."""
+        rect, targets = tile.region(), canvas.targets
+        if tile.scale == FULL:
+            canvas.picture = targets.color
+            self._convert.record(commands, canvas.convert, rect)
+            return
+        canvas.picture = canvas.upscaled.picture
+        small = scaled_size((targets.width, targets.height), tile.scale)
+        self._upscale.record(commands, canvas.upscaled, drawn_rect(rect), small)
+        self._convert.record(commands, canvas.convert_upscaled, rect)
 
     @property
     def memory_bytes(self) -> int:
@@ -205,7 +247,7 @@ class Renderer:
             vk.VK_IMAGE_LAYOUT_TRANSFER_SRC_OPTIMAL,
         )
         barrier = image_barrier(
-            targets.color,
+            canvas.picture,
             layouts,
             (vk.VK_PIPELINE_STAGE_2_COMPUTE_SHADER_BIT, 0),
             (vk.VK_PIPELINE_STAGE_2_COPY_BIT, vk.VK_ACCESS_2_TRANSFER_READ_BIT),
@@ -216,7 +258,7 @@ class Renderer:
             with self._device.recording() as commands:
                 lib.vkCmdPipelineBarrier2(commands, dependency(images=[barrier]))
                 lib.vkCmdCopyImageToBuffer(
-                    commands, targets.color.handle, layouts[1], buffer.handle, 1, region
+                    commands, canvas.picture.handle, layouts[1], buffer.handle, 1, region
                 )
             assert buffer.mapped is not None
             return buffer.mapped.reshape(targets.height, targets.width, 4).copy()

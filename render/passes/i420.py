@@ -53,10 +53,15 @@ class I420Pass:
         self._pipeline = create_compute_pipeline(device, scope, shader, self._layout)
         self._sampler = device.create(scope, "Sampler", new("VkSamplerCreateInfo"))
 
-    def bind(self, scope: ExitStack, targets: FrameTargets) -> I420Targets:
-        """What reads and writes `targets`; lives as long as `scope`."""
+    def bind(
+        self, scope: ExitStack, targets: FrameTargets, view: CData | None = None
+    ) -> I420Targets:
+        """What reads and writes `targets`; lives as long as `scope`.
+
+        view: of a picture that is read in place of theirs, without sRGB decoding.
+        """
         made = allocate_sets(self._device, scope, self._set_layout, 1, [_IMAGE, _STORAGE])[0]
-        write_texture(self._device, made, 0, targets.encoded_view, self._sampler)
+        write_texture(self._device, made, 0, view or targets.encoded_view, self._sampler)
         write_buffer(self._device, made, (1, _STORAGE), targets.planes)
         return I420Targets(ffi.new("VkDescriptorSet[1]", [made]), _to_host(targets))
 

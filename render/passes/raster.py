@@ -79,10 +79,11 @@ class RasterTargets:
     A tile changes `rendering.renderArea` and `color.clearValue` and nothing else.
     """
 
-    def __init__(self, targets: FrameTargets) -> None:
+    def __init__(self, targets: FrameTargets, size: tuple[int, int] | None = None) -> None:
+        """size: (width, height) of a smaller frame, drawn into the targets' corner."""
         attachment = vk.VK_IMAGE_LAYOUT_COLOR_ATTACHMENT_OPTIMAL
         depth_attachment = vk.VK_IMAGE_LAYOUT_DEPTH_ATTACHMENT_OPTIMAL
-        self.width, self.height = targets.width, targets.height
+        self.width, self.height = size or (targets.width, targets.height)
         self.begin = _begin_barriers(targets)
         self.end = _end_barriers(targets)
         self.color = new(

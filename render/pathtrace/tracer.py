@@ -26,6 +26,7 @@ from render.pieces import TileSpec
 from render.scene import Scene
 from render.shaders import spirv
 from render.tiles import Rect
+from render.upscale import scaled_size
 from render.vulkan.api import NULL, CData, ffi, lib, new, vk
 from render.vulkan.device import Device
 from render.vulkan.memory import (
@@ -203,6 +204,8 @@ class PathTracer:
     ) -> None:
         """Bring a tile's pixels to `tile.samples` samples, in as many submissions as it takes.
 
+        tile: its rectangle is of the frame as it is drawn, smaller by `tile.scale`.
+
         check: called before each; what it raises ends the work, and the samples made are kept.
         """
         scene.take(scene.raster.pose(tile.animation, tile.time))
@@ -221,7 +224,7 @@ class PathTracer:
                 sums.begin(commands, view, scene, environment)
                 lib.vkCmdBindPipeline(commands, _TRACING, pipeline)
                 self._bind(commands, _TRACING, sums, scene, around)
-                self._push(commands, made, tile, sums.size, lit_by_sky)
+                self._push(commands, made, tile, scaled_size(sums.size, tile.scale), lit_by_sky)
                 across, down = -(-made.rect.width // _GROUP), -(-made.rect.height // _GROUP)
                 lib.vkCmdDispatch(commands, across, down, 1)
                 sums.settle(commands)
