@@ -60,6 +60,7 @@ class _Composed:
 
     open: _Open
     closed: ClosedFrame
+    rung: int
     message: bytes
     composed_us: int
 
@@ -330,7 +331,9 @@ class Session:
             self.stream.release_canvas(opened.canvas)  # the picture before it stays
             self.frames_given_up += 1
             return
-        self._composed.put_nowait(_Composed(opened, action.closed, message, monotonic_us()))
+        self._composed.put_nowait(
+            _Composed(opened, action.closed, action.rung, message, monotonic_us())
+        )
 
     # --- sending ---------------------------------------------------------------------------
 
@@ -359,6 +362,7 @@ class Session:
                 "result_bytes": len(composed.message),
                 "result_parts": result_parts,
                 **self._makers(opened, closed),
+                "rung": composed.rung,
             }
         )
         self.stream.publish(facts.decode())

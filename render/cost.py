@@ -6,6 +6,9 @@ device is measured by the schedule.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -16,9 +19,38 @@ from render.tiles import GRID, even_cost, grid_shape
 # Relative costs, fitted to lavapipe on the courtyard and FlightHelmet (median error 14 %; area
 # alone: 71 %). One unit is one pixel's clearing and conversion.
 SHADED_PIXEL = 14.0
+UPSCALED_PIXEL = 2.0  # bringing a smaller picture to full size, and converting it
+TRIANGLE_SHARE = 0.6  # of a triangle's cost that does not shrink with the picture
 TRIANGLE = 80.0
 PATH = 100.0  # one sample of the path tracer, beside drawing the same
 TILE = 150_000.0  # recording, submission and waiting, whatever is drawn
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FrameCost:
+    """What a frame costs by what it is spent on: float64 (rows, columns) each, units, >= 0.
+
+    area: each cell's pixels. pixels: of clearing, converting and shading them. triangles: the rest.
+    """
+
+    area: NDArray[np.float64]
+    pixels: NDArray[np.float64]
+    triangles: NDArray[np.float64]
+
+    @property
+    def total(self) -> NDArray[np.float64]:
+        """Of a frame drawn as it is shown; > 0."""
+        return self.pixels + self.triangles
+
+    def at(self, cells: tuple[NDArray[np.int64], ...]) -> FrameCost:
+        """Of those cells, as numpy indexes them."""
+        return FrameCost(self.area[cells], self.pixels[cells], self.triangles[cells])
+
+    @staticmethod
+    def beside(views: Iterable[FrameCost]) -> FrameCost:
+        """Of views side by side, from the left."""
+        parts = zip(*((view.area, view.pixels, view.triangles) for view in views), strict=True)
+        return FrameCost(*(np.concatenate(part, axis=1) for part in parts))
 
 
 def cost_map(
@@ -27,8 +59,8 @@ def cost_map(
     clip_from_world: Matrix,
     width: int,
     height: int,
-) -> NDArray[np.float64]:
-    """Predicted cost per grid cell of a frame: float64 (rows, columns), > 0.
+) -> FrameCost:
+    """Predicted cost per grid cell of a frame.
 
     boxes, triangles: the scene's clusters and how many triangles each has. A cluster's triangles
     are spread over the cells its box covers on the screen; a covered cell is shaded once.
@@ -52,8 +84,8 @@ def cost_map(
         return total[:rows, :columns]
 
     spread, covering = painted(density), painted(np.ones(len(density)))
-    cost: NDArray[np.float64] = base * np.where(covering > 0.5, 1 + SHADED_PIXEL, 1.0)
-    return cost + TRIANGLE * np.maximum(spread, 0)
+    pixels = base * np.where(covering > 0.5, 1 + SHADED_PIXEL, 1.0)
+    return FrameCost(base, pixels, TRIANGLE * np.maximum(spread, 0))
 
 
 def _covered_cells(

@@ -24,6 +24,7 @@ from render.pieces import SessionSpec, TileSpec, decode_session, decode_tile
 from render.renderer import Canvas, Renderer, open_renderer
 from render.scene import DirectionalLight, Vec3, as_vec3
 from render.tiles import GRID, Rect
+from render.upscale import SCALES
 from render.vulkan.instance import open_instance
 
 API = "vulkan"
@@ -130,6 +131,8 @@ class RenderExecutor:
             self._render(held, tile, output)
             if size.traced:
                 self._render(held, msgspec.structs.replace(tile, samples=1), output)
+        if not size.depth:
+            self._render(held, msgspec.structs.replace(tile, scale=SCALES[-1]), output)
         self._renderer.save_pipelines()
 
     def run(self, session: str, spec: bytes, inputs: memoryview, output: memoryview) -> int:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 import numpy as np
@@ -46,30 +47,29 @@ def _go_on() -> None:
     """Nobody has a word to say."""
 
 
+class _Passes(NamedTuple):
+    """What every canvas is bound to."""
+
+    convert: I420Pass
+    upscale: UpscalePass
+    reduce: DepthPass
+
+
 class Canvas:
     """Frame targets with what the passes need bound to them; see `Renderer.create_canvas`."""
 
-    def __init__(
-        self,
-        device: Device,
-        convert: I420Pass,
-        upscale: UpscalePass,
-        reduce: DepthPass,
-        size: tuple[int, int],
-        block: int,
-    ) -> None:
+    def __init__(self, device: Device, passes: _Passes, size: tuple[int, int], block: int) -> None:
         with ExitStack() as scope:
             self.targets = FrameTargets(device, *size, keeps_depth=block > 0)
             scope.callback(self.targets.close)
             self._raster = {
-                scale: RasterTargets(self.targets, scaled_size(size, scale))
-                for scale in SCALES
+                scale: RasterTargets(self.targets, scaled_size(size, scale)) for scale in SCALES
             }
-            self.convert = convert.bind(scope, self.targets)
-            self.upscaled = upscale.bind(scope, self.targets)
-            self.convert_upscaled = convert.bind(scope, self.targets, self.upscaled.view)
+            self.convert = passes.convert.bind(scope, self.targets)
+            self.upscaled = passes.upscale.bind(scope, self.targets)
+            self.convert_upscaled = passes.convert.bind(scope, self.targets, self.upscaled.view)
             self.picture = self.targets.color  # the one that the last tile ended in
-            self.depth = reduce.bind(scope, self.targets, block) if block else None
+            self.depth = passes.reduce.bind(scope, self.targets, block) if block else None
             self.block = block
             self._sums: Sums | None = None
             self._scope = scope.pop_all()
@@ -114,9 +114,9 @@ class Renderer:
         self._bend = BendPass(device, scope)
         self._environments = EnvironmentPass(device, scope)
         self._raster = RasterPass(device, scope, self._environments)
-        self._convert = I420Pass(device, scope)
-        self._upscale = UpscalePass(device, scope)
-        self._reduce = DepthPass(device, scope)
+        self._passes = _Passes(
+            I420Pass(device, scope), UpscalePass(device, scope), DepthPass(device, scope)
+        )
         self._tracer = PathTracer(device, scope, self._environments, self._bend)
 
     def upload(self, scene: Scene) -> DeviceScene:
@@ -139,9 +139,7 @@ class Renderer:
 
         block: of the depth that tiles bring with them (`render.depth`), 0 for none.
         """
-        return Canvas(
-            self._device, self._convert, self._upscale, self._reduce, (width, height), block
-        )
+        return Canvas(self._device, self._passes, (width, height), block)
 
     def render(
         self,
@@ -169,7 +167,7 @@ class Renderer:
             self._device.timestamp(commands, 1)
             self._show(commands, canvas, tile)
             if canvas.depth is not None:
-                self._reduce.record(commands, canvas.depth, rect)
+                self._passes.reduce.record(commands, canvas.depth, rect)
             self._device.timestamp(commands, 2)
         read_planes(targets, rect, output)
         if canvas.depth is not None:
@@ -199,9 +197,7 @@ class Renderer:
         with self._device.recording() as commands:
             self._device.reset_timestamps(commands)
             self._device.timestamp(commands, 0)
-            self._tracer.resolve(
-                commands, canvas.raster(tile.scale), sums, scene, drawn.region()
-            )
+            self._tracer.resolve(commands, canvas.raster(tile.scale), sums, scene, drawn.region())
             self._show(commands, canvas, tile)
             self._device.timestamp(commands, 1)
         read_planes(targets, tile.region(), output)
@@ -213,12 +209,12 @@ class Renderer:
         rect, targets = tile.region(), canvas.targets
         if tile.scale == FULL:
             canvas.picture = targets.color
-            self._convert.record(commands, canvas.convert, rect)
+            self._passes.convert.record(commands, canvas.convert, rect)
             return
         canvas.picture = canvas.upscaled.picture
         small = scaled_size((targets.width, targets.height), tile.scale)
-        self._upscale.record(commands, canvas.upscaled, drawn_rect(rect), small)
-        self._convert.record(commands, canvas.convert_upscaled, rect)
+        self._passes.upscale.record(commands, canvas.upscaled, drawn_rect(rect), small)
+        self._passes.convert.record(commands, canvas.convert_upscaled, rect)
 
     @property
     def memory_bytes(self) -> int:

@@ -19,7 +19,6 @@ from mesh.core.workload import (
     CutHint,
     PictureFormat,
     Piece,
-    Rung,
     SessionSetup,
 )
 from render.beside import Beside
@@ -32,11 +31,12 @@ from render.camera import (
     frame_points,
     orbit_like,
 )
-from render.cost import PATH, TILE, cost_map
+from render.cost import TILE, FrameCost, cost_map
 from render.depth import BlockOrNone, depth_bytes
 from render.foveate import Fovea
 from render.headpose import Coordinate, HeadPose, head_of
 from render.headset import Eye, Headset
+from render.ladder import cost_at, ladder, qualities
 from render.pieces import SessionSpec, TileSpec, ToneMapping, encode
 from render.pose import REST, Pose, Poser
 from render.scene import Camera, DirectionalLight, Vec3
@@ -228,7 +228,7 @@ class RenderSession:
         self._held_at: float | None = None
         self._last_input = -1
         assets = (asset, environment.asset) if environment else (asset,)
-        self._samples, self._bounces = samples, bounces
+        self._bounces = bounces
         integrator = "pathtrace" if samples else "raster"
         self._kind = "-".join([integrator, *(each.digest[:12] for each in assets)])
         period_us = round(1e6 / fps)
@@ -243,15 +243,15 @@ class RenderSession:
         self.setup = SessionSetup(
             encode(SessionSpec(*self._sent, lit_by, samples > 0, block)), assets
         )
-        self.contract = Contract(
-            period_us, deadline_us or 2 * period_us, ladder=sample_ladder(samples)
-        )
         self._camera = _pick_camera(facts, camera)
         self._pose = self._first_pose(self._aspect)
         self._headset = Headset(tuple(eyes), self._pose.distance * NEAR_FRACTION) if eyes else None
         self._head, self._posed = head_of(self._pose), False
         rects = [[part.rect for part in parts] for parts in self._parts]
         self._tiler = Tiler(*self._sent, TILE, parts=rects)
+        choices = qualities(samples, scaled=not block)
+        self._qualities, steps = ladder(choices, self._first_cost(), tiles)
+        self.contract = Contract(period_us, deadline_us or 2 * period_us, ladder=steps)
 
     def describe(self) -> Mapping[str, Any]:
         """For the page: size, rate, the camera to start from, the scene's box."""
@@ -335,10 +335,8 @@ class RenderSession:
         time = self._time_at(since_s)
         pose = self._facts.poser.at(self._animation, time)
         views = self._views_at(since_s, pose)
-        samples = samples_at(self._samples, hint.rung)
-        cost = self._cost(pose, views)
-        if samples:
-            cost = cost * (PATH * samples)
+        quality = self._qualities[hint.rung]
+        cost = cost_at(quality, self._cost(pose, views))
         towards_light, illuminance = _sunlight(None if self._environment else self._facts.light)
         template = TileSpec(
             rect=(0, 0, *self._sent),
@@ -353,7 +351,8 @@ class RenderSession:
             animation=self._animation,
             time=time,
             tone_mapping=self._tone_mapping,
-            samples=samples,
+            samples=quality.samples,
+            scale=quality.scale,
             bounces=self._bounces,
             **_sky(self._environment),
         )
@@ -383,14 +382,13 @@ class RenderSession:
             eye=view.eye,
         )
 
-    def _cost(self, pose: Pose, views: Sequence[View]) -> NDArray[np.float64]:
+    def _cost(self, pose: Pose, views: Sequence[View]) -> FrameCost:
         """Of the grid's cells in the views as sent, side by side."""
         boxes, triangles = pose.boxes, self._facts.box_triangles
-        costs = [
-            cost_map(boxes, triangles, view.clip_from_world, *self._size)[cells]
+        return FrameCost.beside(
+            cost_map(boxes, triangles, view.clip_from_world, *self._size).at(cells)
             for view, cells in zip(views, self._cells, strict=True)
-        ]
-        return np.concatenate(costs, axis=1)
+        )
 
     def _beside(self, views: Sequence[View]) -> Beside | None:
         """What is to be said of the frame beside its picture."""
@@ -423,6 +421,11 @@ class RenderSession:
             orbit = replace(orbit, yaw=orbit.yaw + TURN_RAD_PER_S * since_s)
         return orbit.view(aspect)
 
+    def _first_cost(self) -> FrameCost:
+        """Of the picture that the client begins with."""
+        pose = self._facts.poser.at(self._animation, self._time_at(0.0))
+        return self._cost(pose, self._views_at(0.0, pose))
+
     def _time_at(self, since_s: float) -> float:
         """Seconds into the animation: what the client holds it at, or playing round and round."""
         if self._animation == REST:
@@ -443,21 +446,6 @@ def _read(event: Mapping[str, Any], kind: type[_Event], example: str) -> _Event:
             why=str(problem),
             fix=f'Send {{"id": n, {example}}}.',
         ) from problem
-
-
-def samples_at(samples: int, rung: int) -> int:
-    """Paths per pixel at a rung of the ladder: half as many on each, at least one."""
-    return max(samples >> rung, min(samples, 1))
-
-
-def sample_ladder(samples: int) -> tuple[Rung, ...]:
-    """The rungs of a path traced session; one for 0, the raster pass.
-
-    Quality is what noise leaves: its deviation grows with the root of what is saved.
-    """
-    counts = [samples_at(samples, rung) for rung in range(max(samples.bit_length(), 1))]
-    most = max(samples, 1)
-    return tuple(Rung(max(count, 1) / most, math.sqrt(max(count, 1) / most)) for count in counts)
 
 
 def _pick_camera(facts: SceneFacts, index: int) -> Camera | None:

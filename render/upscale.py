@@ -52,7 +52,7 @@ def base(pixel: int, side: int, small_side: int) -> int:
 def steps(side: int, small_side: int) -> tuple[int, int]:
     """From pixel to pixel, and where the first one is, among the small ones; 2**-FRACTION each.
 
-    Whole numbers, as upscale.frag takes them: a rounding apart would leave a pixel undrawn.
+    Whole numbers, as upscale.comp takes them: a rounding apart would leave a pixel undrawn.
     """
     step = round((small_side << FRACTION) / side)
     # The middles of both sides lie on one another, so that what rounding adds up to is halved.

@@ -18,6 +18,7 @@ const ROUND_TRIP_WINDOW_MS = 20_000; // inputs come in bursts
  * @property {[string, number][]} stages  name and mean milliseconds
  * @property {Maker[]} makers  in the order in which they were first seen
  * @property {number} filledShare  of the pieces, 0 to 1
+ * @property {number} rung  the lowest quality's among the frames
  * @property {number | null} roundTripMs  median, input to picture
  */
 
@@ -68,6 +69,7 @@ export class RollingFigures {
       stages: meanStages(this.frames.map(({ facts }) => facts)),
       makers: [...this.makers].map((name) => describe(name, pieces)),
       filledShare: filled / Math.max(1, pieces.length),
+      rung: Math.max(0, ...this.frames.map(({ facts }) => facts.rung)),
       roundTripMs: median(this.roundTrips.map(({ ms }) => ms)),
     };
   }

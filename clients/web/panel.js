@@ -34,7 +34,8 @@ export class Panel {
     element("round-trip").textContent = milliseconds(figures.roundTripMs);
     element("bitrate").textContent = measured === null ? "–" : rate(measured.bitsPerS);
     element("codec").textContent = measured?.codec ?? "";
-    element("size").textContent = `${width} × ${height}`;
+    const rung = figures.rung > 0 ? `, rung ${figures.rung}` : "";
+    element("size").textContent = `${width} × ${height}${rung}`;
     this.#showStages(figures, measured);
     this.#showMakers(figures);
   }

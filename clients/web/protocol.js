@@ -29,6 +29,7 @@
  * @property {number} resultParts  messages that its result comes in; 0 if it does not come
  * @property {Piece[]} pieces
  * @property {number} filled  how many pieces never came
+ * @property {number} rung  at which it was made; 0 is full quality
  */
 
 /**
@@ -107,6 +108,7 @@ function parseFacts(message) {
     resultParts: Number(message.result_parts) || 0,
     pieces: pieces.map((piece) => parsePiece(piece, makers)),
     filled: message.filled,
+    rung: Number(message.rung) || 0,
   };
 }
 

@@ -193,7 +193,7 @@ async def test_a_picture_is_matched_with_its_own_facts(run_js, barcoded, lose, j
 
 FACTS = {
     "frame": 7, "input": -1, "opened_us": 12, "stages": {"open": 3}, "makers": ["a/b"],
-    "pieces": [[0, 0, 16, 16, 0, 1, 2], [16, 0, 16, 16, -1, 0, 0]], "filled": 1,
+    "pieces": [[0, 0, 16, 16, 0, 1, 2], [16, 0, 16, 16, -1, 0, 0]], "filled": 1, "rung": 2,
 }  # fmt: skip
 
 
@@ -203,7 +203,7 @@ async def test_frame_facts_are_decoded(run_js):
     assert [piece["maker"] for piece in facts["pieces"]] == ["a/b", None]
     assert facts["stages"] == [["open", 3]]
     assert [piece["region"] for piece in facts["pieces"]] == [[0, 0, 16, 16], [16, 0, 16, 16]]
-    assert (facts["frame"], facts["openedUs"], facts["filled"]) == (7, 12, 1)
+    assert (facts["frame"], facts["openedUs"], facts["filled"], facts["rung"]) == (7, 12, 1, 2)
     assert (facts["resultBytes"], facts["resultParts"]) == (0, 0)
 
 
@@ -308,6 +308,7 @@ async def test_figures_speak_of_the_last_two_seconds(run_js):
         const facts = (maker) => ({
           stages: [["open", 1000], ["pieces", 3000]],
           pieces: [{ maker, runUs: 4000 }, { maker: null, runUs: 0 }],
+          rung: maker === "gone" ? 3 : 1,
         });
         for (let ms = 0; ms < 6000; ms += 20) {
           rolling.picture(ms);
@@ -321,4 +322,4 @@ async def test_figures_speak_of_the_last_two_seconds(run_js):
         {"name": "gone", "share": 0, "runMs": 0},
         {"name": "here", "share": 0.5, "runMs": pytest.approx(4)},
     ]
-    assert (read["filledShare"], read["roundTripMs"]) == (0.5, None)
+    assert (read["filledShare"], read["rung"], read["roundTripMs"]) == (0.5, 1, None)

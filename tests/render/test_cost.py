@@ -22,12 +22,12 @@ def boxes(*centres: tuple[float, float, float], half: float = 0.5) -> Boxes:
 
 
 def test_an_empty_scene_costs_its_pixels():
-    cost = cost_map(boxes(), np.array([], np.int64), MATRIX, *SIZE)
+    cost = cost_map(boxes(), np.array([], np.int64), MATRIX, *SIZE).total
     assert np.array_equal(cost, even_cost(*SIZE))
 
 
 def test_a_box_costs_where_it_is_seen():
-    cost = cost_map(boxes((0, 0, 0)), np.array([100]), MATRIX, *SIZE)
+    cost = cost_map(boxes((0, 0, 0)), np.array([100]), MATRIX, *SIZE).total
     rows, columns = np.nonzero(cost > even_cost(*SIZE))
     middle = np.array([columns.min() + columns.max() + 1, rows.min() + rows.max() + 1]) * GRID / 2
     assert np.abs(middle - np.array(SIZE) / 2).max() <= GRID
@@ -42,12 +42,12 @@ def test_a_box_costs_where_it_is_seen():
 
 def test_what_is_beside_or_behind_the_camera_costs_nothing():
     away = boxes((0, 0, 20), (50, 0, 0), (0, -50, 0))
-    cost = cost_map(away, np.array([100, 100, 100]), MATRIX, *SIZE)
+    cost = cost_map(away, np.array([100, 100, 100]), MATRIX, *SIZE).total
     assert np.array_equal(cost, even_cost(*SIZE))
 
 
 def test_what_surrounds_the_camera_may_be_anywhere():
-    cost = cost_map(boxes((0, 0, 10)), np.array([100]), MATRIX, *SIZE)
+    cost = cost_map(boxes((0, 0, 10)), np.array([100]), MATRIX, *SIZE).total
     assert (cost > even_cost(*SIZE)).all()
 
 
@@ -56,14 +56,14 @@ def test_tiles_share_the_cost_of_the_frame(tiles: int, seed: int):
     rng = np.random.default_rng(seed)
     cost = cost_map(
         boxes(*map(tuple, rng.uniform(-5, 5, (20, 3)))), rng.integers(1, 500, 20), MATRIX, *SIZE
-    )
+    ).total
     rects = cut(*SIZE, tiles, cost)
     shared = sum(cost[cells_of(rect)].sum() for rect in rects)
     assert shared == pytest.approx(cost.sum())
 
 
 def test_a_cut_by_cost_is_more_even_than_one_by_area():
-    cost = cost_map(boxes((-2, -1, 0)), np.array([5000]), MATRIX, *SIZE)
+    cost = cost_map(boxes((-2, -1, 0)), np.array([5000]), MATRIX, *SIZE).total
 
     def largest(rects: list[Rect]) -> float:
         return max(float(cost[cells_of(rect)].sum()) for rect in rects)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
-
 import msgspec
 import numpy as np
 import pytest
@@ -12,7 +10,7 @@ from mesh.core.errors import ContentRefused, PieceAbandoned, SessionRefused
 from mesh.core.workload import CutHint, SessionRequest
 from render.executor import RenderExecutor
 from render.pieces import decode_session, decode_tile
-from render.session import RenderSession, sample_ladder, samples_at
+from render.session import RenderSession
 from render.workload import create
 
 NOTHING = memoryview(b"")
@@ -42,24 +40,12 @@ def test_the_raster_pass_is_what_one_gets_without_asking():
     assert not decode_session(work.setup.spec).traced
     [piece, *_] = work.open_frame(0, 0, CutHint(1), canvas_of(work), NOTHING).pieces
     assert decode_tile(piece.spec, decode_session(work.setup.spec)).samples == 0
-    assert len(work.contract.ladder) == 1
 
 
 @pytest.mark.parametrize("options", [{"integrator": "photons"}, {"samples": 0}, {"bounces": 65}])
 def test_options_that_are_none_are_refused(options: dict):
     with pytest.raises(SessionRefused):
         session(**({"integrator": "pathtrace"} | options))
-
-
-@pytest.mark.parametrize("samples", [1, 2, 7, 16, 1000])
-def test_every_rung_halves_the_samples_down_to_one(samples: int):
-    ladder = sample_ladder(samples)
-    assert (ladder[0].cost, ladder[0].quality) == (1, 1)
-    counts = [samples_at(samples, rung) for rung in range(len(ladder))]
-    assert counts[-1] == 1
-    assert all(coarse == fine // 2 for fine, coarse in pairwise(counts))
-    assert [rung.cost for rung in ladder] == pytest.approx([n / samples for n in counts])
-    assert all(0 < rung.quality <= 1 for rung in ladder)
 
 
 def test_a_lower_rung_has_fewer_samples_and_says_so_in_units():
