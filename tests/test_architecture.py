@@ -55,6 +55,7 @@ PURE = (
     "render/foveate.py",
     "render/headpose.py",
     "render/headset.py",
+    "render/ladder.py",
     "render/lights.py",
     "render/motion.py",
     "render/pathtrace/bvh.py",
@@ -63,6 +64,7 @@ PURE = (
     "render/pathtrace/surfaces.py",
     "render/pose.py",
     "render/tiles.py",
+    "render/upscale.py",
     "render/viewresult.py",
 )
 IMPURE_MODULES = {"asyncio", "socket", "ssl", "select", "time", "datetime", "threading", "uvloop"}

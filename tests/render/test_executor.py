@@ -23,6 +23,7 @@ from render.gltf.writer import GlbWriter
 from render.package import pack
 from render.pieces import SessionSpec, TileSpec, encode
 from render.renderer import Renderer
+from render.upscale import FULL, SCALES
 
 SIZE = (320, 180)
 SESSION = encode(SessionSpec(*SIZE))
@@ -304,13 +305,14 @@ def test_preparing_draws_with_every_pipeline_the_scene_needs(
 
     def noted(self, canvas, scene, tile, output, environment):
         times = render(self, canvas, scene, tile, output, environment)
-        drawn.append((tile.region().area, times.clusters, len(scene.clusters.draw)))
+        drawn.append((tile.scale, tile.region().area, times.clusters, len(scene.clusters.draw)))
         return times
 
     monkeypatch.setattr(Renderer, "render", noted)
     packed = pack("procedural:courtyard")
     executor.prepare("s", SESSION, {packed.digest: memoryview(packed.data)})
-    ((area, clusters, every),) = drawn
+    assert [scale for scale, *_ in drawn] == [FULL, SCALES[-1]]
+    _, area, clusters, every = drawn[0]
     assert clusters == every > 100
     assert area <= 256
 
