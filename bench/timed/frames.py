@@ -144,19 +144,19 @@ class TimedSession:
             Piece(
                 index,
                 options.kind,
-                units,
+                tile.units,
                 encode(
                     PieceSpec(
-                        float(self._true_us[cells_of(rect)].sum()),
+                        float(self._true_us[cells_of(tile.rect)].sum()),
                         frame_id,
-                        tuple(rect),
+                        tuple(tile.rect),
                         slower=ask.slower,
                     )
                 ),
-                rect.i420_bytes,
-                region=tuple(rect),
+                tile.rect.i420_bytes,
+                region=tuple(tile.rect),
             )
-            for index, (rect, units) in enumerate(
+            for index, tile in enumerate(
                 self._tiler.tiles(self._believed_us, hint, options.kind, options.tiles)
             )
         ]
