@@ -43,7 +43,7 @@ async def test_a_cancelled_piece_gives_its_device_back_long_before_its_end() -> 
         channel.send(SessionOpen("s", 1, NAME, device.name, b""))
         await gateway.said.get()
         channel.send(order(0, device.name, HALF_A_MINUTE_US))
-        while device._child is None or device._child._current is None:  # noqa: ASYNC110
+        while device._child is None or not device._child._flying:  # noqa: ASYNC110
             await asyncio.sleep(0)  # until the process has it
         channel.send(order(1, device.name, 0))
         channel.send(Cancel("s", 1, 0, 0, answer=True))
