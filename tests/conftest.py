@@ -20,6 +20,7 @@ from typing import Any
 os.environ.setdefault("LP_NUM_THREADS", "2")
 os.environ.setdefault("NUMBA_NUM_THREADS", "2")
 
+import numpy as np
 import pytest
 import uvloop
 from hypothesis import settings
@@ -30,6 +31,7 @@ from mesh.core.identity import RealmKey
 from mesh.core.membership import Role, Scope, sign_membership, sign_token
 from mesh.core.workload import Settings
 from mesh.node import Node, open_node
+from render.gltf.writer import GlbWriter
 
 # No deadline: how long one example takes says more about the machine's other work.
 settings.register_profile("default", deadline=None)
@@ -62,6 +64,24 @@ def data_dir() -> Path:
             pytest.fail(reason)
         pytest.skip(reason)
     return DATA
+
+
+@pytest.fixture(scope="session")
+def confetti(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Bright triangles all around, some decimetres long, at depths of 2 to 8 metres."""
+    rng = np.random.default_rng(5)
+    corners = rng.uniform(-2.5, 2.5, (400, 1, 3)) + rng.uniform(-0.3, 0.3, (400, 3, 3))
+    colours = np.repeat(rng.uniform(0.1, 1, (400, 3)), 3, axis=0)
+    glb = GlbWriter()
+    attributes = {
+        "POSITION": glb.accessor(corners.reshape(-1, 3).astype(np.float32)),
+        "COLOR_0": glb.accessor(colours.astype(np.float32)),
+    }
+    material = glb.add("materials", {"doubleSided": True})
+    glb.add("nodes", {"mesh": glb.mesh([{"attributes": attributes, "material": material}])})
+    path = tmp_path_factory.mktemp("scenes") / "confetti.glb"
+    path.write_bytes(glb.glb())
+    return path
 
 
 # --- a node ---------------------------------------------------------------------------------------

@@ -1,13 +1,14 @@
 /**
  * Mouse, touch, wheel and keys to camera poses.
  *
- * Drag: orbit. Right or middle button, or shift with drag: slide. Wheel, pinch: nearer, farther.
+ * Drag: orbit, or, where somebody's eyes are shown, look around. Right or middle button, or shift with drag: slide. Wheel, pinch: nearer, farther.
  * Two fingers: slide and pinch. WASD, Q, E: fly (shift: faster). Arrows: look around. R: start.
  */
 
 import { DEFAULT_POSE, dolly, look, move, orbit, pan, reachOf, samePose } from "./camera.js";
 
 const DRAG_TURN = Math.PI; // radians per height of the picture
+const DRAG_LOOK = Math.PI / 2; // likewise: about what an eye's view spans
 const LOOK_TURN_PER_S = 1.2; // radians
 const FLY_PER_S = 0.5; // of the first distance to the target
 const FASTER = 4;
@@ -42,6 +43,7 @@ export class Controls {
     this.pose = DEFAULT_POSE;
     this.reach = reachOf(DEFAULT_POSE);
     this.moved = false;
+    this.looks = false; // through a head's eyes, rather than at something
     this.active = true; // until the session turns out to have no camera to move
     /** @type {Map<number, {x: number, y: number}>} */
     this.pointers = new Map();
@@ -60,8 +62,9 @@ export class Controls {
    * A session began; a camera that was moved already stays where it is.
    * @param {import("./protocol.js").Description} description
    */
-  begin({ camera, bounds }) {
+  begin({ camera, bounds, eyes }) {
     this.active = true;
+    this.looks = eyes !== undefined;
     this.home = camera ?? DEFAULT_POSE;
     this.reach = reachOf(this.home, bounds);
     if (!this.moved) this.pose = this.home;
@@ -146,6 +149,8 @@ export class Controls {
     if (this.pointers.size === 2) this.#pinched(event.pointerId, to, right, down);
     else if (event.shiftKey || (event.buttons & 6) !== 0) {
       this.#set(pan(this.pose, right, down, this.reach));
+    } else if (this.looks) {
+      this.#set(look(this.pose, right * DRAG_LOOK, -down * DRAG_LOOK));
     } else this.#set(orbit(this.pose, -right * DRAG_TURN, down * DRAG_TURN));
     this.pointers.set(event.pointerId, to);
   }

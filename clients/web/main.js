@@ -9,6 +9,7 @@ import { MakerColours } from "./palette.js";
 import { Panel, element } from "./panel.js";
 import { Recorder } from "./recorder.js";
 import { Session } from "./session.js";
+import { StereoView } from "./stereo.js";
 import { SweepView, showsSweeps } from "./sweepview.js";
 import { TileOverlay } from "./tiles.js";
 import { readAddress } from "./whep.js";
@@ -41,7 +42,8 @@ class Viewer {
     this.recorder = new Recorder();
     this.barcode = this.asked.barcode ? new BarcodeReader() : null;
     this.controls = new Controls(element("stage"), () => this.#wake());
-    this.outbox = new Outbox();
+    this.stereo = new StereoView(/** @type {HTMLCanvasElement} */ (element("unsqueezed")));
+    this.outbox = this.#newOutbox();
     this.book = this.#newBook();
     this.size = { width: 0, height: 0 };
     this.firstOpenedUs = 0; // of this session's first known frame
@@ -100,7 +102,8 @@ class Viewer {
 
   #opening() {
     this.recorder.connection();
-    this.outbox = new Outbox(); // ids start over
+    this.outbox = this.#newOutbox(); // ids start over
+    this.stereo.forget();
     this.book = this.#newBook();
     this.sweeps.forget();
     this.firstOpenedUs = 0;
@@ -113,6 +116,7 @@ class Viewer {
     const title = description.title ?? description.workload ?? "framemesh";
     element("title").textContent = title;
     document.title = `${title} · framemesh`;
+    this.stereo.begin(description);
     const { view } = this;
     document.body.dataset.view = view;
     const label = view === "map" ? `Top view of ${title}` : `Live picture of ${title}`;
@@ -137,15 +141,21 @@ class Viewer {
     return this.view === "picture" && this.asked.session === "";
   }
 
+  #newOutbox() {
+    return new Outbox((pose, id) => this.stereo.word(pose, id));
+  }
+
   #newBook() {
     return new FrameBook((facts, picture) => {
       this.recorder.matched();
+      this.stereo.shown(facts.frame, picture.atMs);
       const ms = this.outbox.answered(facts.input, picture.atMs);
       if (ms !== null) {
         this.figures.roundTrip(ms, picture.atMs);
         this.recorder.roundTrip(ms, picture.atMs);
       }
-      if (this.overlay) this.tiles.draw(facts, this.size.width, this.size.height);
+      if (!this.overlay) return;
+      this.tiles.draw(this.stereo.placed(facts), this.size.width, this.size.height);
     });
   }
 
@@ -162,7 +172,9 @@ class Viewer {
   }
 
   /** @param {import("./picture.js").Picture} picture */
-  #picture({ source, width, height, rtp }) {
+  #picture(picture) {
+    const { source, rtp } = picture;
+    const { width, height } = this.stereo.paint(picture);
     const atMs = performance.now();
     const id = this.barcode?.read(source) ?? null;
     this.shownAtMs = atMs;
@@ -178,6 +190,7 @@ class Viewer {
 
   /** @param {import("./parts.js").Result} result */
   #result(result) {
+    if (this.view === "picture") this.stereo.result(result);
     if (this.view !== "map") return;
     const sweep = this.sweeps.show(result);
     if (sweep === null) return;
@@ -249,7 +262,7 @@ class Viewer {
     this.controls.step(Math.min((nowMs - this.steppedAtMs) / 1000, LONGEST_STEP_S));
     this.steppedAtMs = nowMs;
     const { stream } = this.session;
-    const text = stream?.listening ? this.outbox.next(nowMs) : null;
+    const text = this.description && stream?.listening ? this.outbox.next(nowMs) : null;
     if (text !== null) stream?.send(text);
     const more = this.controls.busy || this.outbox.pending;
     this.stepping = more ? requestAnimationFrame(() => this.#step()) : 0;
@@ -301,6 +314,7 @@ globalThis.framemesh = {
       view: viewer.view,
       map: { ...viewer.sweeps.controls.view, area: viewer.sweeps.controls.area },
       misses: viewer.sweeps.read(performance.now()).misses,
+      echo: viewer.stereo.echo, // the last pose that came back with its picture
       input: viewer.outbox.id, // of the last camera state that was said, -1 before the first
       counts: viewer.recorder.counts,
     };

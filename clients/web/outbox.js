@@ -12,7 +12,9 @@ const MAX_UNANSWERED = 512;
 
 /** Outgoing camera states of one session. */
 export class Outbox {
-  constructor() {
+  /** @param {(pose: import("./camera.js").Pose, id: number) => object} word  how it is said */
+  constructor(word = (pose) => ({ camera: pose })) {
+    this.word = word;
     /** @type {import("./camera.js").Pose | null} */
     this.unsaid = null;
     this.id = -1;
@@ -42,7 +44,7 @@ export class Outbox {
     const sinceMs = nowMs - this.saidAtMs;
     if (this.unsaid !== null && sinceMs >= LEAST_GAP_MS) {
       this.id += 1;
-      this.text = JSON.stringify({ id: this.id, camera: this.unsaid });
+      this.text = JSON.stringify({ id: this.id, ...this.word(this.unsaid, this.id) });
       this.unsaid = null;
       this.saidAtMs = nowMs;
       this.saidAgain = 0;

@@ -44,8 +44,10 @@
  * @property {{low: number[], high: number[]}} [bounds]  of the scene, metres
  * @property {number} [turntable]  radians per second that the camera turns until the first input
  * @property {boolean} [pictures]  whether it makes pictures
- * @property {string} [result]  the encoding of its results, `FMBX/1` for instance
+ * @property {string} [result]  the encoding of its results, `FMBX/1` or `FMVR/1` for instance
  * @property {number} [sensor_height_m]  above the ground
+ * @property {{right: number, tangents: number[]}[]} [eyes]  of a session for a headset, from the left
+ * @property {import("./fovea.js").Fovea[]} [fovea]  of each view, where edges are squeezed
  */
 
 const LOSSY = { negotiated: true, ordered: false, maxRetransmits: 0 };

@@ -1,5 +1,6 @@
 """The page's pure modules, run where they run: in the browser, beside our own Python."""
 
+import dataclasses
 import math
 
 import numpy as np
@@ -7,6 +8,9 @@ import pytest
 
 from mesh.stream import barcode
 from render.camera import Orbit
+from render.foveate import Axis, Fovea
+from render.headpose import HeadPose, head_of
+from render.viewresult import ViewResult, encode_result
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
@@ -323,3 +327,89 @@ async def test_figures_speak_of_the_last_two_seconds(run_js):
         {"name": "here", "share": 0.5, "runMs": pytest.approx(4)},
     ]
     assert (read["filledShare"], read["rung"], read["roundTripMs"]) == (0.5, 1, None)
+
+
+# --- headsets -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("pose", POSES)
+async def test_the_pages_head_is_the_renderers(run_js, pose):
+    head = await run_js("stereo", "return stereo.headOf(given[0])", pose)
+    wanted = head_of(orbit_of(pose))
+    assert head["position"] == pytest.approx(wanted.position)
+    assert head["orientation"] == pytest.approx(wanted.orientation)
+
+
+FOVEA = Fovea(Axis.squeeze(480, 0.4, 2.5, 0.4), Axis.squeeze(360, 0.5, 2, 0.55))
+
+
+async def test_squeezed_parts_go_where_the_renderer_took_them_from(run_js):
+    views = [dataclasses.asdict(FOVEA)] * 2
+    parts = await run_js("fovea", "return fovea.partsOf(given[0])", views)
+    wanted = [
+        [view * FOVEA.sent[0] + part.rect.x, *part.rect[1:]]
+        for view in range(2)
+        for part in FOVEA.parts()
+    ]
+    assert [part["from"] for part in parts] == wanted
+    covered = np.zeros((360, 960), int)
+    for x, y, width, height in (part["to"] for part in parts):
+        covered[y : y + height, x : x + width] += 1
+    assert (covered == 1).all()
+    assert await run_js("fovea", "return fovea.fullSize(given[0])", views) == [960, 360]
+    places = [0.0, 10.0, 64.0, 100.0, 300.0, float(FOVEA.sent[0])]
+    body = "return given[1].map((at) => fovea.expand(given[0].x, at))"
+    expanded = await run_js("fovea", body, views[0], places)
+    assert expanded == pytest.approx(FOVEA.x.expand(np.array(places)))
+    region = [FOVEA.sent[0] + 16, 0, 32, 16]
+    x, y, width, height = await run_js("fovea", "return fovea.expanded(...given)", views, region)
+    assert [x - 480, x + width - 480] == pytest.approx(FOVEA.x.expand(np.array([16.0, 48.0])))
+    assert [y, y + height] == pytest.approx(FOVEA.y.expand(np.array([0.0, 16.0])))
+
+
+VIEWS = ViewResult(
+    HeadPose(2**32 - 1, (0.1, 1.7, -3.0), (0.0, 0.6, 0.0, 0.8), display_us=-(2**40)),
+    True,
+    (34, 20),
+    [np.arange(16.0).reshape(4, 4), np.eye(4) / 3],
+    8,
+    [np.linspace(0, 1, 15).astype(np.float16).reshape(3, 5)] * 2,
+)
+
+
+async def test_a_frames_views_are_decoded(run_js):
+    body = """
+        const views = fmvr.decodeViews(new Uint8Array(given[0]));
+        return {
+          ...views, matrices: views.matrices.map((m) => [...m]),
+          depth: views.depth.map((d) => [...d]),
+        };"""
+    read = await run_js("fmvr", body, list(encode_result(VIEWS)))
+    assert read["pose"] == {
+        "id": VIEWS.pose.id,
+        "position": list(VIEWS.pose.position),
+        "orientation": list(VIEWS.pose.orientation),
+        "displayUs": VIEWS.pose.display_us,
+    }
+    assert (read["posed"], read["size"], read["block"]) == (True, [34, 20], 8)
+    assert read["matrices"] == [view.ravel().tolist() for view in VIEWS.views]
+    assert read["depth"] == [depth.view(np.uint16).ravel().tolist() for depth in VIEWS.depth]
+
+
+async def test_what_are_no_views_is_a_problem_and_nothing_else(run_js):
+    good = list(encode_result(VIEWS))
+    broken = [
+        [],
+        good[:79],
+        good[:-1],
+        [*good, 0],
+        [0, *good[1:]],
+        [*good[:4], 2, *good[5:]],
+        [*good[:5], 3, *good[6:]],
+        [*good[:6], 5, *good[7:]],
+    ]
+    body = """return given[0].map((bytes) => {
+      try { fmvr.decodeViews(new Uint8Array(bytes)); return ""; }
+      catch (error) { return error.problem.code; }
+    })"""
+    assert await run_js("fmvr", body, broken) == ["protocol"] * len(broken)

@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from mesh.core.workload import CutHint, SessionRequest
 from render.executor import RenderExecutor
 from render.foveate import Axis, Fovea
-from render.gltf.writer import GlbWriter
 from render.viewresult import ViewResult, decode_result
 from render.workload import create
 
@@ -42,24 +41,6 @@ class Seen:
             self.luma[:, number * half : (number + 1) * half],
             self.chroma[:, :, number * quarter : (number + 1) * quarter],
         )
-
-
-@pytest.fixture(scope="module")
-def confetti(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Bright triangles all around, some decimetres long, at depths of 2 to 8 metres."""
-    rng = np.random.default_rng(5)
-    corners = rng.uniform(-2.5, 2.5, (400, 1, 3)) + rng.uniform(-0.3, 0.3, (400, 3, 3))
-    colours = np.repeat(rng.uniform(0.1, 1, (400, 3)), 3, axis=0)
-    glb = GlbWriter()
-    attributes = {
-        "POSITION": glb.accessor(corners.reshape(-1, 3).astype(np.float32)),
-        "COLOR_0": glb.accessor(colours.astype(np.float32)),
-    }
-    material = glb.add("materials", {"doubleSided": True})
-    glb.add("nodes", {"mesh": glb.mesh([{"attributes": attributes, "material": material}])})
-    path = tmp_path_factory.mktemp("scenes") / "confetti.glb"
-    path.write_bytes(glb.glb())
-    return path
 
 
 @pytest.fixture
