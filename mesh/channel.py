@@ -32,6 +32,11 @@ class Channel(Protocol):
         """Half-width of the offset's uncertainty."""
         ...
 
+    @property
+    def may_break(self) -> bool:
+        """Whether it may be lost while a message is under way."""
+        ...
+
     def send(
         self,
         message: Message,
@@ -60,6 +65,8 @@ class Endpoint(Protocol):
 
 class LinkChannel:
     """A channel over an authenticated link."""
+
+    may_break = True
 
     def __init__(self, link: Link) -> None:
         self.link = link
@@ -90,6 +97,7 @@ class LocalChannel:
     """One end of a node's channel to itself; `pair` makes both."""
 
     error_us = 0
+    may_break = False
 
     def __init__(self, node: NodeId) -> None:
         self.node = node

@@ -60,6 +60,7 @@ log = logging.getLogger(__name__)
 PREPARE_TIMEOUT_S = 30.0
 # Assets must not delay any frame: as a deadline they rank behind everything under way.
 ASSET_DUE_US = 60_000_000
+ASSET_RANGE = 1 << 20  # bytes in one message; at most the ranges under way are sent again
 # Kept back from a frame's deadline for composing, encoding and sending.
 ENCODE_RESERVE_US = 6_000
 FIRST_EPOCH = 1
@@ -644,10 +645,19 @@ class Gateway:
         for hosting in self._hosted.values():
             asset = hosting.assets.get(message.digest)
             if asset is not None and any(d.node == channel.node for d in hosting.asked):
-                due_us = monotonic_us() + ASSET_DUE_US
-                channel.send(AssetData(message.digest), asset.data, due_us=due_us)
+                send_asset(channel, asset, message.offset)
                 return
         channel.send(AssetMissing(message.digest))
+
+
+def send_asset(channel: Channel, asset: Asset, offset: int) -> None:
+    """In ranges, in order: what has come when the link breaks need not be sent again."""
+    data, due_us = memoryview(asset.data).cast("B"), monotonic_us() + ASSET_DUE_US
+    step = ASSET_RANGE if channel.may_break else max(len(data), 1)
+    for start in range(offset, max(len(data), offset + 1), step):
+        body = data[start : start + step]
+        channel.send(AssetData(asset.digest, start), body, due_us=due_us)
+        due_us += 1
 
 
 def _owns(principal: ClientToken, hosting: _Hosting) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
+from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
@@ -12,19 +13,22 @@ from mesh.assets import AssetCache
 from mesh.channel import Channel
 from mesh.core.errors import ContentRefused, MeshError, ProtocolViolation
 from mesh.core.wire import (
+    AssetData,
+    AssetRef,
     AssetWanted,
     SessionClose,
     SessionFailed,
     SessionOpen,
     SessionReady,
 )
-from mesh.core.workload import AssetId
+from mesh.core.workload import AssetId, Buffer, NodeId
 from mesh.device.supervisor import Device
 
 log = logging.getLogger(__name__)
 
 ASSET_QUOTA_BYTES = 1 << 30
 MAX_SESSIONS_PER_GATEWAY = 64
+MOST_TRANSFERS = 4096  # assets under way, from all gateways
 
 
 def host_key(channel: Channel, session: str) -> str:
@@ -45,6 +49,17 @@ class _Hosted:
     preparing: dict[str, asyncio.Task[None]] = field(default_factory=dict)
 
 
+@dataclass(slots=True)
+class _Transfer:
+    """An asset that was asked for. left: bytes of it that have not begun to come; coming: ranges
+    that have, and are not whole.
+    """
+
+    size: int
+    left: int
+    coming: int = 0
+
+
 class Hosting:
     """Opens sessions, fetches their assets, prepares devices; answers the gateway each time."""
 
@@ -63,6 +78,7 @@ class Hosting:
         self._forgotten = forgotten
         self._hosted: dict[str, _Hosted] = {}
         self._assets = AssetCache(ASSET_QUOTA_BYTES)
+        self._transfers: OrderedDict[tuple[NodeId, AssetId], _Transfer] = OrderedDict()
 
     def workload(self, key: str, epoch: int, device: str) -> str | None:
         """The workload of a session that is ready on `device` under exactly that epoch."""
@@ -90,7 +106,7 @@ class Hosting:
                 hosted.pinned.add(ref.digest)
             if ref.digest not in self._assets and ref.digest not in hosted.awaited:
                 hosted.awaited.add(ref.digest)
-                channel.send(AssetWanted(ref.digest))
+                self._ask(channel, ref)
         self._prepare_when_complete(key, hosted)
 
     def _admit(self, channel: Channel, key: str, order: SessionOpen) -> _Hosted:
@@ -156,10 +172,16 @@ class Hosting:
             self._forget(key)
 
     def close_all(self, channel: Channel | None = None) -> None:
-        """Forget what a lost gateway keeps here, or everything."""
+        """Forget what a lost gateway keeps here, or everything; what came of its assets stays."""
         for key, hosted in list(self._hosted.items()):
             if channel is None or hosted.channel is channel:
                 self._forget(key)
+        if channel is not None:
+            for transfer in [
+                transfer for transfer in self._transfers if transfer[0] == channel.node
+            ]:
+                del self._transfers[transfer]
+            self._assets.sender_lost(channel.node)
 
     def _forget(self, key: str) -> None:
         hosted = self._hosted.pop(key)
@@ -173,25 +195,66 @@ class Hosting:
 
     # --- assets ----------------------------------------------------------------------------
 
-    def asset_buffer(self, channel: Channel, digest: AssetId, size: int) -> memoryview:
-        """Where to receive an asset that was asked for. Raises ProtocolViolation."""
-        for hosted in self._hosted.values():
-            if hosted.channel is channel and digest in hosted.awaited:
-                for order in hosted.opens.values():
-                    if any(ref.digest == digest and ref.size == size for ref in order.assets):
-                        self._assets.make_room(size)
-                        return memoryview(bytearray(size))
-        raise ProtocolViolation(
-            what=f"asset {digest[:12]} of {size} bytes came unasked",
-            why="no session here waits for it, or its size is not the one announced",
-            fix="Send assets only in answer to AssetWanted; this link is closed.",
-        )
+    def _ask(self, channel: Channel, ref: AssetRef) -> None:
+        """Have what is lacking of an asset sent, if it is not under way already."""
+        key = channel.node, ref.digest
+        if key in self._transfers:
+            return
+        if len(self._transfers) >= MOST_TRANSFERS:
+            self._transfers.popitem(last=False)
+        partial = self._assets.partial(*key)
+        known = partial.prefix if partial is not None and len(partial.data) == ref.size else 0
+        self._transfers[key] = _Transfer(ref.size, ref.size - known)
+        channel.send(AssetWanted(ref.digest, known))
 
-    def asset_came(self, channel: Channel, digest: AssetId, body: memoryview) -> None:
-        """Check the digest in a thread, then go on with the sessions that waited for it."""
-        self._tasks.create_task(self._store_asset(channel, digest, body))
+    def asset_buffer(self, channel: Channel, message: AssetData, size: int) -> memoryview | None:
+        """Where to receive a range of an asset that was asked for; None where there is no room.
 
-    async def _store_asset(self, channel: Channel, digest: AssetId, body: memoryview) -> None:
+        Raises ProtocolViolation.
+        """
+        key = channel.node, message.digest
+        transfer = self._transfers.get(key)
+        if transfer is None or size > transfer.left or message.offset + size > transfer.size:
+            raise ProtocolViolation(
+                what=f"{size} bytes of asset {message.digest[:12]} came unasked",
+                why="no session here waits for them, or it is not of the size announced",
+                fix="Send assets only in answer to AssetWanted; this link is closed.",
+            )
+        transfer.left -= size
+        transfer.coming += 1
+        try:
+            partial = self._assets.begin_partial(*key, transfer.size)
+        except ContentRefused as problem:
+            self._asset_failed(self._waiting_for(channel, message.digest), problem)
+            return None
+        return partial.begin(message.offset, size)
+
+    def asset_came(self, channel: Channel, message: AssetData, body: memoryview) -> None:
+        """Once it is whole, check its digest in a thread and go on with who waited for it."""
+        key = channel.node, message.digest
+        transfer, partial = self._transfers.get(key), self._assets.partial(*key)
+        if transfer is None:
+            return
+        if not transfer.coming:  # from this node's own half, in one piece
+            del self._transfers[key]
+            self._tasks.create_task(self._store_asset(channel, message.digest, body))
+            return
+        transfer.coming -= 1
+        if partial is not None and body.obj is partial.data:
+            partial.end(message.offset)
+        if transfer.left or transfer.coming:
+            return
+        del self._transfers[key]
+        if partial is not None and partial.prefix == transfer.size:
+            self._assets.drop_partial(*key)
+            self._tasks.create_task(self._store_asset(channel, message.digest, partial.data))
+            return
+        # There was no room for some of it. Who waits for it now came when there may be.
+        self._assets.drop_partial(*key)
+        if self._waiting_for(channel, message.digest):
+            self._ask(channel, AssetRef(message.digest, transfer.size))
+
+    async def _store_asset(self, channel: Channel, digest: AssetId, body: Buffer) -> None:
         found = await asyncio.to_thread(lambda: hashlib.sha256(body).hexdigest())
         waiting = self._waiting_for(channel, digest)
         try:
@@ -211,6 +274,7 @@ class Hosting:
 
     def asset_missing(self, channel: Channel, digest: AssetId) -> None:
         """The gateway cannot give it: the sessions that waited for it fail."""
+        self._transfers.pop((channel.node, digest), None)
         waiting = self._waiting_for(channel, digest)
         self._asset_failed(
             waiting,

@@ -196,7 +196,7 @@ class Worker:
                 self._incoming[channel.node, message.device, _key(message)] = lease
                 return lease.view if lease is not None else None
             case AssetData():
-                return self._hosting.asset_buffer(channel, message.digest, size)
+                return self._hosting.asset_buffer(channel, message, size)
             case _:
                 raise ProtocolViolation(
                     what=f"{type(message).__name__} came with a body of {size} bytes",
@@ -216,7 +216,7 @@ class Worker:
             case SessionClose():
                 self._hosting.close(channel, message)
             case AssetData():
-                self._hosting.asset_came(channel, message.digest, body)
+                self._hosting.asset_came(channel, message, body)
             case AssetMissing():
                 self._hosting.asset_missing(channel, message.digest)
             case _:

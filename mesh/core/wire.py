@@ -123,15 +123,17 @@ class SessionClose(msgspec.Struct, frozen=True, tag="session_close"):
 
 
 class AssetWanted(msgspec.Struct, frozen=True, tag="asset_wanted"):
-    """Send me this asset's bytes."""
+    """Send me this asset's bytes from `offset` on: the rest came before a link broke."""
 
     digest: Digest
+    offset: Annotated[int, Meta(ge=0, le=MAX_BODY)] = 0
 
 
 class AssetData(msgspec.Struct, frozen=True, tag="asset_data"):
-    """The asset, in the body."""
+    """A range of the asset, in the body; all that was asked for comes, each byte once."""
 
     digest: Digest
+    offset: Annotated[int, Meta(ge=0, le=MAX_BODY)] = 0
 
 
 class AssetMissing(msgspec.Struct, frozen=True, tag="asset_missing"):

@@ -164,6 +164,70 @@ async def test_an_asset_is_fetched_once_and_shared_by_sessions(
     assert await gateway.result() == str(sum(ASSET)).encode()
 
 
+async def test_an_asset_comes_in_ranges_and_each_byte_once(
+    worker: Worker, gateway: Gateway
+) -> None:
+    deliver(worker, gateway, open_order(assets=(REF,)))
+    assert await gateway.hears() == AssetWanted(REF.digest)
+    deliver(worker, gateway, AssetData(REF.digest, 5), ASSET[5:])
+    assert gateway.hears_nothing
+    with pytest.raises(ProtocolViolation, match="come in more than"):
+        worker.body_buffer(gateway, AssetData(REF.digest, 4), 2)
+    worker.channel_gone(gateway)
+    deliver(worker, gateway, open_order(epoch=2, assets=(REF,)))
+    assert await gateway.hears() == AssetWanted(REF.digest)  # there was a gap at its start
+    deliver(worker, gateway, AssetData(REF.digest), ASSET[:5])
+    deliver(worker, gateway, AssetData(REF.digest, 5), ASSET[5:])
+    assert isinstance(await gateway.hears(), SessionReady)
+
+
+async def test_what_comes_after_its_session_is_closed_harms_nobody(
+    worker: Worker, gateway: Gateway
+) -> None:
+    deliver(worker, gateway, open_order(assets=(REF,)))
+    assert await gateway.hears() == AssetWanted(REF.digest)
+    deliver(worker, gateway, AssetData(REF.digest), ASSET[:5])
+    deliver(worker, gateway, SessionClose("s", 1))
+    deliver(worker, gateway, open_order("b", assets=(REF,)))
+    deliver(worker, gateway, AssetData(REF.digest, 5), ASSET[5:])  # was under way all along
+    assert await gateway.hears() == SessionReady("b", 1, "tiny")
+
+
+async def test_an_asset_that_does_not_fit_fails_its_session_and_not_the_link(
+    worker: Worker, gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker._hosting._assets, "quota_bytes", len(ASSET) - 1)
+    deliver(worker, gateway, open_order(assets=(REF,)))
+    assert await gateway.hears() == AssetWanted(REF.digest)
+    deliver(worker, gateway, AssetData(REF.digest), ASSET[:5])
+    failed = await gateway.hears()
+    assert isinstance(failed, SessionFailed)
+    assert "does not fit" in failed.problem.what
+    monkeypatch.setattr(worker._hosting._assets, "quota_bytes", len(ASSET))
+    deliver(worker, gateway, open_order(epoch=2, assets=(REF,)))
+    deliver(worker, gateway, AssetData(REF.digest, 5), ASSET[5:])  # the rest of the first
+    assert await gateway.hears() == AssetWanted(REF.digest)  # which is asked for anew
+    deliver(worker, gateway, AssetData(REF.digest), ASSET)
+    assert isinstance(await gateway.hears(), SessionReady)
+
+
+async def test_a_device_that_came_back_is_ready_without_its_assets_being_sent_again() -> None:
+    gateway = Gateway()
+    async with worker_with_tiny_device(kill_after_us=300_000) as worker:
+        deliver(worker, gateway, open_order(assets=(REF,)))
+        assert await gateway.hears() == AssetWanted(REF.digest)
+        deliver(worker, gateway, AssetData(REF.digest), ASSET)
+        assert isinstance(await gateway.hears(), SessionReady)
+        deliver(worker, gateway, piece("hang"))
+        assert isinstance(await gateway.hears(), PieceRefused)
+        [device] = worker._hosting._devices.values()
+        await device.ready()
+        deliver(worker, gateway, open_order(assets=(REF,)))
+        assert isinstance(await gateway.hears(), SessionReady)
+        deliver(worker, gateway, piece("sum", 1))
+        assert await gateway.result() == str(sum(ASSET)).encode()
+
+
 async def test_damaged_asset_bytes_fail_the_session_with_the_reason(
     worker: Worker, gateway: Gateway
 ) -> None:
