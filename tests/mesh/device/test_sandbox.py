@@ -96,6 +96,10 @@ async def test_nothing_of_the_nodes_environment_leaks(open_tiny, ask, monkeypatc
     assert environment["HOME"] != os.environ.get("HOME")
 
 
+async def test_the_process_preempts_nobody_when_it_wakes(device, ask):
+    assert int(await ask(device, "scheduler")) == os.SCHED_BATCH
+
+
 async def test_the_stop_words_are_the_nodes_alone_to_write(device, ask):
     assert json.loads(await ask(device, "stop_words")) == ["PermissionError"] * 3
 

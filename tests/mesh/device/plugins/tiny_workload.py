@@ -130,6 +130,9 @@ class TinyExecutor:
             self.check()
             time.sleep(0.001)
 
+    def do_scheduler(self, session, argument, inputs, output):
+        return write(output, str(os.sched_getscheduler(0)))
+
     def do_stop_words(self, session, argument, inputs, output):
         """What becomes of an attempt to write to it."""
         [stop] = [fd for fd in open_fds() if "framemesh-stop" in link(fd)]
