@@ -53,6 +53,12 @@ class Axis:
         less = min(max(less, GRID), fewer - GRID)
         return Axis((0, before, before + whole, side), (0, less, less + whole, fewer + whole))
 
+    @property
+    def whole(self) -> slice:
+        """The pixels as looked at that are sent as they are."""
+        squeezed = len(self.full) == 4
+        return slice(*self.full[1:3]) if squeezed else slice(*self.full)
+
     def expand(self, squeezed: NDArray[np.float64]) -> NDArray[np.float64]:
         """Places in the picture sent, as places in the picture as looked at; pixels."""
         return np.interp(squeezed, self.squeezed, self.full)

@@ -117,6 +117,7 @@ class Viewer {
     element("title").textContent = title;
     document.title = `${title} · framemesh`;
     this.stereo.begin(description);
+    element("dragging").textContent = this.stereo.posed ? "look" : "orbit";
     const { view } = this;
     document.body.dataset.view = view;
     const label = view === "map" ? `Top view of ${title}` : `Live picture of ${title}`;

@@ -8,17 +8,20 @@ import socket
 from contextlib import AsyncExitStack
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+import framemesh
 from bench.workernode import WorkerNode, worker_node
 from clients.cli.demo import DemoMesh
 from mesh.core.workload import CutHint, DeviceInfo, SessionRequest
 from render.executor import RenderExecutor
 from render.foveate import Axis, Fovea
+from render.headpose import HeadPose
 from render.session import RenderSession
-from render.viewresult import decode_result
+from render.viewresult import NAME, ViewResult, decode_result
 from render.workload import RenderWorkload, create
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
@@ -118,6 +121,19 @@ SEEN = """(() => {
 STILL = "framemesh.look().echo?.answered.id === framemesh.look().input"
 
 
+async def posed_result(url: str) -> ViewResult:
+    """What a program is told of the first frame that is drawn from its pose."""
+    async with framemesh.connect(url) as session:
+        assert session.description["result"] == NAME
+        number = session.steer(pose=POSE)
+        async for result in session.results:
+            came = decode_result(result.data)
+            if came.posed:
+                assert result.number in {number, -1}  # -1: the frame's facts were lost
+                return came
+    raise AssertionError("the session ended")
+
+
 async def test_the_page_shows_both_eyes_in_their_shape_and_knows_their_pose(
     chromium, tmp_path, confetti, workload, drawn_here
 ):
@@ -139,6 +155,9 @@ async def test_the_page_shows_both_eyes_in_their_shape_and_knows_their_pose(
         look = await page.evaluate("framemesh.look()")
         assert page.errors == []
         await page.close()
+        came = await posed_result(mesh.page_url(fps=8, deadline_ms=600, **asked))
+    assert [depth.shape for depth in came.depth] == [(15, 15)] * 2
+    assert came.pose == msgspec.convert(POSE, HeadPose).normalised()
     assert {maker.partition("@")[0] for *_, made in facts for maker in made} == {
         "worker-1",
         "worker-2",

@@ -111,9 +111,9 @@ def test_the_middle_comes_back_exactly_and_the_edges_nearly():
     picture = np.stack([waves, noise], axis=2).astype(np.uint8)
     back = FOVEA.unsqueeze(squeezed(picture))
     assert back.shape == picture.shape
-    left, right = FOVEA.x.full[1:3]
-    top, bottom = FOVEA.y.full[1:3]
-    np.testing.assert_array_equal(back[top:bottom, left:right], picture[top:bottom, left:right])
+    middle = FOVEA.y.whole, FOVEA.x.whole
+    assert picture[middle].size > picture.size / 8
+    np.testing.assert_array_equal(back[middle], picture[middle])
     wrong = np.abs(back[..., 0].astype(int) - picture[..., 0])
     # A pixel sent stands for at most three, so it is taken up to one and a half away.
     assert wrong.max() <= 1.5 * 60 * (1 / 23 + 1 / 17) + 2

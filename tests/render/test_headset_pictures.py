@@ -101,7 +101,7 @@ def test_a_squeezed_picture_shows_what_the_whole_one_does(shoot):
     assert sent.luma.size < 0.6 * whole.luma.size
     seen = fovea.unsqueeze(sent.luma[..., None])[..., 0].astype(int)
     wrong = np.abs(seen - whole.luma)
-    middle = np.s_[slice(*fovea.y.full[1:3]), slice(*fovea.x.full[1:3])]
+    middle = fovea.y.whole, fovea.x.whole
     # Drawn pixel for pixel, but with another matrix: here and there a triangle's edge rounds
     # to the pixel beside it.
     assert whole.luma[middle].std() > 10
