@@ -85,7 +85,8 @@ export class StereoView {
   }
 
   /**
-   * A frame's picture is on the screen; its result came before its facts, or not at all.
+   * A frame's picture is on the screen; its result came before its facts, or not at all. The first
+   * picture of a pose counts: later ones show how long the head has been still.
    * @param {number} frame
    * @param {number} atMs
    */
@@ -93,6 +94,7 @@ export class StereoView {
     const views = this.frames.get(frame);
     const asked = views?.posed ? this.sent.get(views.pose.id) : undefined;
     if (views === undefined || asked === undefined) return;
+    this.sent.delete(views.pose.id);
     this.latencyMs = atMs - asked.sentMs;
     const { position, orientation } = asked;
     const answered = views.pose;

@@ -413,3 +413,31 @@ async def test_what_are_no_views_is_a_problem_and_nothing_else(run_js):
       catch (error) { return error.problem.code; }
     })"""
     assert await run_js("fmvr", body, broken) == ["protocol"] * len(broken)
+
+
+async def test_a_pose_is_answered_by_the_first_picture_that_was_drawn_from_it(run_js):
+    body = """
+        const view = new stereo.StereoView(document.createElement("canvas"));
+        view.begin({ eyes: [], result: "FMVR/1" });
+        const [pose, early, late] = given;
+        const said = [3, 4].map((id) => view.word(pose, id).pose);
+        const sentMs = view.sent.get(4).sentMs;
+        view.result({ frame: 10, bytes: new Uint8Array(early) }); // of a pose that was not sent
+        view.shown(10, sentMs + 5);
+        const before = view.echo;
+        view.result({ frame: 11, bytes: new Uint8Array(late) });
+        view.result({ frame: 12, bytes: new Uint8Array(late) });
+        view.shown(11, sentMs + 70);
+        view.shown(12, sentMs + 900);
+        view.shown(13, sentMs + 950); // its result was lost
+        const { frame, ms, asked, answered } = view.echo;
+        return { said, before, frame, ms, asked, id: answered.id };"""
+    results = [
+        encode_result(ViewResult(HeadPose(n, (0, 0, 0), (0, 0, 0, 1)), True, (2, 2), [np.eye(4)]))
+        for n in (77, 4)
+    ]
+    seen = await run_js("stereo", body, POSES[1], *map(list, results))
+    assert [pose["id"] for pose in seen["said"]] == [3, 4]
+    assert seen["before"] is None
+    assert (seen["frame"], seen["ms"], seen["id"]) == (11, pytest.approx(70), 4)
+    assert seen["asked"]["position"] == seen["said"][1]["position"]
