@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import msgspec
 import numpy as np
@@ -31,16 +32,16 @@ POSE = {
 
 
 @pytest.fixture(scope="module")
-def workload() -> RenderWorkload:
-    return create({})
+def workload(confetti: Path) -> RenderWorkload:
+    return create({"scenes": {"confetti": str(confetti)}})
 
 
 @pytest.fixture(scope="module")
 def opened(workload: RenderWorkload):
-    """A session on the courtyard, 320 x 200 a view."""
+    """A session, 320 x 200 a view."""
 
     def made(**options: object) -> RenderSession:
-        size = {"width": 320, "height": 200}
+        size = {"scene": "confetti", "width": 320, "height": 200}
         return workload.open_session(SessionRequest("render", size | options))
 
     return made
