@@ -33,7 +33,7 @@ log = logging.getLogger(__name__)
 
 MAX_SDP = 64 * 1024
 MAX_OPTIONS = 32
-MAX_OPTION_VALUE = 256
+MAX_OPTION_VALUE = 4096  # characters; a request line has 8190 bytes
 RETRY_AFTER_S = 2
 SDP = "application/sdp"
 

@@ -44,7 +44,7 @@ from mesh.core.wire import (
     SessionFailed,
     SessionReady,
 )
-from mesh.core.workload import DeviceInfo, FinderSession, NodeId, Preloading, Workload
+from mesh.core.workload import PROGRAM_API, DeviceInfo, FinderSession, NodeId, Preloading, Workload
 from mesh.device.probe import probe
 from mesh.device.supervisor import Device, DeviceLimits, open_device
 from mesh.gateway import Gateway
@@ -382,7 +382,7 @@ async def _start_worker(node: Node, stack: AsyncExitStack) -> None:
                 unit,
                 infos,
                 config.workloads,
-                limits=replace(limits, nice=SOFTWARE_NICE) if _is_software(infos) else limits,
+                limits=_limits_of(infos, limits, config.device.programs),
                 changed=node.device_changed,
                 found=report.found_on(unit),
             )
@@ -394,6 +394,15 @@ async def _start_worker(node: Node, stack: AsyncExitStack) -> None:
     node.worker = await stack.enter_async_context(
         Worker(devices, kill_after_us=config.device.kill_ms * 1000, policy=config.device.queue)
     )
+
+
+def _limits_of(
+    infos: Sequence[DeviceInfo], limits: DeviceLimits, programs: Sequence[str]
+) -> DeviceLimits:
+    """One unit's: lower priority for what runs on the CPU; programs only where they compute."""
+    if all(info.api == PROGRAM_API for info in infos):
+        limits = replace(limits, programs=tuple(Path(path).expanduser() for path in programs))
+    return replace(limits, nice=SOFTWARE_NICE) if _is_software(infos) else limits
 
 
 def _is_software(infos: Sequence[DeviceInfo]) -> bool:

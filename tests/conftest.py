@@ -25,7 +25,7 @@ import pytest
 import uvloop
 from hypothesis import settings
 
-from mesh.core.config import GatewayConfig, HttpConfig, LinkConfig, NodeConfig
+from mesh.core.config import DeviceConfig, GatewayConfig, HttpConfig, LinkConfig, NodeConfig
 from mesh.core.home import NodeHome
 from mesh.core.identity import RealmKey
 from mesh.core.membership import Role, Scope, sign_membership, sign_token
@@ -121,10 +121,14 @@ class Host:
 
 @pytest.fixture
 def open_host(tmp_path: Path) -> Callable[..., AbstractAsyncContextManager[Host]]:
-    """open_host(NAME={settings}): a node that serves these workloads."""
+    """open_host(NAME={settings}): a node that serves these workloads, after a [device] table."""
 
     @asynccontextmanager
-    async def make(**workloads: Settings) -> AsyncIterator[Host]:
+    async def make(
+        device: DeviceConfig = DeviceConfig(),  # noqa: B008  frozen
+        /,
+        **workloads: Settings,
+    ) -> AsyncIterator[Host]:
         realm, home = RealmKey.generate(), NodeHome(tmp_path / "state")
         now_s = int(time.time())
         home.install_membership(
@@ -141,6 +145,7 @@ def open_host(tmp_path: Path) -> Callable[..., AbstractAsyncContextManager[Host]
             state_dir=str(home.path),
             link=LinkConfig(host="127.0.0.1"),
             http=HttpConfig(port=0),
+            device=device,
             gateway=GatewayConfig(),
             workloads=dict(workloads),
             discovery={},

@@ -35,13 +35,20 @@ from mesh.link.transport import Link
 WIDTH = 256
 
 
-def printed(repository: Path) -> str:
-    """The document's code; its packaging must be what `install_workload` makes."""
+def blocks(repository: Path, section: str, language: str) -> list[str]:
+    """The code in one language under a heading of the document."""
     text = (repository / "docs" / "extending.md").read_text("utf-8")
-    [code] = re.findall(r"^```python\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
-    [table] = re.findall(r"^```toml\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+    [part] = re.findall(rf"^## {section}\n(.*?)(?=^## |\Z)", text, re.DOTALL | re.MULTILINE)
+    return re.findall(rf"^```{language}\n(.*?)^```", part, re.DOTALL | re.MULTILINE)
+
+
+def printed(repository: Path) -> str:
+    """The first example's code; its packaging must be what `install_workload` makes."""
+    section = "A NumPy function, split by rows"
+    [code] = blocks(repository, section, "python")
+    [table] = blocks(repository, section, "toml")
     assert table == '[project.entry-points."framemesh.workloads"]\nrows = "rows:create"\n'
-    return str(code)
+    return code
 
 
 class Client:

@@ -44,7 +44,8 @@ def test_only_our_packages_are_shipped(shipped):
 
 
 def test_every_module_and_data_file_is_shipped(repository, shipped):
-    kinds = {".py", ".spv", ".vert", ".frag", ".comp", ".glsl", ".html", ".js", ".css", ".svg"}
+    code = {".py", ".c", ".h", ".js", ".html", ".css", ".svg"}
+    kinds = code | {".spv", ".vert", ".frag", ".comp", ".glsl"}
     there = {
         str(path.relative_to(repository))
         for name in TOP_LEVEL

@@ -58,6 +58,8 @@ class DeviceConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     # Physical units to use, by name as `framemesh devices` prints them; empty: all that are found.
     only: tuple[str, ...] = ()
     queue: Literal["edf", "fifo"] = "edf"
+    # What devices that are programs (mesh.core.workload.PROGRAM_API) may start: absolute paths.
+    programs: tuple[str, ...] = ()
 
 
 class GatewayConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

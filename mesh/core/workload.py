@@ -31,6 +31,11 @@ NodeId: TypeAlias = str  # see mesh.core.identity
 Settings: TypeAlias = Mapping[str, Any]  # one [workloads.NAME] or [discovery.NAME] config table
 
 
+# The api of units where a program of the node's owner computes, and nothing else does: only their
+# device processes may start programs, those that [device] programs lists.
+PROGRAM_API: Final = "program"
+
+
 class DeviceInfo(msgspec.Struct, frozen=True):
     """One way to compute on one piece of silicon, as found by probing.
 
@@ -39,7 +44,7 @@ class DeviceInfo(msgspec.Struct, frozen=True):
     """
 
     unit: str
-    api: str  # "vulkan", "cuda", "cpu"
+    api: str  # "vulkan", "cuda", "cpu", or PROGRAM_API
     name: str  # as the driver says it
     driver: str  # name and version; results are bit-comparable only within one driver
     index: int  # as the api enumerates it

@@ -28,6 +28,7 @@ _NET_TCP = 3  # bind and connect, ABI 4
 _SCOPES = 3  # abstract UNIX sockets and signals, ABI 6
 READ = _FS_READ_FILE | _FS_READ_DIR
 LIST = _FS_READ_DIR
+EXECUTE = READ | _FS_EXECUTE
 WRITE = READ | _FS_WRITE_FILE | _FS_MAKE | 3 << 13
 USE = READ | _FS_WRITE_FILE | _FS_IOCTL_DEV
 # What a rule on something that is not a folder may carry.

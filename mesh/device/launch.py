@@ -43,6 +43,7 @@ class DeviceLimits:
     # Kept between runs for compiled shaders and kernels; None: a temporary one.
     cache_dir: Path | None = None
     readable: tuple[Path, ...] = ()  # beyond libraries, drivers and the workloads' packages
+    programs: tuple[Path, ...] = ()  # that it may start; files, or folders with all below
     private: tuple[Path, ...] = ()  # the node's secrets: verified to be out of reach
 
 
@@ -126,6 +127,7 @@ def sandbox_rules(limits: DeviceLimits, plugins: Plugins, cache: Path) -> Sandbo
         writable=(str(cache),),
         devices=tuple(sorted({*_DEVICES, *gpus})),
         private=tuple(str(path) for path in limits.private),
+        programs=tuple(str(path) for path in limits.programs),
     )
 
 

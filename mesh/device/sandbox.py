@@ -44,6 +44,7 @@ class SandboxRules(msgspec.Struct, frozen=True):
     writable: tuple[str, ...]  # folders
     devices: tuple[str, ...]  # files to read, write and control, or folders of them
     private: tuple[str, ...]  # must turn out to be unreadable
+    programs: tuple[str, ...] = ()  # files to start, or folders of them; they inherit all this
 
 
 class SandboxReport(msgspec.Struct, frozen=True):
@@ -61,6 +62,7 @@ _PR_CAPBSET_DROP = 24
 _PR_SET_NO_NEW_PRIVS = 38
 _PR_GET_NO_NEW_PRIVS = 39
 _LINUX_CAPABILITY_VERSION_3 = 0x20080522
+_LINKERS = ("lib/ld-*.so*", "lib64/ld-*.so*", "lib/*/ld-*.so*", "usr/lib/*/ld-*.so*")
 _CAP_LAST = 63  # the kernel refuses what it does not know
 
 
@@ -74,7 +76,8 @@ def die_with_parent(parent: int) -> None:
         raise SystemExit("the node ended before its device process began")
 
 
-def _drop_privileges() -> None:
+def drop_privileges() -> None:
+    """No capability is left to this process, and no program it becomes will gain any."""
     prctl(_PR_SET_NO_NEW_PRIVS, 1)
     if os.geteuid() == 0:
         for capability in range(_CAP_LAST + 1):
@@ -103,16 +106,17 @@ def apply(rules: SandboxRules) -> SandboxReport:
     problems: dict[str, str] = {}
     steps: dict[str, Callable[[], None]] = {
         "limits": lambda: _set_limits(rules),
-        "privileges": _drop_privileges,
+        "privileges": drop_privileges,
         "files": lambda: confine_files(
             (
                 (rules.readable, landlock.READ),
                 (rules.listable, landlock.LIST),
                 (rules.writable, landlock.WRITE),
                 (rules.devices, landlock.USE),
+                (_startable(rules.programs), landlock.EXECUTE),
             )
         ),
-        "processes": filter_system_calls,
+        "processes": lambda: filter_system_calls(programs=bool(rules.programs)),
     }
     for name, step in steps.items():
         try:
@@ -120,6 +124,8 @@ def apply(rules: SandboxRules) -> SandboxReport:
         except OSError as problem:
             problems[name] = str(problem)
     problems.setdefault("network", problems.get("processes", ""))
+    if rules.programs:
+        problems.setdefault("processes", "its owner lets it start [device] programs")
     problems.setdefault("private_files", problems.get("files", ""))
     trials: dict[str, Callable[[], bool]] = {
         "limits": lambda: resource.getrlimit(resource.RLIMIT_DATA)[1] <= rules.memory_bytes,
@@ -141,6 +147,14 @@ def apply(rules: SandboxRules) -> SandboxReport:
             if name not in in_force
         },
     )
+
+
+def _startable(programs: tuple[str, ...]) -> tuple[str, ...]:
+    """What must be executable to start them: they, and the system's dynamic linkers."""
+    if not programs:
+        return ()
+    linkers = (str(path) for place in _LINKERS for path in Path("/").glob(place))
+    return (*programs, *linkers)
 
 
 def _effective_capabilities() -> int:

@@ -99,6 +99,7 @@ _DENIED: dict[str, tuple[int | None, int | None]] = {
     "syslog": (103, 116),
     "vhangup": (153, 58),
 }
+_STARTING = {"fork", "vfork", "execve"}
 # Allowed on oneself: the first argument is this process's id.
 _SELF_ONLY = {
     "kill": (62, 129),
@@ -112,9 +113,10 @@ _CLONE3 = 435  # its flags are behind a pointer: glibc falls back to clone on EN
 _MACHINES = {"x86_64": (0, 0xC000003E), "aarch64": (1, 0xC00000B7)}  # column, AUDIT_ARCH_*
 
 
-def seccomp_program(machine: str, pid: int) -> bytes:
+def seccomp_program(machine: str, pid: int, *, programs: bool = False) -> bytes:
     """The filter as an array of struct sock_filter, for `machine` as uname(2) says it.
 
+    programs: processes may be forked and become others, under this same filter.
     Raises OSError for a machine whose system call numbers are not known here.
     """
     if machine not in _MACHINES:
@@ -128,7 +130,9 @@ def seccomp_program(machine: str, pid: int) -> bytes:
     ]
     if machine == "x86_64":
         program += [(_JGE, 0, 1, _X32_SYSCALL_BIT), (_RET, 0, 0, _DENY)]
-    for numbers in _DENIED.values():
+    for name, numbers in _DENIED.items():
+        if programs and name in _STARTING:
+            continue
         if (number := numbers[column]) is not None:
             program += [(_JEQ, 0, 1, number), (_RET, 0, 0, _DENY)]
     program += [(_JEQ, 0, 1, _CLONE3), (_RET, 0, 0, _NOT_IMPLEMENTED)]
@@ -150,16 +154,16 @@ def seccomp_program(machine: str, pid: int) -> bytes:
         (_JEQ, 0, 4, _CLONE[column]),
         (_LD_WORD_ABS, 0, 0, _ARG0_AT),
         (_JSET, 1, 0, _CLONE_NEW_ANY),
-        (_JSET, 1, 0, _CLONE_THREAD),
+        (_JSET, 1, int(programs), _CLONE_THREAD),
         (_RET, 0, 0, _DENY),
         (_RET, 0, 0, _ALLOW),
     ]
     return b"".join(struct.pack("=HBBI", *instruction) for instruction in program)
 
 
-def filter_system_calls() -> None:
+def filter_system_calls(*, programs: bool = False) -> None:
     """Put the filter on this thread and all it starts. Raises OSError."""
-    program = seccomp_program(platform.machine(), os.getpid())
+    program = seccomp_program(platform.machine(), os.getpid(), programs=programs)
     code = ctypes.create_string_buffer(program, len(program))
     # struct sock_fprog: unsigned short len; struct sock_filter *filter (aligned)
     fprog = struct.pack("@HP", len(program) // 8, ctypes.addressof(code))

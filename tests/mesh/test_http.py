@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from mesh.core.errors import DeviceUnavailable, NotAuthorized, SessionRefused
 from mesh.core.workload import SessionRequest
 from mesh.http import (
+    MAX_OPTION_VALUE,
     MAX_OPTIONS,
     MAX_SDP,
     JoinedSession,
@@ -154,7 +155,7 @@ async def test_an_offer_that_is_not_utf8_is_400(http):
 
 @pytest.mark.parametrize(
     "query",
-    ["a=1&a=2", "Upper=1", "=1", "a" * 65 + "=1", "a=" + "x" * 257,
+    ["a=1&a=2", "Upper=1", "=1", "a" * 65 + "=1", f"a={'x' * (MAX_OPTION_VALUE + 1)}",
      "&".join(f"n{i}=1" for i in range(MAX_OPTIONS + 1))],
 )  # fmt: skip
 async def test_options_that_cannot_be_read_are_400(gateway, http, query):

@@ -1,0 +1,1 @@
+"""Workloads that ship beside `render`, as docs/extending.md walks through them."""
