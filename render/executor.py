@@ -131,8 +131,7 @@ class RenderExecutor:
             self._render(held, tile, output)
             if size.traced:
                 self._render(held, msgspec.structs.replace(tile, samples=1), output)
-        if not size.depth:
-            self._render(held, msgspec.structs.replace(tile, scale=SCALES[-1]), output)
+        self._render(held, msgspec.structs.replace(tile, scale=SCALES[-1]), output)
         self._renderer.save_pipelines()
 
     def run(self, session: str, spec: bytes, inputs: memoryview, output: memoryview) -> int:

@@ -27,16 +27,12 @@ class Quality(NamedTuple):
     scale: Scale = FULL
 
 
-def qualities(samples: int, *, scaled: bool = True) -> tuple[Quality, ...]:
-    """What a session of so many samples per pixel (0: the raster pass) can be asked for.
-
-    scaled: whether it may be drawn smaller.
-    """
+def qualities(samples: int) -> tuple[Quality, ...]:
+    """What a session of so many samples per pixel (0: the raster pass) can be asked for."""
     counts = [samples >> rung for rung in range(samples.bit_length())] or [0]
-    smaller = SCALES[1:] if scaled else ()
     return (
         *(Quality(count) for count in counts),
-        *(Quality(counts[-1], scale) for scale in smaller),
+        *(Quality(counts[-1], scale) for scale in SCALES[1:]),
     )
 
 

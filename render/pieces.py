@@ -15,7 +15,7 @@ from render.camera import Matrix
 from render.depth import BlockOrNone
 from render.scene import Vec3
 from render.tiles import Rect
-from render.upscale import FULL, Scale
+from render.upscale import Scale
 
 MIN_SIDE, MAX_SIDE = 64, 4096
 MAX_SAMPLES = 1 << 14  # of a pixel: below the bits that pathtrace_random.glsl shuffles
@@ -121,8 +121,6 @@ def decode_tile(spec: bytes, session: SessionSpec) -> TileSpec:
         tile = _decode_tile(spec)
     except msgspec.DecodeError as problem:
         raise _refused("tile", str(problem)) from problem
-    if session.depth and tile.scale != FULL:
-        raise _refused("tile", "what brings its depth is drawn at full size")
     rect = tile.region()
     for start, length, side in (
         (rect.x, rect.width, session.width),

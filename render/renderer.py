@@ -167,7 +167,9 @@ class Renderer:
             self._device.timestamp(commands, 1)
             self._show(commands, canvas, tile)
             if canvas.depth is not None:
-                self._passes.reduce.record(commands, canvas.depth, rect)
+                raster = canvas.raster(tile.scale)
+                small = raster.width, raster.height
+                self._passes.reduce.record(commands, canvas.depth, rect, small)
             self._device.timestamp(commands, 2)
         read_planes(targets, rect, output)
         if canvas.depth is not None:

@@ -249,8 +249,7 @@ class RenderSession:
         self._head, self._posed = head_of(self._pose), False
         rects = [[part.rect for part in parts] for parts in self._parts]
         self._tiler = Tiler(*self._sent, TILE, parts=rects)
-        choices = qualities(samples, scaled=not block)
-        self._qualities, steps = ladder(choices, self._first_cost(), tiles)
+        self._qualities, steps = ladder(qualities(samples), self._first_cost(), tiles)
         self.contract = Contract(period_us, deadline_us or 2 * period_us, ladder=steps)
 
     def describe(self) -> Mapping[str, Any]:

@@ -27,7 +27,7 @@ from render.vulkan.pipeline import (
 _IMAGE = vk.VK_DESCRIPTOR_TYPE_COMBINED_IMAGE_SAMPLER
 _STORAGE = vk.VK_DESCRIPTOR_TYPE_STORAGE_BUFFER
 _COMPUTE = vk.VK_SHADER_STAGE_COMPUTE_BIT
-_PUSH_BYTES = 24
+_PUSH_BYTES = 40
 _GROUP = (16, 8)  # blocks per workgroup: 8x8 invocations of two
 
 
@@ -35,12 +35,13 @@ _GROUP = (16, 8)  # blocks per workgroup: 8x8 invocations of two
 class DepthTargets:
     """What the pass reads and writes: VkDescriptorSet[1], the reduced map, the closing barrier.
 
-    block: pixels along the sides of a block.
+    size: of the frame, block: along the sides of a block, pixels.
     """
 
     sets: CData
     blocks: Buffer
     to_host: CData
+    size: tuple[int, int]
     block: int
 
 
@@ -62,9 +63,9 @@ class DepthPass:
     def bind(self, scope: ExitStack, targets: FrameTargets, block: int) -> DepthTargets:
         """What reduces `targets`, which keep their depth; lives as long as `scope`."""
         rows, _ = map_shape(targets.width, targets.height, block)
-        size = 2 * rows * _stride(targets.width, block)
+        nbytes = 2 * rows * _stride(targets.width, block)
         blocks = create_buffer(
-            self._device, scope, size, vk.VK_BUFFER_USAGE_STORAGE_BUFFER_BIT, host=True
+            self._device, scope, nbytes, vk.VK_BUFFER_USAGE_STORAGE_BUFFER_BIT, host=True
         )
         made = allocate_sets(self._device, scope, self._set_layout, 1, [_IMAGE, _STORAGE])[0]
         write_texture(self._device, made, 0, targets.depth_view, self._sampler)
@@ -75,14 +76,22 @@ class DepthPass:
         )
         read = (vk.VK_PIPELINE_STAGE_2_HOST_BIT, vk.VK_ACCESS_2_HOST_READ_BIT)
         to_host = dependency(buffers=[buffer_barrier(blocks, wrote, read)])
-        return DepthTargets(ffi.new("VkDescriptorSet[1]", [made]), blocks, to_host, block)
+        size = targets.width, targets.height
+        return DepthTargets(ffi.new("VkDescriptorSet[1]", [made]), blocks, to_host, size, block)
 
-    def record(self, commands: CData, bound: DepthTargets, rect: Rect) -> None:
-        """Record the reduction of `rect`; depth must be readable by compute shaders."""
+    def record(
+        self, commands: CData, bound: DepthTargets, rect: Rect, drawn: tuple[int, int]
+    ) -> None:
+        """Record the reduction of `rect`; depth must be readable by compute shaders.
+
+        drawn: width and height of the frame that was drawn, at most those of the targets; of it
+        there is what `render.upscale.source_rect` says.
+        """
         point = vk.VK_PIPELINE_BIND_POINT_COMPUTE
         lib.vkCmdBindPipeline(commands, point, self._pipeline)
         lib.vkCmdBindDescriptorSets(commands, point, self._layout, 0, 1, bound.sets, 0, NULL)
-        push = ffi.new("int32_t[6]", [*rect, bound.block, _stride(rect.width, bound.block)])
+        stride = _stride(rect.width, bound.block)
+        push = ffi.new("int32_t[10]", [*rect, *bound.size, *drawn, bound.block, stride])
         lib.vkCmdPushConstants(commands, self._layout, _COMPUTE, 0, _PUSH_BYTES, push)
         rows, columns = map_shape(rect.width, rect.height, bound.block)
         lib.vkCmdDispatch(commands, -(-columns // _GROUP[0]), -(-rows // _GROUP[1]), 1)

@@ -42,7 +42,6 @@ def test_samples_are_halved_down_to_one_and_then_pixels_are_fewer(samples: int):
 
 def test_the_raster_pass_draws_fewer_pixels():
     assert qualities(0) == tuple(Quality(0, scale) for scale in SCALES)
-    assert qualities(0, scaled=False) == (Quality(0),)
 
 
 @given(st.integers(0, 64), st.floats(0, 30), st.floats(0, 30), st.integers(1, 16))

@@ -188,6 +188,25 @@ def test_depth_comes_with_an_orbit_camera_too(opened):
     assert session.describe()["result"] == NAME
 
 
+def test_headsets_have_the_ladder_that_others_have(opened):
+    rungs = opened(view="stereo", depth=8).contract.ladder
+    assert len(rungs) > 1
+    assert len(rungs) == len(opened(view="stereo").contract.ladder)
+
+
+def test_a_squeezed_pictures_lost_tiles_show_the_frame_before(opened):
+    camera = {"pitch": 0.25, "distance": 6.0, "target": [0.0, 0.0, 0.0]}
+    session = opened(fovea_width=0.5, turntable=0)
+    before = np.random.default_rng(1).integers(0, 256, session.picture.nbytes, np.uint8).tobytes()
+    first, second = bytearray(before), bytearray(len(before))
+    session.open_frame(0, 0, CutHint(1), memoryview(first), memoryview(b""))
+    session.apply_input({"id": 1, "camera": camera | {"yaw": 0.9}}, 0)
+    frame = session.open_frame(1, 1, CutHint(1), memoryview(second), memoryview(first))
+    for piece in frame.pieces:
+        frame.fill(piece.index)
+    assert bytes(second) == before
+
+
 def test_a_tile_without_its_depth_is_refused(opened):
     _, frame = open_frame(opened(depth=16))
     with pytest.raises(ContentRefused, match="must have"):

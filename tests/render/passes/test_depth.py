@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+import msgspec
 import numpy as np
 import pytest
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from mesh.core.errors import ContentRefused
@@ -14,6 +16,7 @@ from render.depth import BLOCKS, depth_bytes, paste, unknown_map, world_points
 from render.pieces import SessionSpec, TileSpec, decode_session, encode
 from render.scene import AlphaMode, Material, Scene
 from render.tiles import Rect
+from render.upscale import SCALES, Scale
 
 SIZE = (90, 60)  # neither side a multiple of any block
 
@@ -31,7 +34,7 @@ def depth_of(studio) -> Callable:
             for rect in rects:
                 output = bytearray(canvas.tile_bytes(rect))
                 assert len(output) == rect.i420_bytes + depth_bytes(rect, block)
-                tile = TileSpec(**(_fields(view) | {"rect": tuple(rect)}))
+                tile = msgspec.structs.replace(view, rect=tuple(rect))
                 renderer.render(canvas, loaded, tile, memoryview(output))
                 paste(made, rect, block, memoryview(output)[rect.i420_bytes :])
         finally:
@@ -40,10 +43,6 @@ def depth_of(studio) -> Callable:
         return made
 
     return shoot
-
-
-def _fields(view: TileSpec) -> dict[str, object]:
-    return {name: getattr(view, name) for name in view.__struct_fields__}
 
 
 @pytest.mark.parametrize("block", BLOCKS)
@@ -83,6 +82,25 @@ def test_depth_leads_back_into_the_scene_in_every_tiling(
     for seed in range(3):
         tiled = depth_of(courtyard, view, 8, random_tiling(SIZE, 6, seed))
         np.testing.assert_array_equal(tiled, whole)
+
+
+@pytest.mark.parametrize("scale", SCALES[1:])
+def test_a_frame_drawn_smaller_has_depth_for_the_same_blocks(
+    depth_of, courtyard, view_of, random_tiling, scale: Scale
+):
+    view = view_of(Orbit(0.4, 0.5, 6.0, (0.0, 1.0, 0.0)), SIZE)
+    fine = depth_of(courtyard, view, 8, [Rect(0, 0, *SIZE)])
+    smaller = msgspec.structs.replace(view, scale=scale)
+    whole = depth_of(courtyard, smaller, 8, [Rect(0, 0, *SIZE)])
+    # Fewer pixels, each at another place: outlines move by less than a block.
+    around = np.pad(fine.astype(float), 1, mode="edge")
+    near = sliding_window_view(around, (3, 3))
+    within = (whole >= 0.9 * near.min(axis=(2, 3))) & (whole <= 1.1 * near.max(axis=(2, 3)))
+    assert within.mean() > 0.97
+    shown = fine > 0
+    assert np.median(np.abs(whole[shown] / fine[shown].astype(float) - 1)) < 0.05
+    tiled = depth_of(courtyard, smaller, 8, random_tiling(SIZE, 6, seed=scale))
+    np.testing.assert_array_equal(tiled, whole)
 
 
 def test_what_blends_leaves_no_depth(depth_of, scene_of, square, flat_view):
