@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -18,17 +19,24 @@ class Eye:
     """One eye, and the edges of what it sees.
 
     right: metres from the middle between the eyes to the head's right.
-    tangents: of the angles from straight ahead to the left, right, upper and lower edge; those to
-        the left and down are negative, as in OpenXR's XrFovf.
+    turn: radians about the head's +Y, to the left, from where the head looks to the view's axis.
+    tangents: of the angles from that axis to the left, right, upper and lower edge; those to the
+        left and down are negative, as in OpenXR's XrFovf.
     """
 
     right: float
+    turn: float
     tangents: tuple[float, float, float, float]
 
     def middle(self) -> tuple[float, float]:
-        """Where straight ahead lies in the view, from its left and top: shares of its sides."""
+        """Where the head looks, in the view, from its left and top: shares of its sides."""
         left, right, up, down = self.tangents
-        return -left / (right - left), up / (up - down)
+        return (math.tan(self.turn) - left) / (right - left), up / (up - down)
+
+    def axes(self) -> Matrix:
+        """The view's right, up and back in the head's frame, as columns: float64 (3, 3)."""
+        cos, sin = math.cos(self.turn), math.sin(self.turn)
+        return np.array([[cos, 0.0, sin], [0.0, 1.0, 0.0], [-sin, 0.0, cos]])
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,10 +48,9 @@ class Headset:
 
     def views(self, pose: HeadPose) -> list[View]:
         """What each eye sees."""
-        axes = pose.axes()
         made = []
         for eye in self.eyes:
-            position = beside(pose, eye.right)
+            axes, position = pose.axes() @ eye.axes(), beside(pose, eye.right)
             view_from_world = np.eye(4)
             view_from_world[:3, :3] = axes.T
             view_from_world[:3, 3] = -axes.T @ position
@@ -52,15 +59,23 @@ class Headset:
 
 
 def eyes_of(
-    which: Which, ipd: float, *, outwards: float, inwards: float, up: float, down: float
+    which: Which,
+    ipd: float,
+    cant: float = 0.0,
+    *,
+    outwards: float,
+    inwards: float,
+    up: float,
+    down: float,
 ) -> tuple[Eye, ...]:
     """Both eyes or one of them, mirror images of each other.
 
-    ipd: metres between them. The others: tangents of the angles from straight ahead to the edges
-    at the temple, at the nose, above and below; > 0.
+    ipd: metres between them. cant: radians that each view's axis is turned outwards. The others:
+    tangents of the angles from that axis to the edges at the temple, at the nose, above and below;
+    > 0.
     """
-    left = Eye(-ipd / 2, (-outwards, inwards, up, -down))
-    right = Eye(ipd / 2, (-inwards, outwards, up, -down))
+    left = Eye(-ipd / 2, cant, (-outwards, inwards, up, -down))
+    right = Eye(ipd / 2, -cant, (-inwards, outwards, up, -down))
     return {"stereo": (left, right), "left": (left,), "right": (right,)}[which]
 
 

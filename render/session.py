@@ -287,9 +287,7 @@ class RenderSession:
         """What a client needs to show the picture as it is meant to be seen (docs/vr.md)."""
         said: dict[str, Any] = {}
         if self._headset is not None:
-            said["eyes"] = [
-                {"right": eye.right, "tangents": list(eye.tangents)} for eye in self._headset.eyes
-            ]
+            said["eyes"] = [msgspec.to_builtins(eye) for eye in self._headset.eyes]
             said["near"] = self._headset.near
         if self._sent != self._size:
             said["fovea"] = [msgspec.to_builtins(fovea) for fovea in self._foveas]

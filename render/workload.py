@@ -76,7 +76,10 @@ class RenderOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     # What follows is for headsets: docs/vr.md. width and height are of one view.
     view: Literal["mono", "stereo", "left", "right"] = "mono"
     ipd: Annotated[float, Meta(ge=0, le=1e4)] = 0.063  # metres of the scene
-    # Tangents of the angles from straight ahead to the edges at temple, nose, above and below.
+    cant: Annotated[float, Meta(ge=-0.8, le=0.8)] = (
+        0.0  # radians that each eye's axis turns outwards
+    )
+    # Tangents of the angles from that axis to the edges at temple, nose, above and below.
     tan_out: Tangent = 1.2
     tan_in: Tangent = 0.9
     tan_up: Tangent = 1.0
@@ -224,6 +227,7 @@ def _views(options: RenderOptions) -> _Views:
         eyes = eyes_of(
             options.view,
             options.ipd,
+            options.cant,
             outwards=options.tan_out,
             inwards=options.tan_in,
             up=options.tan_up,

@@ -46,7 +46,7 @@
  * @property {boolean} [pictures]  whether it makes pictures
  * @property {string} [result]  the encoding of its results, `FMBX/1` or `FMVR/1` for instance
  * @property {number} [sensor_height_m]  above the ground
- * @property {{right: number, tangents: number[]}[]} [eyes]  of a session for a headset, from the left
+ * @property {{right: number, turn: number, tangents: number[]}[]} [eyes]  of a session for a headset, from the left
  * @property {import("./fovea.js").Fovea[]} [fovea]  of each view, where edges are squeezed
  */
 

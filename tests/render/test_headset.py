@@ -48,11 +48,19 @@ def test_eyes_are_mirror_images():
         np.testing.assert_allclose(seen, mirrored * (-1, 1, 1), atol=1e-12)
 
 
-def test_straight_ahead_lies_where_it_is_said_to():
-    headset = Headset(eyes_of("stereo", 0.0, **EDGES), near=0.01)
+@pytest.mark.parametrize("cant", [0.0, 0.1, -0.2])
+def test_where_the_head_looks_lies_where_it_is_said_to(cant: float):
+    headset = Headset(eyes_of("stereo", 0.0, cant, **EDGES), near=0.01)
     for eye, view in zip(headset.eyes, headset.views(FORWARD), strict=True):
         x, y, _ = screen(view.clip_from_world, (1.0, 1.6, -40.0))
         assert eye.middle() == pytest.approx(((x + 1) / 2, (y + 1) / 2))
+
+
+def test_a_turned_eye_looks_outwards():
+    ahead = {"outwards": 1.0, "inwards": 1.0, "up": 1.0, "down": 1.0}
+    left, right = Headset(eyes_of("stereo", 0.0, math.atan(0.25), **ahead), 0.01).views(FORWARD)
+    np.testing.assert_allclose(screen(left.clip_from_world, (0.0, 1.6, -2.0))[:2], 0, atol=1e-12)
+    np.testing.assert_allclose(screen(right.clip_from_world, (2.0, 1.6, -2.0))[:2], 0, atol=1e-12)
 
 
 def test_one_eye_alone_sees_what_it_sees_of_both():
