@@ -24,7 +24,7 @@ from render.session import RenderSession
 from render.viewresult import NAME, ViewResult, decode_result
 from render.workload import RenderWorkload, create
 
-pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
+pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 SIZE = {"scene": "yours", "width": 320, "height": 320}
 SQUEEZED = {"fovea_width": 0.5, "fovea_height": 0.5, "fovea_ratio": 2}
@@ -134,6 +134,7 @@ async def posed_result(url: str) -> ViewResult:
     raise AssertionError("the session ended")
 
 
+@pytest.mark.browser
 async def test_the_page_shows_both_eyes_in_their_shape_and_knows_their_pose(
     chromium, tmp_path, confetti, workload, drawn_here
 ):
