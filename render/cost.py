@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -65,27 +66,56 @@ def cost_map(
     boxes, triangles: the scene's clusters and how many triangles each has. A cluster's triangles
     are spread over the cells its box covers on the screen; a covered cell is shaded once.
     """
-    columns, rows = grid_shape(width, height)
     base = even_cost(width, height)
-    left, top, right, bottom = _covered_cells(boxes, clip_from_world, width, height)
-    on_screen = (left < right) & (top < bottom)
-    left, top, right, bottom = left[on_screen], top[on_screen], right[on_screen], bottom[on_screen]
-    density = triangles[on_screen] / ((right - left) * (bottom - top))
+    spans, on_screen = covered_cells(boxes, clip_from_world, width, height)
+    spread = painted(spans, triangles[on_screen] / spans.cells, base.shape)
+    covering = painted(spans, np.ones(len(spans.left)), base.shape)
+    pixels = base * np.where(covering > 0.5, 1 + SHADED_PIXEL, 1.0)
+    return FrameCost(base, pixels, TRIANGLE * np.maximum(spread, 0))
+
+
+class Spans(NamedTuple):
+    """Rectangles of grid cells, [left, right) by [top, bottom): int64 (n,) each."""
+
+    left: NDArray[np.int64]
+    top: NDArray[np.int64]
+    right: NDArray[np.int64]
+    bottom: NDArray[np.int64]
+
+    @property
+    def cells(self) -> NDArray[np.int64]:
+        """How many each one covers."""
+        return (self.right - self.left) * (self.bottom - self.top)
+
+
+def painted(
+    spans: Spans, values: NDArray[np.float64], shape: tuple[int, ...]
+) -> NDArray[np.float64]:
+    """The sum of what covers each cell: float64 of that shape (rows, columns).
+
+    values: float64 (n,), added to each cell of its span.
+    """
     # Adding a rectangle is adding its four corners to the map's second difference.
+    rows, columns = shape
+    left, top, right, bottom = spans
     stride = columns + 1
     corners = np.concatenate(
         [top * stride + left, bottom * stride + right, top * stride + right, bottom * stride + left]
     )
-    signs = np.repeat([1.0, -1.0], 2 * len(density))
+    signs = np.repeat([1.0, -1.0], 2 * len(values))
+    steps = np.bincount(corners, signs * np.tile(values, 4), stride * (rows + 1))
+    total: NDArray[np.float64] = steps.reshape(rows + 1, stride).cumsum(0).cumsum(1)
+    return total[:rows, :columns]
 
-    def painted(values: NDArray[np.float64]) -> NDArray[np.float64]:
-        steps = np.bincount(corners, signs * np.tile(values, 4), stride * (rows + 1))
-        total: NDArray[np.float64] = steps.reshape(rows + 1, stride).cumsum(0).cumsum(1)
-        return total[:rows, :columns]
 
-    spread, covering = painted(density), painted(np.ones(len(density)))
-    pixels = base * np.where(covering > 0.5, 1 + SHADED_PIXEL, 1.0)
-    return FrameCost(base, pixels, TRIANGLE * np.maximum(spread, 0))
+def covered_cells(
+    boxes: Boxes, clip_from_world: Matrix, width: int, height: int
+) -> tuple[Spans, NDArray[np.bool_]]:
+    """The cells that boxes cover on the screen, and which boxes (n,) are on it at all."""
+    left, top, right, bottom = _covered_cells(boxes, clip_from_world, width, height)
+    on_screen = (left < right) & (top < bottom)
+    spans = Spans(left[on_screen], top[on_screen], right[on_screen], bottom[on_screen])
+    return spans, on_screen
 
 
 def _covered_cells(

@@ -25,6 +25,7 @@ from render.beside import Beside
 from render.camera import (
     DEFAULT_FOV,
     NEAR_FRACTION,
+    Matrix,
     Orbit,
     View,
     camera_view,
@@ -39,6 +40,7 @@ from render.headset import Eye, Headset
 from render.ladder import cost_at, ladder, qualities
 from render.pieces import SessionSpec, TileSpec, ToneMapping, encode
 from render.pose import REST, Pose, Poser
+from render.reproject import Reprojection
 from render.scene import Camera, DirectionalLight, Vec3
 from render.tiles import Rect, Tile, Tiler
 from render.viewresult import NAME as FMVR
@@ -46,6 +48,7 @@ from render.viewresult import NAME as FMVR
 TURN_RAD_PER_S = 0.25
 MID_GREY = 128
 BACKGROUND: Vec3 = (0.05, 0.06, 0.08)
+MOST_CANVASES = 16  # whose views are remembered
 
 _Time: TypeAlias = Annotated[float, Meta(ge=0, le=1e6)]
 
@@ -132,9 +135,15 @@ class RenderFrame:
         canvas: memoryview,
         previous: memoryview,
         beside: Beside | None = None,
+        *,
+        reprojection: Reprojection | None = None,
     ) -> None:
-        """size: of the picture. beside: what is said beside it, and gathers the tiles' depth."""
+        """size: of the picture. beside: what is said beside it, and gathers the tiles' depth.
+
+        reprojection: from what `previous` shows, where that is known.
+        """
         self.pieces = pieces
+        self._reprojection = reprojection
         self._beside = beside
         self._planes = _planes(canvas, size)
         self._previous = _planes(previous, size) if len(previous) else None
@@ -163,11 +172,14 @@ class RenderFrame:
             plane[:] = source
 
     def fill(self, index: int) -> None:
-        """Show what was there in the frame before; mid-grey if there was none."""
+        """Show the picture before, as it is seen from where the camera is now; else mid-grey."""
         rect = Rect(*self.pieces[index].region)
         if self._previous is None:
             for plane in _parts(self._planes, rect):
                 plane[:] = MID_GREY
+            return
+        if self._reprojection is not None and self._reprojection.take(rect):
+            self._reprojection.fill(self._planes, self._previous, rect)
             return
         for plane, source in zip(
             _parts(self._planes, rect), _parts(self._previous, rect), strict=True
@@ -222,6 +234,7 @@ class RenderSession:
         self._environment = environment
         self._tone_mapping = tone_mapping
         self._began_us: int | None = None
+        self._shown: dict[int, Matrix] = {}  # canvas -> the view drawn into it
         self._turntable = turntable
         self._animation = animation if animation < len(facts.animations) else REST
         self._time, self._speed = time, speed
@@ -366,7 +379,25 @@ class RenderSession:
             for index, tile in enumerate(tiles)
         ]
         size = self.picture.width, self.picture.height
-        return RenderFrame(size, pieces, canvas, previous, self._beside(views))
+        reprojection = self._reprojection(pose, views[0], canvas, previous)
+        return RenderFrame(
+            size, pieces, canvas, previous, self._beside(views), reprojection=reprojection
+        )
+
+    def _reprojection(
+        self, pose: Pose, view: View, canvas: memoryview, previous: memoryview
+    ) -> Reprojection | None:
+        """From the picture before to this one. Headsets do it themselves, with real depth."""
+        if self._headset is not None or view.parallel:
+            return None
+        then = self._shown.get(_address(previous))
+        # Canvases are lent again and again: each holds what was drawn into it last.
+        self._shown[_address(canvas)] = view.clip_from_world
+        while len(self._shown) > MOST_CANVASES:
+            del self._shown[next(iter(self._shown))]
+        if then is None:
+            return None
+        return Reprojection(pose.boxes, view.clip_from_world, then, self._size)
 
     def _tile_spec(self, template: TileSpec, tile: Tile, view: View) -> TileSpec:
         """A tile as its device sees it: of a frame that is its view alone."""
@@ -482,6 +513,11 @@ def _sunlight(light: DirectionalLight | None) -> tuple[Vec3, Vec3]:
         return (0.0, 1.0, 0.0), (0.0, 0.0, 0.0)
     red, green, blue = (channel * light.intensity for channel in light.color)
     return light.towards_light, (red, green, blue)
+
+
+def _address(canvas: memoryview) -> int:
+    """Where its bytes are: a canvas that is lent again is the same one. 0 for an empty one."""
+    return np.frombuffer(canvas, np.uint8).ctypes.data if len(canvas) else 0
 
 
 _Planes: TypeAlias = tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint8]]

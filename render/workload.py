@@ -129,6 +129,12 @@ class RenderWorkload:
                 for device in usable
             ]
 
+    def preload(self) -> None:
+        """See Preloading: what stands in for tiles that never came is compiled."""
+        from render.reproject import warm_up  # noqa: PLC0415  (Numba)
+
+        warm_up()
+
     def open_executor(self, device: DeviceInfo) -> RenderExecutor:
         """Exactly that device. Raises DeviceUnavailable."""
         from render.executor import RenderExecutor  # noqa: PLC0415  (libvulkan, as above)

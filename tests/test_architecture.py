@@ -63,8 +63,10 @@ PURE = (
     "render/pathtrace/slices.py",
     "render/pathtrace/surfaces.py",
     "render/pose.py",
+    "render/reproject.py",
     "render/tiles.py",
     "render/upscale.py",
+    "render/warp.py",
     "render/viewresult.py",
 )
 IMPURE_MODULES = {"asyncio", "socket", "ssl", "select", "time", "datetime", "threading", "uvloop"}
