@@ -39,11 +39,16 @@ def lowered_limits() -> Iterator[None]:
             setattr(module, name, full)
 
 
-def bound_memory() -> None:
-    """From here on no more than `MEMORY_BYTES` beyond what the process has: allocations fail."""
+@contextmanager
+def bounded_memory() -> Iterator[None]:
+    """In here no more than `MEMORY_BYTES` beyond what the process has: allocations fail."""
     pages = int(Path("/proc/self/statm").read_text().split()[0])
-    most = pages * resource.getpagesize() + MEMORY_BYTES
-    resource.setrlimit(resource.RLIMIT_AS, (most, most))
+    before, most = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + MEMORY_BYTES, most))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, (before, most))
 
 
 def die_of_hangs() -> None:
@@ -77,10 +82,10 @@ def peak_bytes() -> int:
 
 
 def exhausted(problem: BaseException) -> bool:
-    """Whether an allocation failed, or was called too large, anywhere behind an error."""
+    """Whether an allocation failed anywhere behind an error, and nobody had reckoned with it."""
     seen: BaseException | None = problem
     while seen is not None:
         if isinstance(seen, MemoryError):
             return True
-        seen = seen.__cause__ or seen.__context__
+        seen = seen.__cause__ or (None if seen.__suppress_context__ else seen.__context__)
     return False

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import gc
 import io
 import os
 import random
@@ -48,8 +47,6 @@ def main() -> None:
     with Record(options.record) as record, bounds.lowered_limits():
         for seed in target.seeds():  # caches fill, libraries load
             target.take(seed)
-        gc.collect()
-        bounds.bound_memory()
         feeder = Feeder(target, record, options.count, options.hang_s)
         if options.input:
             feeder.feed(options.input.read_bytes())
@@ -72,7 +69,11 @@ class Feeder:
         record.begin(data)
         bounds.reset_peak()
         before, began_ns = bounds.peak_bytes(), time.process_time_ns()
-        with bounds.stopwatch(self._hang_s), contextlib.redirect_stdout(overheard):
+        with (
+            bounds.stopwatch(self._hang_s),
+            bounds.bounded_memory(),
+            contextlib.redirect_stdout(overheard),
+        ):
             try:
                 self._target.take(data)
                 record.let_in += 1

@@ -1,7 +1,8 @@
 """KHR_draco_mesh_compression, decoded by DracoPy (the extra `scenes`).
 
 What a stream says it holds is compared with the document, which the loader has charged against its
-limits, before the decoder sees it; what came out is compared again.
+limits, before the decoder sees it; what came out is compared again. How many attributes a stream
+has, and how wide, it says behind what only a decoder can read: so the decoder's memory is bounded.
 Bitstream: https://google.github.io/draco/spec/, version 2.2.
 """
 
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 
 from render.gltf.accessors import Accessors
 from render.gltf.document import DracoExtension
+from render.gltf.heap import bounded_heap
 from render.gltf.refusal import refused
 
 EXTENSION = "KHR_draco_mesh_compression"
@@ -33,6 +35,9 @@ _MAGIC = b"DRACO\x02\x02"
 _TRIANGLES = 1
 _SEQUENTIAL, _EDGEBREAKER = 0, 1
 _HEADER_BYTES = 11
+_VERTEX_BYTES = 64  # of each attribute: what is decoded, and what it is decoded from
+_TRIANGLE_BYTES = 128  # corner tables
+_SMALLER = "Export it again; a stream that holds what its primitive names takes a third of that."
 
 
 def supply(
@@ -54,7 +59,9 @@ def supply(
     corners = accessors.count(indices, place)
     stream = accessors.view(extension.buffer_view, here)
     _check_header(bytes(stream[:64]), vertices, corners, here)
-    mesh = _decode(bytes(stream), here)
+    width = 1 + len(extension.attributes)
+    budget = vertices * _VERTEX_BYTES * width + corners // 3 * _TRIANGLE_BYTES
+    mesh = _decode(bytes(stream), budget, here)
     faces = np.asarray(mesh.faces)
     if faces.shape != (corners // 3, 3) or corners % 3:
         raise refused(here, f"it holds {faces.shape[0]} triangles for {corners} indices")
@@ -67,13 +74,17 @@ def supply(
         accessors.supply(attributes[name], values, f"{here}.attributes.{name}")
 
 
-def _decode(stream: bytes, here: str) -> DracoMesh:
+def _decode(stream: bytes, budget: int, here: str) -> DracoMesh:
+    """budget: bytes that the decoder may take."""
     try:
         decoder = import_module("DracoPy")
     except ImportError:
         raise refused(here, "DracoPy, which decodes it, is not installed", INSTALL) from None
     try:
-        mesh: DracoMesh = decoder.decode(stream)
+        with bounded_heap(budget):
+            mesh: DracoMesh = decoder.decode(stream)
+    except MemoryError:
+        raise refused(here, f"it decodes to more than {budget} bytes", _SMALLER) from None
     except Exception as damage:  # what it raises is not documented
         raise refused(here, f"it is damaged: {damage}") from damage
     return mesh

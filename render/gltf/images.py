@@ -9,11 +9,12 @@ from PIL import Image as Pillow
 
 from mesh.core.errors import ContentRefused
 from mesh.core.workload import Buffer
-from render.gltf.limits import MAX_IMAGE_SIDE, MAX_PIXELS
+from render.gltf.limits import MAX_IMAGE_SIDE, MAX_PIXELS, MAX_SCANS
 from render.gltf.refusal import refused
 from render.scene import Image
 
 _SIGNATURES = {b"\x89PNG\r\n\x1a\n": ("PNG", "image/png"), b"\xff\xd8\xff": ("JPEG", "image/jpeg")}
+_START_OF_SCAN = b"\xff\xda"  # within pixels it cannot be: there a zero follows 0xff
 _LIMITS = f"the limits are {MAX_IMAGE_SIDE} a side and {MAX_PIXELS} in all"
 _SMALLER = "Use smaller textures."
 _CONVERT = "Store the texture as an 8-bit PNG or JPEG."
@@ -43,6 +44,8 @@ class Images:
         names = sniff(data)
         if names is None:
             raise refused(place, "it is neither PNG nor JPEG", _CONVERT)
+        if names[0] == "JPEG" and bytes(data).count(_START_OF_SCAN) > MAX_SCANS:
+            raise refused(place, f"it has over {MAX_SCANS} scans", _CONVERT)
         try:
             with Pillow.open(io.BytesIO(data), formats=(names[0],)) as picture:
                 self._charge(picture.width, picture.height, place)

@@ -24,6 +24,7 @@ MAX_BENT_VERTICES = 4_000_000  # copies that skins and morph targets move, summe
 
 MAX_IMAGE_SIDE = 8192  # what every Vulkan device offers is 4096; desktop ones 16384
 MAX_PIXELS = 64 * 1024 * 1024  # decoded, summed over images: 256 MiB
+MAX_SCANS = 64  # of one JPEG: each goes over the whole picture; progressive ones have about ten
 
 MAX_COORDINATE = 1e9  # metres; beyond it float32 has no resolution left to draw with
 MAX_WARNINGS = 64  # further ones are counted, not kept

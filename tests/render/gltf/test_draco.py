@@ -106,6 +106,20 @@ def test_a_stream_that_announces_more_than_the_accessors_is_never_decoded(
             load_gltf(write(head + STREAMS[7]).glb())
 
 
+def test_a_stream_of_far_more_attributes_than_its_primitive_names_gets_no_memory() -> None:
+    """620 bytes asked for 400 GB, and had filled 4 GB in 24 s where there was no bound."""
+    vertices, attributes = 3_999_999, 100
+    wide = bytes((4, 10, 127, 0))  # generic, 127 numbers of 8 bytes
+    listed = b"".join(wide + bytes((number,)) for number in range(attributes))
+    head = b"DRACO" + struct.pack("<BBBBH", 2, 2, 1, 0, 0) + b"\1" + b"\xff\x91\xf4\1" + b"\1"
+    stream = head + bytes(12) + b"\1" + bytes((attributes,)) + listed + bytes(attributes)
+    writer = write(stream)
+    position, indices = writer.document["accessors"]
+    position["count"], indices["count"] = vertices, 3
+    with pytest.raises(ContentRefused, match="decodes to more than 512000000 bytes"):
+        load_gltf(writer.glb())
+
+
 @pytest.mark.parametrize(
     ("at", "byte", "why"),
     [

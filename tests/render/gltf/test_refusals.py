@@ -337,6 +337,33 @@ def test_a_small_jpeg_that_says_it_is_vast_is_refused_before_it_is_decoded(
         load_gltf(square.glb())
 
 
+def scans_jpeg(scans: int, side: int) -> bytes:
+    """A progressive JPEG that refines one grey picture over and over, in 11 bytes each."""
+
+    def segment(marker: int, body: bytes) -> bytes:
+        return bytes((0xFF, marker)) + struct.pack(">H", len(body) + 2) + body
+
+    one_code = bytes((1, *bytes(15), 0))
+    head = [
+        segment(0xDB, b"\0" + b"\1" * 64),
+        segment(0xC2, struct.pack(">BHHB", 8, side, side, 1) + b"\1\x11\0"),
+        segment(0xC4, b"\x00" + one_code) + segment(0xC4, b"\x10" + one_code),
+        segment(0xDA, bytes((1, 1, 0, 0, 0, 1))) + b"\0",
+    ]
+    refining = segment(0xDA, bytes((1, 1, 0, 1, 63, 1))) + b"\0"
+    return b"\xff\xd8" + b"".join(head) + refining * (scans - 1) + b"\xff\xd9"
+
+
+def test_a_jpeg_that_is_gone_over_without_end_is_refused(square: GlbWriter) -> None:
+    """Of 8192 x 8192 pixels, 110 KB took two minutes."""
+    square.document["images"][0]["bufferView"] = square.buffer_view(scans_jpeg(65, 8))
+    with pytest.raises(ContentRefused, match="over 64 scans"):
+        load_gltf(square.glb())
+    square.document["images"][0]["bufferView"] = square.buffer_view(scans_jpeg(64, 8))
+    [image] = load_gltf(square.glb()).images
+    assert image.rgba8.shape == (8, 8, 4)
+
+
 @pytest.mark.parametrize(
     ("changed", "why"),
     [
