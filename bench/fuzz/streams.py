@@ -105,7 +105,7 @@ def _jpeg(rng: random.Random, data: bytes) -> bytes:
         return data[:start] + data[end:]
     if action == 1:
         other = rng.choice(segments)[0]
-        return data[:other] + data[start:end] + data[other:]
+        return data[:other] + data[start:end] * rng.choice((1, 1, 70, 2000)) + data[other:]
     if action == 2:
         return data[: start + 2] + struct.pack(">H", rng.randrange(65_536)) + data[start + 4 :]
     return data[: start + 4] + spoil(rng, data[start + 4 : end]) + data[end:]
