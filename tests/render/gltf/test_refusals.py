@@ -5,8 +5,10 @@ from __future__ import annotations
 import copy
 import io
 import struct
+import tracemalloc
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import msgspec
@@ -270,20 +272,26 @@ def test_a_chain_of_nodes_as_long_as_allowed_is_walked(square: GlbWriter) -> Non
     assert len(load_gltf(square.glb()).draws) == 1
 
 
-def bomb_png(width: int, height: int) -> bytes:
-    """A valid, tiny PNG of a huge black picture."""
+def chunk(kind: bytes, body: bytes) -> bytes:
+    """Of a PNG."""
+    checksum = zlib.crc32(kind + body)
+    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", checksum)
+
+
+def packed_zeros(size: int) -> bytes:
+    """So many zeros, deflated, without so many of them in memory."""
+    packer = zlib.compressobj(9)
+    return b"".join(packer.compress(bytes(1 << 20)) for _ in range(size >> 20)) + packer.flush()
+
+
+def bomb_png(width: int, height: int, data: bytes = b"", extra: bytes = b"") -> bytes:
+    """A valid, tiny PNG of a huge black picture; or what `data` holds, after `extra` chunks."""
     rows = zlib.compressobj(9)
     row = bytes(1 + width // 8)
-    data = b"".join(rows.compress(row) for _ in range(height)) + rows.flush()
-
-    def chunk(kind: bytes, body: bytes) -> bytes:
-        checksum = zlib.crc32(kind + body)
-        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", checksum)
-
+    data = data or b"".join(rows.compress(row) for _ in range(height)) + rows.flush()
     header = struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0)
-    return (
-        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", data) + chunk(b"IEND", b"")
-    )
+    parts = (chunk(b"IHDR", header), extra, chunk(b"IDAT", data), chunk(b"IEND", b""))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
 
 
 @pytest.mark.parametrize("size", [(8200, 8), (8192, 8192 + 8)])
@@ -293,6 +301,45 @@ def test_a_picture_bomb_is_refused_before_it_is_decoded(
     square.document["images"][0]["bufferView"] = square.buffer_view(bomb_png(*size))
     with pytest.raises(ContentRefused, match="the limits are 8192 a side"):
         load_gltf(square.glb())
+
+
+VAST = 64 << 20
+
+
+@pytest.mark.parametrize(
+    "extra",
+    [
+        chunk(b"zTXt", b"name\0\0" + packed_zeros(VAST)),
+        chunk(b"iTXt", b"name\0\1\0\0\0" + packed_zeros(VAST)),
+        chunk(b"iCCP", b"name\0\0" + packed_zeros(VAST)),
+    ],
+    ids=["text", "text in UTF-8", "profile"],
+)
+def test_what_a_png_says_beside_its_pixels_is_not_inflated_without_end(
+    square: GlbWriter, extra: bytes
+) -> None:
+    square.document["images"][0]["bufferView"] = square.buffer_view(bomb_png(8, 8, extra=extra))
+    with most_taken(16 << 20), pytest.raises(ContentRefused, match="Decompressed data too large"):
+        load_gltf(square.glb())
+
+
+def test_of_a_png_no_more_is_inflated_than_it_has_pixels(square: GlbWriter) -> None:
+    picture = bomb_png(8, 8, packed_zeros(VAST))
+    square.document["images"][0]["bufferView"] = square.buffer_view(picture)
+    with most_taken(16 << 20):
+        [image] = load_gltf(square.glb()).images
+    assert image.rgba8.shape == (8, 8, 4)
+
+
+@contextmanager
+def most_taken(nbytes: int) -> Iterator[None]:
+    """Allocations by Python, numpy and zlib objects stay under so many bytes together."""
+    tracemalloc.start()
+    try:
+        yield
+        assert tracemalloc.get_traced_memory()[1] < nbytes
+    finally:
+        tracemalloc.stop()
 
 
 def test_pictures_share_one_budget_of_pixels(
