@@ -68,6 +68,11 @@ PURE = (
     "render/upscale.py",
     "render/warp.py",
     "render/viewresult.py",
+    "render/workloads/enginetile.py",
+    "render/workloads/i420.py",
+    "render/workloads/picture.py",
+    "render/workloads/push.py",
+    "render/workloads/spirv.py",
 )
 IMPURE_MODULES = {"asyncio", "socket", "ssl", "select", "time", "datetime", "threading", "uvloop"}
 

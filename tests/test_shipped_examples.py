@@ -25,6 +25,7 @@ from render.camera import DEFAULT_FOV
 
 pytest.importorskip("vulkan", reason="no Vulkan binding")
 
+PYTHON = str(Path(sys.executable).resolve())
 ENDLESS = """
 void mainImage(out vec4 color, in vec2 pixel) {
     for (float a = 0.0; a < 1e9; a++)
@@ -181,6 +182,39 @@ async def test_the_printed_engine_draws_what_the_clients_camera_sees(
         async with asyncio.timeout(60):
             while await sphere_height(session) > 0.6 * near:
                 pass
+
+
+@pytest.mark.parametrize("does", ["time.sleep(3600)", "os._exit(3)"])
+async def test_an_engine_that_is_lost_is_started_anew_and_the_other_session_goes_on(
+    open_host: Any, shipped: None, tmp_path: Path, repository: Path, does: str
+) -> None:
+    sample = (repository / "render/workloads/engine_sample.py").read_text("utf-8")
+    asked = "        planes = draw("
+    assert asked in sample
+    does = f"        if b'spoilt' in memory[192:1216]:\n            import time; {does}\n"
+    (tmp_path / "engine.py").write_text(sample.replace(asked, does + asked))
+    engine = {"command": [sys.executable, str(tmp_path / "engine.py")], "pixels": "i420"}
+    device = DeviceConfig(kill_ms=500, programs=(PYTHON, str(tmp_path / "engine.py")))
+    small = {"width": 64, "height": 64, "fps": 10}
+    async with (
+        open_host(device, external=engine) as host,
+        framemesh.connect(host.url(), "external", **small) as other,
+    ):
+        await complete(other)
+        async with framemesh.connect(host.url(), "external", words="spoilt", **small):
+            async with asyncio.timeout(60):
+                while not troubles(host):  # noqa: ASYNC110
+                    await asyncio.sleep(0.02)
+            await complete(other)
+
+
+async def test_an_engine_that_the_owner_has_not_allowed_is_not_started(
+    open_host: Any, shipped: None, engine: tuple[DeviceConfig, dict[str, Any]]
+) -> None:
+    _, workloads = engine
+    with pytest.raises(framemesh.DeviceUnavailable, match=r"cannot be started.*not permitted"):
+        async with open_host(**workloads):
+            pass
 
 
 async def sphere_height(session: Any) -> int:

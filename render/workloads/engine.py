@@ -78,11 +78,12 @@ class Engine:
             self._answer = os.eventfd(0, os.EFD_CLOEXEC)
             scope.callback(os.close, self._answer)
             self._process = _start(command, (memory, self._ask, self._answer))
+            scope.callback(self._kill)
             self._ended = os.pidfd_open(self._process.pid)
             scope.callback(os.close, self._ended)
+            self._wait(start_s)
+            self._asked = 0
             self._scope = scope.pop_all()
-        self._asked = 0
-        self._wait(start_s)
 
     def ask(self) -> memoryview:
         """The pixels for what `header` describes. Raises PieceFailed, DeviceLost.
@@ -106,12 +107,18 @@ class Engine:
         return memoryview(self._memory)[HEADER_BYTES:]
 
     def close(self) -> None:
-        """Tell it to end. If it does not, it ends with this process."""
+        """Tell it to end, and see that it does."""
         self.header["asked"] = END
         os.eventfd_write(self._ask, 1)
         with suppress(subprocess.TimeoutExpired):
             self._process.wait(_END_S)
         self._scope.close()
+
+    def _kill(self) -> None:
+        """Where the sandbox forbids even this, it ends with this process."""
+        with suppress(PermissionError, subprocess.TimeoutExpired):
+            self._process.kill()
+            self._process.wait(_END_S)
 
     def _wait(self, limit_s: float | None) -> None:
         """Until the engine rings. Raises DeviceLost."""

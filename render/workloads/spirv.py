@@ -37,7 +37,7 @@ _DECORATIONS = {0, _BLOCK, _BUILTIN, 14, _LOCATION, _OFFSET, 42}
 # Opcodes that need no look at their operands.
 _HARMLESS = {
     *range(9),  # OpNop ... OpLine
-    *(12, 19, 20, 33),  # OpExtInst, OpTypeVoid, OpTypeBool, OpTypeFunction
+    *(12, 19, 33),  # OpExtInst, OpTypeVoid, OpTypeFunction
     *(41, 42, 44, 46),  # constants: true, false, composite, null
     *(55, 56, 61, 62, 63, 65, 66),  # parameters, loads, stores, access chains
     *range(77, 85),  # vectors and composites
@@ -86,12 +86,7 @@ def check_fragment_shader(code: bytes | memoryview) -> None:
             module.current.instructions += 1
         try:
             _look_at(module, opcode, operands)
-        except (
-            IndexError,
-            KeyError,
-            TypeError,
-            ValueError,
-        ):  # operands missing, or ids used before they are declared
+        except _SENSELESS:
             raise _refused(f"its instruction {opcode} makes no sense") from None
     if len(module.entry_points) != 1:
         raise _refused(f"it has {len(module.entry_points)} entry points, and must have one")
@@ -123,7 +118,7 @@ def _look_at(module: _Module, opcode: int, operands: tuple[int, ...]) -> None:
             _decorate(module, *operands)
         case 72:  # OpMemberDecorate
             _decorate_member(module, *operands)
-        case 21 | 22 | 23 | 24 | 28 | 30 | 32:  # OpType...
+        case 20 | 21 | 22 | 23 | 24 | 28 | 30 | 32:  # OpType...
             _declare_type(module, opcode, operands)
         case 43:  # OpConstant
             module.constants[operands[1]] = operands[2]
@@ -175,6 +170,8 @@ def _decorate_member(
 def _declare_type(module: _Module, opcode: int, operands: tuple[int, ...]) -> None:
     made, size = operands[0], 0
     match opcode:
+        case 20:  # truth value
+            size = 4
         case 21 | 22:  # integer, float
             _need(operands[1] == 32, f"it uses numbers of {operands[1]} bits")
             size = 4
@@ -217,6 +214,8 @@ def _declare_variable(module: _Module, operands: tuple[int, ...]) -> None:
             _need(fits, f"its push constants are not numbers and vectors in {PUSH_BYTES} bytes")
 
 
+# What comes of missing operands, and of ids used before they are declared.
+_SENSELESS = (IndexError, KeyError, TypeError, ValueError)
 _ONE_OUTPUT = "its outputs are not one vec4 at location 0"
 
 

@@ -79,6 +79,16 @@ async def test_no_other_process_can_be_made_or_signalled(device, ask):
     assert await ask(device, f"signal {device.pid}") == b"ok None"
 
 
+async def test_where_programs_may_be_started_the_rest_holds_and_the_report_says_so(open_tiny, ask):
+    async with open_tiny(programs=(Path("/usr/bin/env"),)) as device:
+        await device.prepare("s", "tiny", b"", {})
+        assert await ask(device, "fork") == b"ok None"
+        assert await ask(device, f"signal {os.getpid()}") == b"PermissionError"
+        assert await ask(device, "connect AF_INET") == b"PermissionError"
+        assert "[device] programs" in device.sandbox.missing["processes"]
+        assert "network" in device.sandbox.in_force
+
+
 async def test_memory_ends_at_the_limit_and_the_device_lives_on(device, ask):
     assert await ask(device, f"allocate {1 << 30}") == b"MemoryError"
     assert await ask(device, f"allocate {1 << 20}") == b"ok 1048576"

@@ -15,12 +15,12 @@ THREAD_FLAGS = 0x3D0F00  # what glibc passes to clone for a thread
 CLONE_NEWUSER, CLONE_VM, CLONE_VFORK, SIGCHLD = 0x10000000, 0x100, 0x4000, 17
 
 
-def decide(machine, number, *arguments, arch=None):
+def decide(machine, number, *arguments, arch=None, programs=False):
     """What the kernel would answer: linux/filter.h on struct seccomp_data."""
     data = struct.pack(
         "<IIQ6Q", number, arch or AUDIT_ARCH[machine], 0, *(list(arguments) + [0] * 6)[:6]
     )
-    program = list(struct.iter_unpack("=HBBI", seccomp_program(machine, PID)))
+    program = list(struct.iter_unpack("=HBBI", seccomp_program(machine, PID, programs=programs)))
     at = accumulator = 0
     while True:
         code, true, false, k = program[at]
@@ -86,6 +86,18 @@ def test_threads_may_start_and_processes_may_not(machine):
     assert decide(machine, clone, CLONE_VM | CLONE_VFORK | SIGCHLD) == EPERM
     assert decide(machine, clone, THREAD_FLAGS | CLONE_NEWUSER) == EPERM
     assert decide(machine, NUMBERS[machine]["clone3"]) == ENOSYS
+
+
+def test_where_programs_may_be_started_everything_else_stays_denied(machine):
+    numbers = NUMBERS[machine]
+    clone = numbers["clone"]
+    assert decide(machine, numbers["execve"], programs=True) == ALLOW
+    assert decide(machine, clone, SIGCHLD, programs=True) == ALLOW
+    assert decide(machine, clone, THREAD_FLAGS, programs=True) == ALLOW
+    assert decide(machine, clone, SIGCHLD | CLONE_NEWUSER, programs=True) == EPERM
+    for call in ("socket", "connect", "ptrace", "bpf", "process_vm_readv", "mount", "unshare"):
+        assert decide(machine, numbers[call], 1, 1, programs=True) == EPERM
+    assert decide(machine, numbers["kill"], 1, programs=True) == EPERM
 
 
 @pytest.mark.parametrize("call", ["kill", "tgkill"])
