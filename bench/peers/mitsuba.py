@@ -33,7 +33,7 @@ from render.scene import (
 )
 
 INSTALL, LLVM = "pip install 'framemesh[peers]'", "apt-get install libllvm19"
-AT_ONCE = 1 << 21  # paths
+AT_ONCE = 1 << 18  # paths, of about 2 KB each
 Texels = NDArray[np.float32]
 
 
