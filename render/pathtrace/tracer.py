@@ -156,7 +156,7 @@ class PathTracer:
     ) -> None:
         self._device, self._scope, self._bend = device, scope, bend
         self._no_environment = environments.none
-        view_bindings = ((_UNIFORM, _ALL), (_TEXTURE, _COMPUTE), (_STORAGE, _COMPUTE))
+        view_bindings = ((_UNIFORM, _ALL), (_TEXTURE, _COMPUTE), *((_STORAGE, _COMPUTE),) * 3)
         view_layout = create_set_layout(device, scope, view_bindings)
         self._scene_layout = create_set_layout(device, scope, BINDINGS)
         self._sums_layout = create_set_layout(device, scope, ((_STORED, _BOTH),) * 2)
@@ -164,8 +164,6 @@ class PathTracer:
             device,
             scope,
             [view_layout, self._scene_layout, environments.set_layout, self._sums_layout],
-            _COMPUTE,
-            WORK.itemsize,
         )
         self._shader = create_shader(device, scope, spirv("pathtrace.comp"))
         self._pipelines: dict[tuple[tuple[int, int], ...], CData] = {}
@@ -173,12 +171,18 @@ class PathTracer:
         self._uploader: Uploader | None = None
         self._slicer = Slicer(SLICE_US, FIRST_SLICE)
 
-        usage = vk.VK_BUFFER_USAGE_UNIFORM_BUFFER_BIT
+        storage = vk.VK_BUFFER_USAGE_STORAGE_BUFFER_BIT
+        usage = vk.VK_BUFFER_USAGE_UNIFORM_BUFFER_BIT | storage
         uniforms = create_buffer(device, scope, VIEW.itemsize, usage, host=True)
         assert uniforms.mapped is not None
         self._view: NDArray[np.void] = uniforms.mapped.view(VIEW)
+        slices = create_buffer(device, scope, WORK.itemsize, storage, host=True)
+        assert slices.mapped is not None
+        self._work: NDArray[np.void] = slices.mapped.view(WORK)
         [made] = allocate_sets(device, scope, view_layout, 1, [k for k, _ in view_bindings])
         write_buffer(device, made, (0, _UNIFORM), uniforms)
+        write_buffer(device, made, (3, _STORAGE), slices)
+        write_buffer(device, made, (4, _STORAGE), uniforms)
         write_texture(device, made, 1, environments.reflectances, environments.sampler)
         self._view_set = ffi.new("VkDescriptorSet[1]", [made])
         self._lit_by: DeviceEnvironment | None = None
@@ -224,7 +228,7 @@ class PathTracer:
                 sums.begin(commands, view, scene, environment)
                 lib.vkCmdBindPipeline(commands, _TRACING, pipeline)
                 self._bind(commands, _TRACING, sums, scene, around)
-                self._push(commands, made, tile, scaled_size(sums.size, tile.scale), lit_by_sky)
+                self._set_work(made, tile, scaled_size(sums.size, tile.scale), lit_by_sky)
                 across, down = -(-made.rect.width // _GROUP), -(-made.rect.height // _GROUP)
                 lib.vkCmdDispatch(commands, across, down, 1)
                 sums.settle(commands)
@@ -313,18 +317,12 @@ class PathTracer:
         for number, sets in enumerate((self._view_set, scene.sets, around.sets, sums.sets)):
             lib.vkCmdBindDescriptorSets(commands, point, self._layout, number, 1, sets, 0, NULL)
 
-    def _push(
-        self,
-        commands: CData,
-        made: Slice,
-        tile: TileSpec,
-        frame: tuple[int, int],
-        lit_by_sky: bool,
+    def _set_work(
+        self, made: Slice, tile: TileSpec, frame: tuple[int, int], lit_by_sky: bool
     ) -> None:
-        work = np.zeros((), WORK)
+        """What the next submission does; the one before is over."""
+        work = self._work[0]
         work["origin"], work["size"], work["frame"] = made.rect[:2], made.rect[2:], frame
         work["samples"], work["until"] = tile.samples, made.until
         work["seed"], work["bounces"] = tile.seed, tile.bounces
         work["background"] = (*tile.background, float(lit_by_sky and tile.sky_shown))
-        data = ffi.from_buffer(work.tobytes())
-        lib.vkCmdPushConstants(commands, self._layout, _COMPUTE, 0, WORK.itemsize, data)

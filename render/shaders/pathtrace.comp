@@ -3,6 +3,9 @@
 // Paths of light from the eye, some samples more for each pixel of a rectangle. What a pixel gains
 // depends on its place in the frame, the samples' numbers and the seed alone, never on the rectangle.
 
+// What conditions depend on is in storage: of uniforms and push constants lavapipe would compile the
+// shader anew, and keep it, for each of their values.
+#define VIEW_IN_STORAGE
 #include "view.glsl"
 #include "sampling.glsl"
 #include "pathtrace_random.glsl"
@@ -20,7 +23,7 @@ layout(set = 0, binding = 2, std430) readonly buffer Distribution {  // render.e
 layout(set = 3, binding = 0, rgba32f) uniform image2D light;  // sum; w: samples that met light
 layout(set = 3, binding = 1, rgba32f) uniform image2D plain;  // sum of what is shown as it is; w: all
 
-layout(push_constant) uniform Work {
+layout(set = 0, binding = 3, std430) readonly buffer Work {
     ivec2 origin, size;  // pixels of the frame
     ivec2 frame;         // its size
     uint samples, until; // that the tile is to have a pixel, and after this dispatch

@@ -10,7 +10,11 @@ struct Light {  // render.lights
     vec4 cone;       // x: the cone's offset
 };
 
+#ifdef VIEW_IN_STORAGE
+layout(set = 0, binding = 4, std140) readonly buffer View {
+#else
 layout(set = 0, binding = 0) uniform View {
+#endif
     mat4 clip_from_world;
     vec4 eye;       // world frame; w 0: the direction towards it, of a parallel projection
     vec4 ambient;   // linear RGB irradiance; w: exposure

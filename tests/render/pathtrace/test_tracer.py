@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable
+from contextlib import ExitStack, closing
 from dataclasses import replace
+from pathlib import Path
 
 import msgspec
 import numpy as np
@@ -12,6 +15,7 @@ import pytest
 from numpy.typing import NDArray
 
 from render.camera import Orbit
+from render.pathtrace.slices import Slicer
 from render.pieces import TileSpec
 from render.scene import (
     AlphaMode,
@@ -274,6 +278,31 @@ def test_samples_that_were_made_are_not_made_again(studio, noisy, view_of: View)
         for made in (canvas, traced, loaded):
             made.close()
     assert again.clusters == 0
+
+
+def test_submissions_leave_nothing_behind_in_memory(
+    studio, noisy, view_of: View, monkeypatch: pytest.MonkeyPatch
+):
+    """lavapipe kept 2 MB a submission while conditions depended on uniforms."""
+    scene, environment = noisy
+    renderer = studio.renderer
+    monkeypatch.setattr(renderer._tracer, "_slicer", Slicer(0, 1))  # as many as can be
+    planes = memoryview(bytearray(Rect(0, 0, *SIZE).i420_bytes))
+    with ExitStack() as scope:
+        loaded = scope.enter_context(closing(renderer.upload(scene)))
+        traced = scope.enter_context(closing(renderer.upload_traced(loaded, scene)))
+        canvas = scope.enter_context(closing(renderer.create_canvas(*SIZE)))
+        grown = []
+        for seed in range(3):
+            before = resident_bytes()
+            view = view_of(POSE, SIZE, sky=1.0, samples=8, seed=seed)
+            renderer.trace(canvas, traced, view, planes, environment)
+            grown.append(resident_bytes() - before)
+    assert min(grown) < 8 << 20
+
+
+def resident_bytes() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGESIZE")
 
 
 def test_a_traced_frame_does_not_depend_on_its_tiling(
