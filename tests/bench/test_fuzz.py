@@ -97,3 +97,16 @@ def test_where_nothing_does_harm_the_promised_number_is_taken(tmp_path: Path) ->
 def test_a_process_that_cannot_begin_is_no_finding(tmp_path: Path) -> None:
     with pytest.raises(SystemExit, match="KeyError: 'none'"):
         run_worker("none", 1, 1, Tally(), plain=True, out=tmp_path)
+
+
+def test_what_took_long_once_and_not_again_is_no_finding(tmp_path: Path) -> None:
+    once = f"""import os, pathlib, signal
+        flag = pathlib.Path({str(tmp_path / "flag")!r})
+        if not flag.exists():
+            flag.touch()
+            os.kill(os.getpid(), signal.SIGPROF)"""
+    (tmp_path / "planted.py").write_text(PLANTED.format(harm=once))
+    target, tally = f"{tmp_path / 'planted.py'}:PLANTED", Tally()
+    assert run_worker(target, 100, 1, tally, plain=True, out=tmp_path) is None
+    assert tally.taken < 100
+    assert not list(tmp_path.glob("*.bin"))
