@@ -150,7 +150,7 @@ def open_host(tmp_path: Path) -> Callable[..., AbstractAsyncContextManager[Host]
             workloads=dict(workloads),
             discovery={},
         )
-        async with open_node(config) as node:
+        async with open_node(config, static=ROOT / "clients" / "web") as node:
             yield Host(node, realm)
 
     return make

@@ -19,6 +19,8 @@ import numpy as np
 import pytest
 
 import framemesh
+from clients.check import LEAST_CONTRAST
+from clients.check import watch as look
 from mesh.core.config import DeviceConfig
 from mesh.core.loop import monotonic_us
 from render.camera import DEFAULT_FOV
@@ -224,3 +226,24 @@ async def sphere_height(session: Any) -> int:
         if column[0].max() < 80:  # what did not come is grey
             return int((column[:, 0] > 60).sum())
     raise AssertionError("the session ended")
+
+
+# --- both, in a browser ---------------------------------------------------------------------------
+
+
+@pytest.mark.browser
+async def test_the_page_shows_both_like_any_session(
+    open_host: Any,
+    shipped: None,
+    engine: tuple[DeviceConfig, dict[str, Any]],
+    tmp_path: Path,
+) -> None:
+    device, workloads = engine
+    async with open_host(device, shader={}, **workloads) as host:
+        for asked in ("shader", "external"):
+            size = "width=320&height=180&fps=10"
+            url = host.url(query=f"workload={asked}&{size}")
+            seen = await look(url, screenshot=tmp_path / f"{asked}.png", seconds=1.0)
+            assert seen.counts["pictures"] > 0
+            assert seen.contrast > LEAST_CONTRAST
+            assert seen.errors == ()
