@@ -388,7 +388,8 @@ class RenderSession:
         self, pose: Pose, view: View, canvas: memoryview, previous: memoryview
     ) -> Reprojection | None:
         """From the picture before to this one. Headsets do it themselves, with real depth."""
-        if self._headset is not None or view.parallel:
+        squeezed = self._sent != self._size  # its pixels lie elsewhere than the view's
+        if self._headset is not None or view.parallel or squeezed:
             return None
         then = self._shown.get(_address(previous))
         # Canvases are lent again and again: each holds what was drawn into it last.
