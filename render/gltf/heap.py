@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-SLACK_BYTES = 64 << 20  # for what else the process does meanwhile
+SLACK_BYTES = 256 << 20  # for what else the process does meanwhile: a body of 64 MiB may come
 _one = threading.Lock()  # the limit is the process's: two at a time would restore each other's
 
 
