@@ -33,6 +33,7 @@ BENCHES = (
     ("render_speed", "--quick"),
     ("tilings", "--quick"),
     ("soak_scenes", "--cycles", "100"),
+    ("headset", "--quick"),
 )
 SOFTWARE_DRIVER = "*lvp*"  # lavapipe's manifest
 
