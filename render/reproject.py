@@ -10,12 +10,13 @@ itself is taken to stand still, and beyond the old picture's edge there is its e
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from render.camera import Matrix, Orbit
+from render.camera import Matrix
 from render.clusters import Boxes
 from render.cost import covered_cells, painted
 from render.tiles import GRID, Rect, grid_shape
@@ -156,8 +157,4 @@ def _at_corners(cells: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def warm_up() -> None:
     """Compile what `Reprojection.fill` needs, or load it from the disk."""
-    planes = [np.zeros((side, side), np.uint8) for side in (GRID, GRID // 2, GRID // 2)]
-    nothing = Boxes(np.zeros((0, 3)), np.zeros((0, 3)))
-    view = Orbit(0.0, 0.0, 1.0, (0.0, 0.0, 0.0)).clip_from_world(1.0)
-    rect = Rect(0, 0, GRID, GRID)
-    Reprojection(nothing, view, view, (GRID, GRID)).fill(planes, planes, rect)
+    importlib.import_module("render.warp")

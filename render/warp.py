@@ -66,4 +66,13 @@ def _warp(  # noqa: PLR0917  (a compiled loop)
             x = end
 
 
-warp = _njit(_warp, cache=True, nogil=True)
+_KINDS: Any = numba.types
+_SEEN = _KINDS.Array(_KINDS.uint8, 2, "C", readonly=True)
+_FILLED = _KINDS.Array(_KINDS.uint8, 2, "A")
+_PLACES = _KINDS.Array(_KINDS.float32, 3, "C", readonly=True)
+_WHOLE, _REAL = _KINDS.int64, _KINDS.float64
+
+# Typed, so that importing compiles it, once and for all arrays that come.
+warp = _njit(
+    _KINDS.void(_SEEN, _FILLED, _PLACES, _WHOLE, _WHOLE, _WHOLE, _REAL), cache=True, nogil=True
+)(_warp)

@@ -101,7 +101,8 @@ def turn(work: RenderSession, number: int, yaw: float) -> None:
 
 
 def filled(work: RenderSession, canvas: bytearray, previous: bytearray) -> np.ndarray:
-    frame = work.open_frame(0, 0, CutHint(1), memoryview(canvas), memoryview(previous))
+    seen = memoryview(previous).toreadonly()
+    frame = work.open_frame(0, 0, CutHint(1), memoryview(canvas), seen)
     for piece in frame.pieces:
         frame.fill(piece.index)
     frame.finish()
