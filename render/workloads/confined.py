@@ -1,9 +1,10 @@
 """Run one tool on a stranger's input: `python -m render.workloads.confined FOLDER TOOL ARGUMENT…`.
 
 A process of its own gives up what the tool does not need and then becomes the tool: seconds of
-processor, memory and output are bounded, it reads libraries and itself alone (so that nothing can
-be included into what it compiles), and writes to FOLDER alone. Where the kernel has no Landlock the
-bounds hold and the files do not: whoever starts it refuses inputs that name files.
+processor, memory and output are bounded, it opens no socket, reads libraries and itself alone (so
+that nothing can be included into what it compiles), and writes to FOLDER alone. Where the kernel
+has no Landlock the bounds hold and the files do not: whoever starts it refuses inputs that name
+files.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import mesh
 from mesh.core.errors import ContentRefused, DeviceUnavailable
 from mesh.device import landlock
 from mesh.device.sandbox import drop_privileges
+from mesh.device.seccomp import filter_system_calls
 
 CPU_S = 5
 MEMORY_BYTES = 512 << 20
@@ -102,6 +104,8 @@ def _become(folder: str, tool: str, *arguments: str) -> None:
                 (("/dev/null",), landlock.USE),
             )
         )
+    with suppress(OSError):
+        filter_system_calls(programs=True)
     os.execv(tool, [tool, *arguments])  # noqa: S606  that is what this process is for
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 import sys
 from pathlib import Path
 
@@ -43,6 +44,12 @@ def test_no_other_file_is_within_its_reach(tmp_path: Path, attempt: str) -> None
     with pytest.raises(ContentRefused, match="Permission denied"):
         run(attempt.format(there=secret), folder)
     assert secret.read_text() == "a key"
+
+
+@pytest.mark.skipif(platform.machine() not in {"x86_64", "aarch64"}, reason="no filter for it")
+def test_no_network_is_within_its_reach(tmp_path: Path) -> None:
+    with pytest.raises(ContentRefused, match="Operation not permitted"):
+        run("import socket; socket.socket(socket.AF_INET, socket.SOCK_DGRAM)", tmp_path)
 
 
 @pytest.mark.parametrize(
