@@ -20,6 +20,7 @@ class Option(NamedTuple):
     device: DeviceAccount
     level: float
     high: float
+    late: float
     one_way_us: float
     us_per_byte: float
     margin_us: float
@@ -103,15 +104,16 @@ class Round:
         link = self._costs.link(device.key.node)
         margin_us = link.margin_us
         if run is not None:
-            level, high = run.level, run.high
+            level, high, late = run.level, run.high, run.late
             margin_us += run.held_us
         else:
-            level = high = guess
+            level = high = late = guess
         return Option(
             index,
             device,
             level,
             high,
+            late,
             link.rtt_us / 2,
             link.us_per_byte,
             margin_us,
@@ -134,7 +136,7 @@ def earliest(want: Want, options: Sequence[Option], state: Round) -> Choice | No
     best_us = soonest_us = inf
     in_time: list[tuple[float, Option]] = []
     for option in options:
-        slot, _, level, high, one_way_us, us_per_byte, margin_us, _ = option
+        slot, _, level, high, _, one_way_us, us_per_byte, margin_us, _ = option
         start_us = now_us + one_way_us + us_per_byte * in_bytes
         if start_us < free_us[slot]:  # noqa: PLR1730  max() costs a call per option
             start_us = free_us[slot]

@@ -31,6 +31,7 @@ _V = TypeVar("_V")
 
 HIGH: Final = 0.95  # what to promise
 TYPICAL: Final = 0.5  # what to expect
+LATE: Final = 0.9  # to tell what is late: a few stragglers among the last runs do not reach it
 
 _SETTLED: Final = 2  # the first run compiles, uploads and pages in: it says nothing of the next
 _RECENT: Final = 7  # odd; levels and delays are the median of so many
@@ -96,7 +97,8 @@ def _ratio(cost: float, level: float) -> float:
 
 
 class RunCost:
-    """Cost of one kind of piece on one device. Read `level` and `high`, us per unit, and `held_us`.
+    """Cost of one kind of piece on one device. Read `level`, `late` and `high`, us per unit, and
+    `held_us`.
 
     held_us: by how much a piece's result may come later, because others run in the same call.
     """
@@ -108,6 +110,7 @@ class RunCost:
         "_warming_up",
         "held_us",
         "high",
+        "late",
         "level",
         "observed",
     )
@@ -120,6 +123,7 @@ class RunCost:
         self.held_us = 0
         self.level = 0.0
         self.high = 0.0
+        self.late = 0.0
         self.observed = 0
 
     @property
@@ -150,6 +154,7 @@ class RunCost:
             # The newest errors measured the jump, not what to expect after it.
             self._ratios.restate(_ratio(recent, self.level) for recent in self._recent)
         self.high = self.level * self._ratios.at(HIGH)
+        self.late = self.level * self._ratios.at(LATE)
 
     def quantile(self, quantile: float) -> float:
         """us per unit that a fraction `quantile` of the coming runs should not exceed."""

@@ -396,8 +396,7 @@ class SessionDriver:
             self.counts.too_late += 1
         actions: list[Action] = []
         if answer.others:
-            tied = [(key, other) for other in answer.others]
-            self._cancel(tied, now_us, actions, tied=True)
+            self._cancel([(key, other) for other in answer.others], now_us, actions)
         self._retry_us.pop(key, None)
         self._unplaced.pop(key, None)
         self._after_news(now_us, actions)
@@ -423,9 +422,7 @@ class SessionDriver:
             self._hold(device, ready=False)
         attempt = self._placer.answered(key, device, now_us, backlog_us, result=False)
         if attempt is not None and reason == CANCELLED:
-            self._placer.costs.observe_at_least(
-                device, attempt.want.kind, attempt.want.units, run_us
-            )
+            self._placer.dropped(attempt, device, run_us)
         actions: list[Action] = []
         if self._ledger.failed(key, device):
             self._replace([key], now_us, actions)
@@ -572,18 +569,36 @@ class SessionDriver:
             coming_us = [doubt_us for doubt_us in doubts_us if doubt_us > now_us]
             if coming_us:
                 self._doubt_us = min(self._doubt_us, *coming_us)
+                self._drop_stragglers(key, devices, now_us, actions)
             elif self._retry_us.get(key, 0) <= now_us:
-                self._hedge_piece(key, now_us, actions)
+                self._hedge_piece(key, devices, now_us, actions)
 
-    def _hedge_piece(self, key: PieceKey, now_us: int, actions: list[Action]) -> None:
+    def _hedge_piece(
+        self, key: PieceKey, devices: Sequence[DeviceKey], now_us: int, actions: list[Action]
+    ) -> None:
         cutoff_us = self._ledger.cutoff_us(key.frame)
         assert cutoff_us is not None, "only pieces of open frames wait"
         place = self._placer.hedge(self._want(key), cutoff_us, now_us, self._ready)
         if place is None:
             self._retry_us[key] = now_us + RETRY_US
-        else:
-            self._send(place, now_us, actions)
-            self.counts.hedges += 1
+            return
+        self._send(place, now_us, actions)
+        self.counts.hedges += 1
+        self._drop_stragglers(key, devices, now_us, actions)
+
+    def _drop_stragglers(
+        self, key: PieceKey, devices: Sequence[DeviceKey], now_us: int, actions: list[Action]
+    ) -> None:
+        """Free devices that are far too late with a piece, while another one makes it as well.
+
+        Otherwise the next frame has a device less, and what is late in that one another less.
+        """
+        for device in devices:
+            straggles_us = self._placer.straggles_us(key, device)
+            if straggles_us > now_us:
+                self._doubt_us = min(self._doubt_us, straggles_us)
+            else:
+                self._cancel([(key, device)], now_us, actions)
 
     def _want(self, key: PieceKey) -> Want:
         want, tried = self._open[key.frame].wants[key.piece], self._ledger.tried(key)
@@ -598,17 +613,12 @@ class SessionDriver:
             self._surprises.append(Surprise(region, run_us / expected_us))
 
     def _cancel(
-        self,
-        attempts: Sequence[tuple[PieceKey, DeviceKey]],
-        now_us: int,
-        actions: list[Action],
-        *,
-        tied: bool = False,
+        self, attempts: Sequence[tuple[PieceKey, DeviceKey]], now_us: int, actions: list[Action]
     ) -> None:
         actions.extend(
             CancelPiece(key, device, self._placer.owes(key, device))
             for key, device in attempts
-            if self._placer.withdraw(key, device, now_us, tied=tied)
+            if self._placer.withdraw(key, device, now_us)
         )
 
     def _close(self, now_us: int, actions: list[Action]) -> None:

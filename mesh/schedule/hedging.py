@@ -4,7 +4,7 @@ A piece that is late is asked of a second device as well, and the first answer w
 requests: Dean and Barroso, "The tail at scale", CACM 56(2), 2013). A copy is work that others
 could have had, most of all when all are late because there is too much to do: so copies are paid
 from a budget that grows with the work that is given out. The two are tied: as soon as one is
-answered the other is cancelled, and costs nothing if it was still waiting in its queue.
+answered the other is cancelled, and a copy costs what it ran until then.
 """
 
 from __future__ import annotations
@@ -35,5 +35,5 @@ class HedgeBudget:
         return True
 
     def give_back(self, run_us: float) -> None:
-        """One of the two never ran."""
+        """So much of what was paid for a copy was not spent: it was cancelled."""
         self._left_us = min(MOST_US, self._left_us + run_us)

@@ -18,7 +18,7 @@ When there is no trusted device the cold ones take the frames, then the suspect 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from math import ceil, inf
+from math import ceil, hypot, inf
 from typing import Final, NamedTuple
 
 from mesh.core.workload import Lane
@@ -28,11 +28,12 @@ from mesh.schedule.cost import CostModel
 from mesh.schedule.dues import Stake
 from mesh.schedule.hedging import HedgeBudget
 from mesh.schedule.ids import DeviceKey, FrameKey, PieceKey
-from mesh.schedule.promises import Attempt, DeviceAccount, Want
+from mesh.schedule.promises import NEVER_US, Attempt, DeviceAccount, Want
 from mesh.schedule.quantum import Quanta
 
-DOUBT: Final = 1.25  # an answer is in doubt when so many times as late as a high quantile allows
+DOUBT: Final = 1.4  # an answer is in doubt when so many times as late as nine in ten never are
 GRACE_US: Final = 2_000  # an answer is overdue so long after it came into doubt
+STRAGGLES: Final = 0.5  # of its run time late: a device drops what another makes as well
 COLD_GRACE_US: Final = 250_000  # the first run of a kind may compile shaders or kernels
 PROBE_COLD_US: Final = 100_000  # shortest time between probes of a cold device
 PROBE_IDLE_US: Final = 2_000_000  # a device that got nothing for so long is measured again
@@ -251,17 +252,27 @@ class Placer:
         return placed
 
     def hedge(
-        self, want: Want, deadline_us: int, now_us: int, ready: Iterable[DeviceKey]
+        self,
+        want: Want,
+        deadline_us: int,
+        now_us: int,
+        ready: Iterable[DeviceKey],
     ) -> Place | None:
         """Ask one more device for a piece in doubt, where it surely comes in time, if that may
-        be paid for. Not one that is late itself: it is not as free as was believed.
+        be paid for.
+
+        Not a device that is late itself, nor, if there are others, one whose answer should be here
+        by now: they are not as free as was believed.
         """
-        devices = [device for device in self._able(ready) if not device.late(now_us)]
+        able = self._able(ready)
+        devices = [device for device in able if not device.due(now_us)]
+        devices = devices or [device for device in able if not device.late(now_us)]
         state = Round(devices, self.costs, [want], deadline_us, now_us)
         chosen, _ = self._plan([want], state, certain=True)
         for _, choice in chosen:
-            if self._budget.take(want.units * choice.option.level):
-                return self._commit(want, choice, state)
+            costs_us = want.units * choice.option.level
+            if self._budget.take(costs_us):
+                return self._commit(want, choice, state, paid_us=costs_us)
         return None
 
     def move(
@@ -346,7 +357,9 @@ class Placer:
         want: Want,
         choice: Choice,
         state: Round,
+        *,
         probe: bool = False,
+        paid_us: float = 0.0,
     ) -> Place:
         option, device = choice.option, choice.option.device
         deadline_us, now_us = state.deadline_us, state.now_us
@@ -355,11 +368,15 @@ class Placer:
         if option.cold:
             doubt_us = overdue_us = max(deadline_us, now_us) + COLD_GRACE_US
         else:
-            doubt_us = round(choice.expected_us + DOUBT * (choice.finish_us - choice.expected_us))
+            # Errors of the run and of the link are independent: they add up by their squares.
+            late_us = hypot(want.units * (option.late - option.level), option.margin_us)
+            doubt_us = round(choice.expected_us + DOUBT * late_us)
             overdue_us = doubt_us + GRACE_US
         expected_us = round(choice.expected_us)
         device.owe(
-            Attempt(want, deadline_us, run_us, now_us, expected_us, doubt_us, overdue_us, probe),
+            Attempt(
+                want, deadline_us, run_us, now_us, expected_us, doubt_us, overdue_us, probe, paid_us
+            ),
             arrives_us=now_us + round(option.one_way_us),
             free_us=choice.free_us,
         )
@@ -418,28 +435,29 @@ class Placer:
         self.turned_late += known.heard(now_us, max(0, backlog_us), rtt_us)
         return attempt
 
-    def withdraw(
-        self, key: PieceKey, device: DeviceKey, now_us: int, *, tied: bool = False
-    ) -> bool:
+    def withdraw(self, key: PieceKey, device: DeviceKey, now_us: int) -> bool:
         """The result is no longer wanted. True if the device should be told.
 
-        tied: another device has answered; what has probably not begun cost nothing.
-
-        Probes run on: their results are how a device becomes trusted. What a suspect device
-        probably runs stays owed (see `owes`): that it has dropped it is the sign of life.
+        Probes run on: their results are how a device becomes trusted. What a device that is
+        suspect, or that makes a copy, probably runs stays owed (see `owes`): its word that it has
+        dropped it is a sign of life, and says what the copy has cost.
         """
         known = self._devices.get(device)
         attempt = known.attempts.get(key) if known is not None else None
-        if known is None or attempt is None:
+        if known is None or attempt is None or attempt.probe or attempt.told:
             return False
-        if attempt.probe:
-            return False
-        if key == known.running and known.suspect(now_us):
+        if key == known.running and (attempt.paid_us or known.suspect(now_us)):
+            attempt.told = True
             return True
-        if tied and key != known.running:
-            self._budget.give_back(attempt.run_us)
+        self._budget.give_back(attempt.paid_us)
         known.give_up(key)
         return True
+
+    def dropped(self, attempt: Attempt, device: DeviceKey, run_us: int) -> None:
+        """`device` has dropped what it was told to, `run_us` after it had begun with it."""
+        want = attempt.want
+        self.costs.observe_at_least(device, want.kind, want.units, run_us)
+        self._budget.give_back(max(0.0, attempt.paid_us - run_us))
 
     def owes(self, key: PieceKey, device: DeviceKey) -> bool:
         """Whether word of the piece is awaited from `device`."""
@@ -464,6 +482,14 @@ class Placer:
         if late or attempt.probe or known.suspect(now_us):
             return min(attempt.doubt_us, now_us)
         return attempt.doubt_us
+
+    def straggles_us(self, key: PieceKey, device: DeviceKey) -> int:
+        """From when `device` should drop a piece that another one makes as well."""
+        known = self._devices.get(device)
+        attempt = known.attempts.get(key) if known is not None else None
+        if attempt is None or attempt.probe or attempt.told:
+            return NEVER_US
+        return max(attempt.overdue_us, attempt.expected_us + round(STRAGGLES * attempt.run_us))
 
 
 def _cheapest(wants: Sequence[Want], kind: str, device: DeviceAccount) -> Want | None:

@@ -37,7 +37,8 @@ class Attempt(msgspec.Struct):
 
     deadline_us: when the answer is needed here. run_us: typical run time. expected_us: when the
     answer should be here. doubt_us: from when its absence makes a copy worth while.
-    overdue_us: from when it makes the device suspect.
+    overdue_us: from when it makes the device suspect. paid_us: from the budget for copies. told:
+    to drop it, and to say when that is done.
     """
 
     want: Want
@@ -48,6 +49,8 @@ class Attempt(msgspec.Struct):
     doubt_us: int
     overdue_us: int
     probe: bool
+    paid_us: float
+    told: bool = False
 
 
 @dataclass(slots=True)
@@ -81,6 +84,10 @@ class DeviceAccount:
     def late(self, now_us: int) -> bool:
         """Whether an answer is in doubt."""
         return any(attempt.doubt_us <= now_us for attempt in self.attempts.values())
+
+    def due(self, now_us: int) -> bool:
+        """Whether an answer should be here by now."""
+        return any(attempt.expected_us <= now_us for attempt in self.attempts.values())
 
     def begun_us(self, now_us: int) -> float:
         """Others' work still ahead of what is owed, less what is done of the running piece."""

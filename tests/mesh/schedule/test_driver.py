@@ -269,6 +269,21 @@ def test_a_silent_device_is_hedged_in_the_frame_and_told_to_say_when_it_is_free(
     assert silent.device in {s.device for s in sends(bench.open(2))}
 
 
+def test_a_straggler_is_dropped_while_its_copy_is_made() -> None:
+    """So that the next frame has its device again."""
+    bench = Bench()
+    slow, spoken = sends(bench.open(2))
+    bench.done(spoken)
+    now_us = bench.driver.wake_us(bench.opened_us + RUN_US)
+    (copy,) = sends(bench.driver.tick(now_us))
+    later_us = bench.driver.wake_us(now_us)
+    assert now_us < later_us < now_us + RUN_US
+    assert bench.driver.tick(later_us) == [CancelPiece(slow.key, slow.device, answer=True)]
+    assert bench.driver.wake_us(later_us) > later_us
+    bench.driver.refused(slow.key, slow.device, later_us + 500, reason="cancelled", run_us=RUN_US)
+    assert composed(bench.done(copy, now_us + RUN_US)) == [(3, ())]
+
+
 def test_word_of_a_dropped_piece_clears_its_device_and_is_no_refusal() -> None:
     bench = Bench()
     silent, spoken = sends(bench.open(2))
@@ -296,7 +311,7 @@ def test_the_first_of_two_answers_wins_and_the_other_device_is_told() -> None:
     now_us = bench.driver.wake_us(bench.opened_us + RUN_US)
     (hedge,) = sends(bench.driver.tick(now_us))
     actions = bench.done(slow, now_us + 500)
-    assert CancelPiece(hedge.key, hedge.device) in actions
+    assert CancelPiece(hedge.key, hedge.device, answer=True) in actions, "what did it cost?"
     assert composed(actions) == [(3, ())]
     assert bench.driver.verdict(hedge.key, hedge.device) is Verdict.TOO_LATE
 
