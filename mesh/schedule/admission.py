@@ -158,11 +158,15 @@ class Admission:
         lots: dict[str, _Lot] = {}
         most_bytes = 0
         for want in wants:
-            lot = lots.setdefault(want.kind, _Lot())
+            lot = lots.get(want.kind)
+            if lot is None:
+                lot = lots[want.kind] = _Lot()
             lot.units += want.units
             lot.squares += want.units * want.units
-            lot.most = max(lot.most, want.units)
-            most_bytes = max(most_bytes, want.in_bytes + want.out_bytes)
+            if want.units > lot.most:  # noqa: PLR1730  max() costs a call per piece
+                lot.most = want.units
+            if want.in_bytes + want.out_bytes > most_bytes:  # noqa: PLR1730
+                most_bytes = want.in_bytes + want.out_bytes
         costs = {kind: self._cost(kind, lot.most, devices) for kind, lot in lots.items()}
         levels = {kind: level for kind, (level, _) in costs.items()}
         work_us = sum(lot.units * levels[kind] for kind, lot in lots.items())

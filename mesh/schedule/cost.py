@@ -80,7 +80,7 @@ class _Quantile:
         count = len(self._sorted)
         rank = ceil(quantile * (count + 1))
         if rank <= count:
-            return self._sorted[max(rank, 1) - 1]
+            return self._sorted[rank - 1 if rank > 0 else 0]
         return self._sorted[-1] * (1.0 + 1.0 / count)
 
     def restate(self, values: Iterable[float]) -> None:

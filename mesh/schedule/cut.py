@@ -93,8 +93,11 @@ def shares(
         part.wait_us += apart_us * rank
     for _ in range(_ROUNDS):
         parts = _level(parts, units, piece_units)
-        for part in parts:
-            part.pieces = _pieces(part, hint.quantum_us)
+        counts = [_pieces(part, hint.quantum_us) for part in parts]
+        if all(part.pieces == count for part, count in zip(parts, counts, strict=True)):
+            break
+        for part, count in zip(parts, counts, strict=True):
+            part.pieces = count
     sizes = sorted(
         (part.units / part.pieces for part in parts for _ in range(part.pieces)), reverse=True
     )
