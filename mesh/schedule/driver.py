@@ -569,7 +569,8 @@ class SessionDriver:
             coming_us = [doubt_us for doubt_us in doubts_us if doubt_us > now_us]
             if coming_us:
                 self._doubt_us = min(self._doubt_us, *coming_us)
-                self._drop_stragglers(key, devices, now_us, actions)
+                if len(coming_us) < len(devices):
+                    self._drop_stragglers(key, devices, now_us, actions)
             elif self._retry_us.get(key, 0) <= now_us:
                 self._hedge_piece(key, devices, now_us, actions)
 
