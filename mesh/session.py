@@ -327,13 +327,17 @@ class Session:
         for index in action.missing:
             opened.frame.fill(index)
         message = opened.frame.finish()
-        if action.refused and opened.canvas is not None:
+        if action.refused and opened.canvas is not None and not self._stands_in(opened.canvas):
             self.stream.release_canvas(opened.canvas)  # the picture before it stays
             self.frames_given_up += 1
             return
         self._composed.put_nowait(
             _Composed(opened, action.closed, action.rung, message, monotonic_us())
         )
+
+    def _stands_in(self, canvas: Canvas) -> bool:
+        """Whether a frame without a piece is shown, if there is a picture to fill it from."""
+        return self.work.contract.stand_in and len(canvas.previous) > 0
 
     # --- sending ---------------------------------------------------------------------------
 

@@ -263,7 +263,12 @@ class RenderSession:
         rects = [[part.rect for part in parts] for parts in self._parts]
         self._tiler = Tiler(*self._sent, TILE, parts=rects)
         self._qualities, steps = ladder(qualities(samples), self._first_cost(), tiles)
-        self.contract = Contract(period_us, deadline_us or 2 * period_us, ladder=steps)
+        self.contract = Contract(
+            period_us,
+            deadline_us or 2 * period_us,
+            ladder=steps,
+            stand_in=not eyes,  # a headset shows the last picture itself, where it looks now
+        )
 
     def describe(self) -> Mapping[str, Any]:
         """For the page: size, rate, the camera to start from, the scene's box."""

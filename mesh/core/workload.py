@@ -194,6 +194,8 @@ class Contract:
         are free, as soon as one piece cannot come in time.
     ladder: qualities at which frames can be made, best and costliest first; the first is (1, 1).
         `CutHint.rung` says at which one a frame is to be cut.
+    stand_in: whether a frame of which no piece can come in time is shown all the same, filled from
+        the one before. If not, the picture before it stays.
     """
 
     period_us: int
@@ -204,6 +206,7 @@ class Contract:
     value: float = 1.0
     holes: bool = True
     ladder: tuple[Rung, ...] = FULL_QUALITY
+    stand_in: bool = False
 
 
 @dataclass(frozen=True, slots=True)
