@@ -3,10 +3,10 @@
 One executor prepares a session, draws a frame of it and forgets it, over and over: the courtyard
 and the skinned Fox ($FRAMEMESH_DATA/gltf) in turn, at two sizes. `rss_growth_pct` is the resident
 memory at the end against that after the first tenth of the cycles, when caches have their size
-(medians of the last tenth and of the second; the heap gives back what is free before it is looked
-at); `device_growth_bytes` is what the device has allocated more after the last session than after
-the first. Exits 1 if the device's memory grew at all or, over at least 200 cycles, the resident by
-more than 5 %.
+(means over the last tenth and the second: one scene leaves more behind than the other, until it is
+the other's turn; the heap gives back what is free before it is looked at); `device_growth_bytes` is
+what the device has allocated more after the last session than after the first. Exits 1 if the
+device's memory grew at all or, over at least 200 cycles, the resident by more than 5 %.
 
     python -m bench.soak_scenes [--cycles 1000]
 """
@@ -90,10 +90,10 @@ def resident_bytes() -> int:
 
 
 def growth_pct(resident: list[int]) -> float:
-    """From after the first tenth to the end, by medians of a tenth each."""
+    """From after the first tenth to the end, by means over a tenth each."""
     tenth = max(len(resident) // 10, 1)
-    before = statistics.median(resident[tenth : 2 * tenth] or resident)
-    return 100 * (statistics.median(resident[-tenth:]) / before - 1)
+    before = statistics.fmean(resident[tenth : 2 * tenth] or resident)
+    return 100 * (statistics.fmean(resident[-tenth:]) / before - 1)
 
 
 if __name__ == "__main__":
