@@ -126,6 +126,11 @@ class Admission:
         task.again_us = now_us + TRY_AGAIN_US
         return task.key
 
+    def waits(self, pool: Pool) -> bool:
+        """Whether any frame waits for room on these devices."""
+        agenda = self._agendas.get(pool)
+        return agenda is not None and agenda.waits
+
     def drop_session(self, session: str) -> None:
         """A session ended."""
         for frame in [frame for frame in self._open if frame.session == session]:

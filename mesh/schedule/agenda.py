@@ -118,6 +118,11 @@ class Agenda:
 
     # --- inside ----------------------------------------------------------------------------
 
+    @property
+    def waits(self) -> bool:
+        """Whether any frame waits for room on the devices."""
+        return any(task.waiting for task in self._promised)
+
     def _insert(self, task: Task) -> None:
         at = bisect_right(self._promised, task.ends_by_us, key=lambda other: other.ends_by_us)
         self._promised.insert(at, task)

@@ -579,7 +579,9 @@ class SessionDriver:
     ) -> None:
         cutoff_us = self._ledger.cutoff_us(key.frame)
         assert cutoff_us is not None, "only pieces of open frames wait"
-        place = self._placer.hedge(self._want(key), cutoff_us, now_us, self._ready)
+        place = None
+        if not self._placer.admission.waits(self._pool):  # they would pay for the copy
+            place = self._placer.hedge(self._want(key), cutoff_us, now_us, self._ready)
         if place is None:
             self._retry_us[key] = now_us + RETRY_US
             return

@@ -12,9 +12,11 @@ from mesh.schedule.driver import (
     Send,
     SessionDriver,
 )
-from mesh.schedule.ids import DeviceKey, PieceKey
+from mesh.schedule.dues import Stake
+from mesh.schedule.ids import DeviceKey, FrameKey, PieceKey
 from mesh.schedule.ledger import Verdict
 from mesh.schedule.placement import Placer
+from mesh.schedule.promises import Want
 from mesh.schedule.quantum import longest_us
 
 A, B = DeviceKey("a", "gpu"), DeviceKey("b", "gpu")
@@ -267,6 +269,28 @@ def test_a_silent_device_is_hedged_in_the_frame_and_told_to_say_when_it_is_free(
     for send in sends(bench.driver.tick(bench.opened_us + BUDGET_US)):
         bench.done(send)
     assert silent.device in {s.device for s in sends(bench.open(2))}
+
+
+def test_no_copies_are_made_at_the_cost_of_frames_that_wait_for_room() -> None:
+    bench = Bench()
+    _, spoken = sends(bench.open(2))
+    bench.done(spoken)
+    now_us = bench.driver.wake_us(bench.opened_us + RUN_US)
+    waiting, admission = FrameKey("other", 1, 0), bench.placer.admission
+    want = Want(PieceKey("other", 1, 0, 0), "tile", 1.0, 0, 80_000, 80_000)
+    assert admission.enter(
+        waiting,
+        [want],
+        now_us + 10 * BUDGET_US,
+        now_us,
+        devices=list(bench.placer._devices.values()),
+        pool=bench.driver._pool,
+        stake=Stake(),
+    )
+    assert sends(bench.driver.tick(now_us)) == []
+    admission.leave(waiting, now_us, whole=False)
+    (hedge,) = sends(bench.driver.tick(bench.driver.wake_us(now_us)))
+    assert hedge.device == spoken.device
 
 
 def test_a_straggler_is_dropped_while_its_copy_is_made() -> None:
