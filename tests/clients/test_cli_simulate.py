@@ -71,7 +71,8 @@ def test_what_the_guide_prints_is_what_comes_out(
             if is_session and column in (3, 4):  # missed, percent
                 assert abs(now - then) <= 0.02 * said[name][1]
             else:
-                assert now == pytest.approx(then, rel=0.2, abs=2)
+                rare = is_session and column == 7  # the 99th percentile: of few frames
+                assert now == pytest.approx(then, rel=0.4 if rare else 0.2, abs=2)
 
 
 def test_the_same_seed_is_said_to_give_the_same_trace_and_does(
