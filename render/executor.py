@@ -122,7 +122,9 @@ class RenderExecutor:
             if size.environment:
                 self._use_environment(size.environment, assets[size.environment])
                 undo.callback(self._release_environment, size.environment)
-            canvas = self._renderer.create_canvas(size.width, size.height, block=size.depth)
+            canvas = self._renderer.create_canvas(
+                size.width, size.height, block=size.depth, samples=size.antialias
+            )
             undo.pop_all()
         held = self._sessions[session] = _Session(asset, spec, size, canvas)
         for lit_by_sky in (False, True) if size.environment else (False,):

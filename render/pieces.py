@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from enum import IntEnum
-from typing import Annotated, TypeAlias
+from typing import Annotated, Literal, TypeAlias
 
 import msgspec
 import numpy as np
@@ -21,6 +21,7 @@ MIN_SIDE, MAX_SIDE = 64, 4096
 MAX_SAMPLES = 1 << 14  # of a pixel: below the bits that pathtrace_random.glsl shuffles
 MAX_BOUNCES = 64
 
+Antialias: TypeAlias = Literal[1, 4]  # what every device has
 Side: TypeAlias = Annotated[int, Meta(ge=MIN_SIDE, le=MAX_SIDE, multiple_of=2)]
 Pixel: TypeAlias = Annotated[int, Meta(ge=0, le=MAX_SIDE)]
 Matrix16: TypeAlias = Annotated[tuple[float, ...], Meta(min_length=16, max_length=16)]
@@ -39,7 +40,8 @@ class SessionSpec(msgspec.Struct, frozen=True):
 
     environment: which of the session's assets is its environment; the other is its scene.
     traced: whether its tiles may be path traced. depth: pixels along a block of the depth that
-    tiles bring with them (`render.depth`); 0 for none.
+    tiles bring with them (`render.depth`); 0 for none. antialias: samples of a pixel in the raster
+    pass.
     """
 
     width: Side
@@ -47,6 +49,7 @@ class SessionSpec(msgspec.Struct, frozen=True):
     environment: Annotated[str, Meta(pattern="^([0-9a-f]{64})?$")] = ""
     traced: bool = False
     depth: BlockOrNone = 0
+    antialias: Antialias = 1
 
 
 class TileSpec(msgspec.Struct, frozen=True):
@@ -109,6 +112,8 @@ def decode_session(spec: bytes) -> SessionSpec:
         raise _refused("session", str(problem)) from problem
     if session.traced and session.depth:
         raise _refused("session", "what is path traced has no depth")
+    if session.traced and session.antialias > 1:
+        raise _refused("session", "what is path traced is smooth by its paths")
     return session
 
 

@@ -24,7 +24,7 @@ from render.passes.targets import FrameTargets
 from render.passes.upscale import UpscalePass
 from render.pathtrace.scene import TracedScene
 from render.pathtrace.tracer import PathTracer, Sums
-from render.pieces import TileSpec
+from render.pieces import Antialias, TileSpec
 from render.scene import Scene
 from render.tiles import Rect
 from render.upscale import FULL, SCALES, Scale, scaled_size, source_rect
@@ -58,9 +58,11 @@ class _Passes(NamedTuple):
 class Canvas:
     """Frame targets with what the passes need bound to them; see `Renderer.create_canvas`."""
 
-    def __init__(self, device: Device, passes: _Passes, size: tuple[int, int], block: int) -> None:
+    def __init__(
+        self, device: Device, passes: _Passes, size: tuple[int, int], block: int, samples: int
+    ) -> None:
         with ExitStack() as scope:
-            self.targets = FrameTargets(device, *size, keeps_depth=block > 0)
+            self.targets = FrameTargets(device, *size, keeps_depth=block > 0, samples=samples)
             scope.callback(self.targets.close)
             self._raster = {
                 scale: RasterTargets(self.targets, scaled_size(size, scale)) for scale in SCALES
@@ -134,12 +136,15 @@ class Renderer:
         """Bring an environment (height, width, 4) to the device. Raises ContentRefused."""
         return self._environments.load(pixels)
 
-    def create_canvas(self, width: int, height: int, *, block: int = 0) -> Canvas:
+    def create_canvas(
+        self, width: int, height: int, *, block: int = 0, samples: Antialias = 1
+    ) -> Canvas:
         """Targets for frames of width x height pixels, both even.
 
-        block: of the depth that tiles bring with them (`render.depth`), 0 for none.
+        block: of the depth that tiles bring with them (`render.depth`), 0 for none. samples: of a
+        pixel in the raster pass; canvases of several cannot be traced into.
         """
-        return Canvas(self._device, self._passes, (width, height), block)
+        return Canvas(self._device, self._passes, (width, height), block, samples)
 
     def render(
         self,

@@ -38,7 +38,7 @@ from render.foveate import Fovea
 from render.headpose import Coordinate, HeadPose, head_of
 from render.headset import Eye, Headset
 from render.ladder import cost_at, ladder, qualities
-from render.pieces import SessionSpec, TileSpec, ToneMapping, encode
+from render.pieces import Antialias, SessionSpec, TileSpec, ToneMapping, encode
 from render.pose import REST, Pose, Poser
 from render.reproject import Reprojection
 from render.scene import Camera, DirectionalLight, Vec3
@@ -218,11 +218,12 @@ class RenderSession:
         eyes: Sequence[Eye] = (),
         foveas: Sequence[Fovea] = (),
         block: BlockOrNone = 0,
+        antialias: Antialias = 1,
     ) -> None:
         """width, height: of a view, pixels, even. deadline_us: 0 for two periods. samples: of the
         path tracer, 0 for the raster pass. eyes: of a headset; none for an orbit camera. foveas:
         of each view, all sent in one size. block: of the depth to send (`render.depth`), 0 for
-        none. See RenderOptions.
+        none. antialias: samples of a pixel in the raster pass. See RenderOptions.
 
         Raises SessionRefused if the scene has no such camera.
         """
@@ -254,7 +255,7 @@ class RenderSession:
         self.picture = PictureFormat(count * self._sent[0], self._sent[1])
         lit_by = environment.asset.digest if environment else ""
         self.setup = SessionSetup(
-            encode(SessionSpec(*self._sent, lit_by, samples > 0, block)), assets
+            encode(SessionSpec(*self._sent, lit_by, samples > 0, block, antialias)), assets
         )
         self._camera = _pick_camera(facts, camera)
         self._pose = self._first_pose(self._aspect)

@@ -23,7 +23,15 @@ from render.foveate import Axis, Fovea
 from render.headset import Eye, eyes_of
 from render.motion import stance
 from render.package import DEFAULT_SCENE, PROCEDURAL, load_scene, pack
-from render.pieces import MAX_BOUNCES, MAX_SAMPLES, MAX_SIDE, MIN_SIDE, Side, ToneMapping
+from render.pieces import (
+    MAX_BOUNCES,
+    MAX_SAMPLES,
+    MAX_SIDE,
+    MIN_SIDE,
+    Antialias,
+    Side,
+    ToneMapping,
+)
 from render.pose import REST, Poser, world_positions
 from render.procedural import SCENES
 from render.scene import DirectionalLight, Scene, as_vec3
@@ -64,6 +72,7 @@ class RenderOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     environment_turn: Annotated[float, Meta(ge=-7, le=7)] = 0.0  # radians about +Y
     backdrop: Annotated[int, Meta(ge=0, le=1)] = 0  # the environment is seen behind the scene
     tone_mapping: Literal["none", "neutral", "aces"] = "none"
+    antialias: Antialias = 1  # samples of a pixel in the raster pass
     integrator: Literal["raster", "pathtrace"] = "raster"
     samples: Annotated[int, Meta(ge=1, le=MAX_SAMPLES)] = 16  # paths per pixel
     bounces: Annotated[int, Meta(ge=1, le=MAX_BOUNCES)] = 8  # of each path, at most
@@ -187,6 +196,7 @@ class RenderWorkload:
             eyes=views.eyes,
             foveas=views.foveas,
             block=options.depth,
+            antialias=1 if options.integrator == "pathtrace" else options.antialias,
         )
 
     def _environment(self, options: RenderOptions) -> Environment | None:

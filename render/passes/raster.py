@@ -86,21 +86,23 @@ class RasterTargets:
         self.width, self.height = size or (targets.width, targets.height)
         self.begin = _begin_barriers(targets)
         self.end = _end_barriers(targets)
-        self.color = new(
-            "VkRenderingAttachmentInfo",
-            imageView=targets.color_view,
-            imageLayout=attachment,
-            loadOp=vk.VK_ATTACHMENT_LOAD_OP_CLEAR,
-            storeOp=vk.VK_ATTACHMENT_STORE_OP_STORE,
+        self.samples = targets.samples
+        sampled = targets.sampled
+        # What is shown is the mean of a pixel's samples, in linear light, after tone mapping: so a
+        # bright sample counts for no more than can be shown. Depth is the first sample's, because
+        # that is what every driver can give back.
+        self.color = _attachment(
+            targets.color_view,
+            attachment,
+            sampled and sampled.color_view,
+            vk.VK_RESOLVE_MODE_AVERAGE_BIT,
         )
-        depth = new(
-            "VkRenderingAttachmentInfo",
-            imageView=targets.depth_view,
-            imageLayout=depth_attachment,
-            loadOp=vk.VK_ATTACHMENT_LOAD_OP_CLEAR,
-            storeOp=vk.VK_ATTACHMENT_STORE_OP_STORE
-            if targets.keeps_depth
-            else vk.VK_ATTACHMENT_STORE_OP_DONT_CARE,
+        depth = _attachment(
+            targets.depth_view,
+            depth_attachment,
+            sampled and sampled.depth_view,
+            vk.VK_RESOLVE_MODE_SAMPLE_ZERO_BIT,
+            keep=targets.keeps_depth,
         )
         depth.clearValue.depthStencil.depth = 0.0  # infinitely far
         self.rendering = new(
@@ -114,6 +116,26 @@ class RasterTargets:
             "VkViewport", width=self.width, height=self.height, minDepth=0.0, maxDepth=1.0
         )
         self.scissor = new("VkRect2D")
+
+
+def _attachment(
+    view: CData, layout: int, sampled: CData | None, resolve: int, *, keep: bool = True
+) -> CData:
+    """An attachment that is cleared, and whose samples, if it has several, end in `view`."""
+    store = vk.VK_ATTACHMENT_STORE_OP_STORE if keep else vk.VK_ATTACHMENT_STORE_OP_DONT_CARE
+    info = new(
+        "VkRenderingAttachmentInfo",
+        imageView=view,
+        imageLayout=layout,
+        loadOp=vk.VK_ATTACHMENT_LOAD_OP_CLEAR,
+        storeOp=store,
+    )
+    if sampled is not None:
+        info.imageView, info.storeOp = sampled, vk.VK_ATTACHMENT_STORE_OP_DONT_CARE
+        if keep:
+            info.resolveMode, info.resolveImageView = resolve, view
+            info.resolveImageLayout = layout
+    return info
 
 
 class RasterPass:
@@ -133,10 +155,10 @@ class RasterPass:
         )
         self._vertex = create_shader(device, scope, spirv("raster.vert"))
         self._fragment = create_shader(device, scope, spirv("raster.frag"))
-        self._pipelines: dict[tuple[Variant, Lighting, bool], CData] = {}
+        self._pipelines: dict[tuple[Variant, Lighting, bool, int], CData] = {}
         self._backdrop_vertex = create_shader(device, scope, spirv("backdrop.vert"))
         self._backdrop_fragment = create_shader(device, scope, spirv("backdrop.frag"))
-        self._backdrop: CData | None = None
+        self._backdrops: dict[int, CData] = {}  # by samples
 
         usage = vk.VK_BUFFER_USAGE_UNIFORM_BUFFER_BIT
         uniforms = create_buffer(device, scope, VIEW.itemsize, usage, host=True)
@@ -171,11 +193,11 @@ class RasterPass:
         seen = visible(pose.boxes, clip_from_world, targets.width, targets.height, rect)
         self._bind_scene(commands, scene, around)
         if lit_by_sky and tile.sky_shown:
-            self._draw_backdrop(commands)
+            self._draw_backdrop(commands, targets.samples)
         depth = scene.block_centres @ clip_from_world[3, :3]  # w grows with distance
         draws = draw_list(seen, scene.clusters.block, scene.states, scene.blended, depth)
         _write_commands(scene, draws)
-        pipelines = self._pipelines_of(scene, lit_by, lit_by_sky)
+        pipelines = self._pipelines_of(scene, (lit_by, lit_by_sky, targets.samples))
         bound: DrawState | None = None
         for batch in draws.batches:
             state = scene.draw_states[batch.state]
@@ -188,9 +210,9 @@ class RasterPass:
         lib.vkCmdPipelineBarrier2(commands, targets.end)
         return int(np.count_nonzero(seen))
 
-    def _draw_backdrop(self, commands: CData) -> None:
-        if self._backdrop is None:
-            self._backdrop = create_graphics_pipeline(
+    def _draw_backdrop(self, commands: CData, samples: int) -> None:
+        if samples not in self._backdrops:
+            self._backdrops[samples] = create_graphics_pipeline(
                 self._device,
                 self._scope,
                 layout=self._layout,
@@ -198,26 +220,27 @@ class RasterPass:
                 fragment=self._backdrop_fragment,
                 constants={},
                 vertices=(),
-                targets=Targets(COLOR_FORMAT, DEPTH_FORMAT),
+                targets=Targets(COLOR_FORMAT, DEPTH_FORMAT, samples),
                 depth=False,
             )
-        lib.vkCmdBindPipeline(commands, _GRAPHICS, self._backdrop)
+        lib.vkCmdBindPipeline(commands, _GRAPHICS, self._backdrops[samples])
         lib.vkCmdSetCullMode(commands, vk.VK_CULL_MODE_NONE)
         lib.vkCmdSetFrontFace(commands, vk.VK_FRONT_FACE_COUNTER_CLOCKWISE)
         lib.vkCmdDraw(commands, 3, 1, 0, 0)
 
-    def _pipelines_of(self, scene: DeviceScene, lit_by: Lighting, lit_by_sky: bool) -> list[CData]:
-        """One per state of the scene."""
-        key = lit_by, lit_by_sky
+    def _pipelines_of(self, scene: DeviceScene, key: tuple[Lighting, bool, int]) -> list[CData]:
+        """One per state of the scene. key: what it is lit by, whether by the sky, and samples."""
         if key not in scene.pipelines:
             scene.pipelines[key] = [
                 self._pipeline(state.variant, *key) for state in scene.draw_states
             ]
         return scene.pipelines[key]
 
-    def _pipeline(self, variant: Variant, lit_by: Lighting, lit_by_sky: bool) -> CData:
+    def _pipeline(
+        self, variant: Variant, lit_by: Lighting, lit_by_sky: bool, samples: int
+    ) -> CData:
         """Made at first use: draw a session's scene once before its first frame."""
-        key = (variant, lit_by, lit_by_sky)
+        key = (variant, lit_by, lit_by_sky, samples)
         if key not in self._pipelines:
             self._pipelines[key] = create_graphics_pipeline(
                 self._device,
@@ -227,7 +250,7 @@ class RasterPass:
                 fragment=self._fragment,
                 constants=variant.constants() | {_LIGHTING: int(lit_by), _SKY: int(lit_by_sky)},
                 vertices=VERTEX_LAYOUTS,
-                targets=Targets(COLOR_FORMAT, DEPTH_FORMAT),
+                targets=Targets(COLOR_FORMAT, DEPTH_FORMAT, samples),
                 blend=variant.alpha_mode is AlphaMode.BLEND,
             )
         return self._pipelines[key]
@@ -300,26 +323,27 @@ _DEPTH_WRITE = (
 )
 
 
+# Depth is resolved where colour is written (Vulkan 1.3, VK_KHR_depth_stencil_resolve).
+_RESOLVE = tuple(depth | color for depth, color in zip(_DEPTH_WRITE, _COLOR_WRITE, strict=True))
+
+
 def _begin_barriers(targets: FrameTargets) -> CData:
     """What the last tile did to the targets is done; their contents may go."""
     undefined = vk.VK_IMAGE_LAYOUT_UNDEFINED
-    return dependency(
-        images=[
-            image_barrier(
-                targets.color,
-                (undefined, vk.VK_IMAGE_LAYOUT_COLOR_ATTACHMENT_OPTIMAL),
-                (vk.VK_PIPELINE_STAGE_2_COMPUTE_SHADER_BIT, 0),
-                _COLOR_WRITE,
-            ),
-            image_barrier(
-                targets.depth,
-                (undefined, vk.VK_IMAGE_LAYOUT_DEPTH_ATTACHMENT_OPTIMAL),
-                _DEPTH_WRITE,
-                _DEPTH_WRITE,
-                aspect=vk.VK_IMAGE_ASPECT_DEPTH_BIT,
-            ),
+    to_color = (undefined, vk.VK_IMAGE_LAYOUT_COLOR_ATTACHMENT_OPTIMAL)
+    to_depth = (undefined, vk.VK_IMAGE_LAYOUT_DEPTH_ATTACHMENT_OPTIMAL)
+    read = (vk.VK_PIPELINE_STAGE_2_COMPUTE_SHADER_BIT, 0)
+    aspect = vk.VK_IMAGE_ASPECT_DEPTH_BIT
+    barriers = [
+        image_barrier(targets.color, to_color, read, _COLOR_WRITE),
+        image_barrier(targets.depth, to_depth, _RESOLVE, _RESOLVE, aspect=aspect),
+    ]
+    if (sampled := targets.sampled) is not None:
+        barriers += [
+            image_barrier(sampled.color, to_color, _COLOR_WRITE, _COLOR_WRITE),
+            image_barrier(sampled.depth, to_depth, _DEPTH_WRITE, _DEPTH_WRITE, aspect=aspect),
         ]
-    )
+    return dependency(images=barriers)
 
 
 def _end_barriers(targets: FrameTargets) -> CData:
@@ -331,6 +355,7 @@ def _end_barriers(targets: FrameTargets) -> CData:
     barriers = [image_barrier(targets.color, (color, readable), _COLOR_WRITE, read)]
     if targets.keeps_depth:
         aspect = vk.VK_IMAGE_ASPECT_DEPTH_BIT
-        layouts = (depth, readable)
-        barriers.append(image_barrier(targets.depth, layouts, _DEPTH_WRITE, read, aspect=aspect))
+        barriers.append(
+            image_barrier(targets.depth, (depth, readable), _RESOLVE, read, aspect=aspect)
+        )
     return dependency(images=barriers)

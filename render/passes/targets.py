@@ -24,14 +24,25 @@ class FrameTargets:
     width, height: pixels, even. The images are of the whole frame because a tile is drawn with
     the whole frame's viewport; memory that no tile touches stays untouched.
     keeps_depth: a tile's depth is there after it was drawn, for compute shaders to read.
+    samples: of a pixel while it is drawn; `sampled` are the images of them, None for one sample.
     """
 
     def __init__(
-        self, device: Device, width: int, height: int, *, keeps_depth: bool = False
+        self,
+        device: Device,
+        width: int,
+        height: int,
+        *,
+        keeps_depth: bool = False,
+        samples: int = 1,
     ) -> None:
-        self.width, self.height, self.keeps_depth = width, height, keeps_depth
+        self.width, self.height = width, height
+        self.keeps_depth, self.samples = keeps_depth, samples
         read = vk.VK_IMAGE_USAGE_SAMPLED_BIT if keeps_depth else 0
         with ExitStack() as scope:
+            self.sampled = (
+                _Sampled(device, scope, (width, height), samples) if samples > 1 else None
+            )
             self.color = create_image(
                 device,
                 scope,
@@ -69,3 +80,30 @@ class FrameTargets:
     def close(self) -> None:
         """Free everything."""
         self._scope.close()
+
+
+class _Sampled:
+    """Colour and depth with several samples a pixel, of one tile at a time."""
+
+    def __init__(
+        self, device: Device, scope: ExitStack, size: tuple[int, int], samples: int
+    ) -> None:
+        self.color, self.depth = (
+            create_image(
+                device,
+                scope,
+                size,
+                image_format,
+                usage | vk.VK_IMAGE_USAGE_TRANSIENT_ATTACHMENT_BIT,
+                samples=samples,
+            )
+            for image_format, usage in (
+                (COLOR_FORMAT, vk.VK_IMAGE_USAGE_COLOR_ATTACHMENT_BIT),
+                (DEPTH_FORMAT, vk.VK_IMAGE_USAGE_DEPTH_STENCIL_ATTACHMENT_BIT),
+            )
+        )
+        bind_images(device, scope, [self.color, self.depth])
+        self.color_view: CData = create_view(device, scope, self.color)
+        self.depth_view: CData = create_view(
+            device, scope, self.depth, aspect=vk.VK_IMAGE_ASPECT_DEPTH_BIT
+        )

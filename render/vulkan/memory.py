@@ -96,10 +96,12 @@ def create_image(
     levels: int = 1,
     layers: int = 1,
     flags: int = 0,
+    samples: int = 1,
 ) -> Image:
     """An image (width, height) without memory yet: see `bind_images`.
 
     layers: 6 for a cube, whose faces are in the order of vulkan_core.h (+X -X +Y -Y +Z -Z).
+    samples: of each pixel; every device has 1 and 4.
     """
     width, height = size
     flags |= vk.VK_IMAGE_CREATE_CUBE_COMPATIBLE_BIT if layers == CUBE else 0
@@ -114,7 +116,7 @@ def create_image(
             extent=(width, height, 1),
             mipLevels=levels,
             arrayLayers=layers,
-            samples=vk.VK_SAMPLE_COUNT_1_BIT,
+            samples=samples,  # VkSampleCountFlagBits are the numbers
             tiling=vk.VK_IMAGE_TILING_OPTIMAL,
             usage=usage,
             sharingMode=vk.VK_SHARING_MODE_EXCLUSIVE,

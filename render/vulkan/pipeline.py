@@ -25,10 +25,11 @@ class VertexLayout:
 
 @dataclass(frozen=True, slots=True)
 class Targets:
-    """What a graphics pipeline draws to: VkFormats of colour and depth."""
+    """What a graphics pipeline draws to: VkFormats of colour and depth, samples of a pixel."""
 
     color_format: int
     depth_format: int
+    samples: int = 1
 
 
 def create_shader(device: Device, scope: ExitStack, code: bytes) -> CData:
@@ -230,7 +231,7 @@ def create_graphics_pipeline(
             lineWidth=1.0,
         ),
         pMultisampleState=new(
-            "VkPipelineMultisampleStateCreateInfo", rasterizationSamples=vk.VK_SAMPLE_COUNT_1_BIT
+            "VkPipelineMultisampleStateCreateInfo", rasterizationSamples=targets.samples
         ),
         pDepthStencilState=new(
             "VkPipelineDepthStencilStateCreateInfo",

@@ -18,7 +18,7 @@ from render.package import load_scene, pack
 from render.passes.environment import DeviceEnvironment
 from render.passes.scene_upload import DeviceScene
 from render.pathtrace.scene import TracedScene
-from render.pieces import TileSpec
+from render.pieces import Antialias, TileSpec
 from render.renderer import Renderer, open_renderer
 from render.scene import Draw, Material, Primitive, Scene
 from render.tiles import GRID, Rect
@@ -50,17 +50,19 @@ class Studio:
         size: tuple[int, int],
         rects: Sequence[Rect] = (),
         environment: DeviceEnvironment | None = None,
+        antialias: Antialias = 1,
     ) -> Picture:
         """The frame in the given tiles (default: one), each drawn on its own.
 
-        Path traced where the view has samples.
+        Path traced where the view has samples. antialias: samples of a pixel otherwise.
         """
         if id(scene) not in self._scenes:
             self._scenes[id(scene)] = scene, self.renderer.upload(scene)
         loaded = self._scenes[id(scene)][1]
         width, height = size
         i420, rgba = np.zeros(width * height * 3 // 2, np.uint8), np.zeros((height, width, 4), "u1")
-        canvas, clusters = self.renderer.create_canvas(width, height), 0
+        canvas = self.renderer.create_canvas(width, height, samples=antialias)
+        clusters = 0
         try:
             for rect in rects or [Rect(0, 0, width, height)]:
                 planes = bytearray(rect.i420_bytes)

@@ -10,11 +10,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from mesh.core.workload import CutHint, DeviceInfo, Piece, SessionRequest
 from mesh.device.supervisor import Device, Plugins, open_device
 from render.camera import Orbit, frame_bounds
-from render.pieces import TileSpec
+from render.pieces import Antialias, TileSpec
 from render.scene import Scene
 from render.session import RenderSession
 from render.tiles import Rect, cut
@@ -51,17 +52,38 @@ def test_one_two_and_six_tiles_make_the_same_bytes(
         assert np.array_equal(parts.rgba, whole.rgba)
 
 
+@pytest.mark.parametrize("antialias", [1, 4])
 def test_random_tilings_make_the_same_bytes(
-    studio, scene: Scene, view_of: View, random_tiling: Tiling
+    studio, scene: Scene, view_of: View, random_tiling: Tiling, antialias: Antialias
 ):
     size = SIZES[0]
     view = view_of(close_up(scene, size[0] / size[1]), size)
-    whole = studio.shoot(scene, view, size)
+    whole = studio.shoot(scene, view, size, antialias=antialias)
     for seed in range(TILINGS):
         tiling = random_tiling(size, 1 + seed % 12, seed)
-        parts = studio.shoot(scene, view, size, tiling)
+        parts = studio.shoot(scene, view, size, tiling, antialias=antialias)
         assert parts.i420 == whole.i420, tiling
         assert np.array_equal(parts.rgba, whole.rgba), tiling
+
+
+def test_samples_bring_edges_nearer_to_those_of_many_pixels(studio, scene: Scene, view_of: View):
+    """The reference is drawn four times as wide and high, and averaged in linear light."""
+    (width, height), across = SIZES[0], 4
+    view = view_of(close_up(scene, width / height), SIZES[0])
+    large = studio.shoot(scene, view, (across * width, across * height)).rgba[..., :3]
+    cells = decoded(large).reshape(height, across, width, across, 3)
+    expected = cells.mean(axis=(1, 3))
+    errors = [
+        np.abs(decoded(studio.shoot(scene, view, SIZES[0], antialias=n).rgba[..., :3]) - expected)
+        for n in (1, 4)
+    ]
+    assert errors[1].mean() < 0.85 * errors[0].mean()  # texture is as it was
+
+
+def decoded(rgb: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """sRGB to linear light (IEC 61966-2-1)."""
+    value = rgb / 255.0
+    return np.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4)
 
 
 def test_a_tile_draws_only_what_it_may_show(studio, scene: Scene, view_of: View):
