@@ -319,7 +319,9 @@ class Session:
         if channel is not None:
             _, _, frame, piece = action.key
             device = action.device.device
-            channel.send(Cancel(self.id, self.epoch, frame, piece, device, action.answer))
+            channel.send(
+                Cancel(self.id, self.epoch, frame, piece, device, action.answer, action.straggler)
+            )
 
     def _compose(self, action: Compose) -> None:
         self._on_composed(action.closed)

@@ -60,6 +60,7 @@ class _Job:
     units: float
     batch: str = ""  # equal for jobs that may run together
     cancelled: bool = False
+    straggles: bool = False  # wanted only if it cannot be stopped
     answer: bool = False  # also if cancelled
 
 
@@ -289,6 +290,9 @@ class Worker:
         for slot in self._slots.values():
             if order.device not in ("", slot.device.name):
                 continue
+            if order.straggler:
+                self._stop_straggler(slot, channel, order)
+                continue
             for waiting in slot.queue.cancel(
                 host_key(channel, order.session), order.epoch, order.frame, order.piece
             ):
@@ -297,14 +301,21 @@ class Worker:
                 else:
                     self._drop(slot, waiting)
             for job in [job for call in slot.calls for job in call.jobs]:
-                if (
-                    job.channel is channel
-                    and (job.order.session, job.order.epoch, job.order.frame)
-                    == (order.session, order.epoch, order.frame)
-                    and order.piece in (None, job.order.piece)
-                ):
+                if _names(order, channel, job):
                     job.cancelled, job.answer = True, order.answer
             self._stop_unwanted(slot)
+
+    def _stop_straggler(self, slot: _Slot, channel: Channel, order: Cancel) -> None:
+        """Stop what the device is at, if that is what the order names and nobody else's runs too.
+
+        What only waits is no straggler.
+        """
+        call = slot.running
+        for job in call.jobs if call is not None else ():
+            if _names(order, channel, job):
+                job.straggles = job.answer = True
+        if call is not None and all(job.cancelled or job.straggles for job in call.jobs):
+            call.recall.abandon()
 
     def _stop_unwanted(self, slot: _Slot) -> None:
         for call in list(slot.calls):
@@ -392,7 +403,7 @@ class Worker:
         """A call was not run to its end: nobody wants it any more, or it was staged in vain."""
         name = DeviceKey("", slot.device.name)
         for job in call.jobs:
-            if job.cancelled:
+            if job.cancelled or job.straggles:
                 self._costs.observe_at_least(name, job.order.kind, job.units, problem.run_us)
                 self._confirm(slot, job, problem.run_us)
             elif call.waiting is None:  # nobody said so
@@ -523,6 +534,16 @@ def _reason(problem: MeshError) -> str:
         case DeviceLost():
             return "device_lost"
     return "failed"
+
+
+def _names(order: Cancel, channel: Channel, job: _Job) -> bool:
+    """Whether an order concerns a piece."""
+    ours = job.order
+    return (
+        job.channel is channel
+        and (ours.session, ours.epoch, ours.frame) == (order.session, order.epoch, order.frame)
+        and order.piece in (None, ours.piece)
+    )
 
 
 def _key(order: PieceRun) -> PieceKey:

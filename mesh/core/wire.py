@@ -196,6 +196,7 @@ class Cancel(msgspec.Struct, frozen=True, tag="cancel"):
     """Drop a piece; `piece` None means the whole frame, `device` "" every device of the node.
 
     answer: say so with a PieceRefused, as soon as the device is free of it; without, in silence.
+    straggler: only if the device is at it and can be stopped; otherwise its result is still of use.
     """
 
     session: Id
@@ -204,6 +205,7 @@ class Cancel(msgspec.Struct, frozen=True, tag="cancel"):
     piece: Index | None = None
     device: Annotated[str, Meta(max_length=64)] = ""
     answer: bool = False
+    straggler: bool = False
 
 
 class ClientOpen(msgspec.Struct, frozen=True, tag="client_open"):

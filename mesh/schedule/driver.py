@@ -62,11 +62,15 @@ class Send(msgspec.Struct, frozen=True):
 
 
 class CancelPiece(msgspec.Struct, frozen=True):
-    """Tell the device that nobody wants the piece any more; answer: and to say when it is free."""
+    """Tell the device that nobody wants the piece any more; answer: and to say when it is free.
+
+    straggler: to stop it if it runs and can be stopped; if not, its result is still of use.
+    """
 
     key: PieceKey
     device: DeviceKey
     answer: bool = False
+    straggler: bool = False
 
 
 class Compose(msgspec.Struct, frozen=True):
@@ -601,7 +605,7 @@ class SessionDriver:
             if straggles_us > now_us:
                 self._doubt_us = min(self._doubt_us, straggles_us)
             else:
-                self._cancel([(key, device)], now_us, actions)
+                self._cancel([(key, device)], now_us, actions, straggler=True)
 
     def _want(self, key: PieceKey) -> Want:
         want, tried = self._open[key.frame].wants[key.piece], self._ledger.tried(key)
@@ -616,10 +620,15 @@ class SessionDriver:
             self._surprises.append(Surprise(region, run_us / expected_us))
 
     def _cancel(
-        self, attempts: Sequence[tuple[PieceKey, DeviceKey]], now_us: int, actions: list[Action]
+        self,
+        attempts: Sequence[tuple[PieceKey, DeviceKey]],
+        now_us: int,
+        actions: list[Action],
+        *,
+        straggler: bool = False,
     ) -> None:
         actions.extend(
-            CancelPiece(key, device, self._placer.owes(key, device))
+            CancelPiece(key, device, self._placer.owes(key, device), straggler)
             for key, device in attempts
             if self._placer.withdraw(key, device, now_us)
         )

@@ -484,10 +484,15 @@ class Placer:
         return attempt.doubt_us
 
     def straggles_us(self, key: PieceKey, device: DeviceKey) -> int:
-        """From when `device` should drop a piece that another one makes as well."""
+        """From when `device` should drop a piece that another one makes as well.
+
+        Only what it probably runs: what waits there makes way for others, and is no straggler.
+        """
         known = self._devices.get(device)
         attempt = known.attempts.get(key) if known is not None else None
-        if attempt is None or attempt.probe or attempt.told:
+        if known is None or attempt is None or attempt.probe or attempt.told:
+            return NEVER_US
+        if key != known.running:
             return NEVER_US
         return max(attempt.overdue_us, attempt.expected_us + round(STRAGGLES * attempt.run_us))
 

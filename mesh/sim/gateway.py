@@ -310,7 +310,11 @@ class SimGateway:
             peer,
             peer.out,
             _SMALL_BYTES,
-            lambda: peer.node.gate(lambda: device.cancel(self.name, action.key, action.answer)),
+            lambda: peer.node.gate(
+                lambda: device.cancel(
+                    self.name, action.key, action.answer, straggler=action.straggler
+                )
+            ),
         )
 
     def _show(self, session: SimSession, action: Compose) -> None:

@@ -87,6 +87,7 @@ class _Job:
     reply: Reply
     received_us: int
     cancelled: bool = False
+    straggles: bool = False  # wanted only if it cannot be stopped
     answer: bool = False  # also if cancelled
 
 
@@ -160,8 +161,19 @@ class SimDevice:
         self._world.note("queue", *self.key, *order.key, deadline_us)
         self.serve()
 
-    def cancel(self, gateway: str, key: PieceKey, answer: bool = False) -> None:
-        """Drop a piece; one that runs ends early where the device can. answer: say when."""
+    def cancel(
+        self, gateway: str, key: PieceKey, answer: bool = False, *, straggler: bool = False
+    ) -> None:
+        """Drop a piece; one that runs ends early where the device can. answer: say when.
+
+        straggler: only if it runs, and can end early.
+        """
+        if straggler:
+            if self._run is not None and (job := self._jobs.get((gateway, key))) in self._run.jobs:
+                assert job is not None
+                job.straggles = job.answer = True
+                self._stop_if_unwanted()
+            return
         session = f"{gateway}/{key.session}"
         for waiting in self.queue.cancel(session, key.epoch, key.frame, key.piece):
             job = self._jobs.pop((waiting.node, waiting.key))
@@ -206,7 +218,9 @@ class SimDevice:
 
     def _stop_if_unwanted(self) -> None:
         run, step_us = self._run, self._model.abandon_us
-        if not step_us or run is None or run.stopping or not all(job.cancelled for job in run.jobs):
+        if not step_us or run is None or run.stopping:
+            return
+        if not all(job.cancelled or job.straggles for job in run.jobs):
             return
         run.stopping = True
         steps = -(-(self._world.now_us - run.began_us) // step_us)

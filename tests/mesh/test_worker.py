@@ -30,6 +30,7 @@ from mesh.core.wire import (
     SessionReady,
 )
 from mesh.core.workload import Buffer, DeviceInfo
+from mesh.device.buffers import SLOT_ALIGN
 from mesh.device.supervisor import DeviceLimits, Plugins, open_device
 from mesh.schedule.ids import PieceKey
 from mesh.worker import Worker
@@ -422,6 +423,33 @@ async def test_a_running_piece_is_abandoned_when_cancelled_and_the_next_begins(
     assert (device.pid, device.restarts) == (pid, 0)
     assert device._arena is not None
     assert device._arena.leases == 0
+
+
+async def test_a_straggler_that_can_be_stopped_is_and_its_device_is_free(
+    worker: Worker, gateway: Gateway
+) -> None:
+    await opened(worker, gateway)
+    pid = await heeding(worker, gateway)
+    deliver(worker, gateway, piece("sum", 1))
+    deliver(worker, gateway, Cancel("s", 1, 0, 1, straggler=True))  # it only waits
+    deliver(worker, gateway, Cancel("s", 1, 0, 0, straggler=True))
+    refused = await gateway.hears()
+    assert isinstance(refused, PieceRefused)
+    assert (refused.piece, refused.reason) == (0, "cancelled")
+    assert await gateway.result() == b"0"
+    assert worker._slots["tiny"].device.pid == pid
+
+
+async def test_a_straggler_that_does_not_look_up_brings_its_result(
+    worker: Worker, gateway: Gateway
+) -> None:
+    await opened(worker, gateway)
+    async with held(worker, gateway):
+        arena = worker._slots["tiny"].device._arena
+        assert arena is not None
+        while arena._view[SLOT_ALIGN] != ord("!"):  # noqa: ASYNC110
+            await asyncio.sleep(0)  # until it has begun: its output is behind its inputs
+        deliver(worker, gateway, Cancel("s", 1, 0, 99, straggler=True))
 
 
 async def test_a_queued_piece_that_is_cancelled_is_confirmed_where_that_is_asked_for(

@@ -302,7 +302,7 @@ def test_a_straggler_is_dropped_while_its_copy_is_made() -> None:
     (copy,) = sends(bench.driver.tick(now_us))
     later_us = bench.driver.wake_us(now_us)
     assert now_us < later_us < now_us + RUN_US
-    assert bench.driver.tick(later_us) == [CancelPiece(slow.key, slow.device, answer=True)]
+    assert bench.driver.tick(later_us) == [CancelPiece(slow.key, slow.device, True, straggler=True)]
     assert bench.driver.wake_us(later_us) > later_us
     bench.driver.refused(slow.key, slow.device, later_us + 500, reason="cancelled", run_us=RUN_US)
     assert composed(bench.done(copy, now_us + RUN_US)) == [(3, ())]

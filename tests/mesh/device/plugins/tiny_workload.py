@@ -177,6 +177,7 @@ class TinyExecutor:
 
     def do_wait_for(self, session, argument, inputs, output):
         """Run until the first byte of the inputs is written to, from the node."""
+        output[:1] = b"!"  # it has begun
         while inputs[0] == 0:
             time.sleep(0.001)
         return write(output, "done")
