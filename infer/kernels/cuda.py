@@ -62,6 +62,11 @@ def _add_to(table: Any, i: int, j: int, value: int) -> None:
     cuda.atomic.add(table, (i, j), value)
 
 
+def _add_in(table: Any, i: int, j: int, value: int) -> int:
+    old: int = cuda.atomic.add(table, (i, j), value)
+    return old
+
+
 def _lower_in(table: Any, i: int, j: int, value: int) -> None:
     cuda.atomic.min(table, (i, j), value)
 
@@ -74,6 +79,7 @@ _ATOMIC: Mapping[str, Any] = {
     "add": _on_device(_add),
     "lower": _on_device(_lower),
     "add_to": _on_device(_add_to),
+    "add_in": _on_device(_add_in),
     "lower_in": _on_device(_lower_in),
     "raise_in": _on_device(_raise_in),
 }
@@ -289,16 +295,16 @@ class CudaPipeline:
         begin[1, _THREADS](lowest, halo, n)
         if not points.shape[0]:
             return
-        per_point = _launch(points.shape[0])
+        per_point = launch(points.shape[0])
         each_lowest[per_point](points, p, lowest)
-        each_ground[_launch(lowest.size)](p, self._bins, lowest, ground, n)
+        each_ground[launch(lowest.size)](p, self._bins, lowest, ground, n)
         each_sorted[per_point](points, p, ground, occupied, self._cell_of, n)
-        each_listed[_launch(occupied.size)](p, occupied, self._columns, self._parents, n)
+        each_listed[launch(occupied.size)](p, occupied, self._columns, self._parents, n)
         each_measured[per_point](points, p, ground, occupied, self._cell_of, self._columns)
 
     def _cluster(self, p: Any) -> None:
         n, columns, parents, number = self._n, self._columns, self._parents, self._number
-        per_cell = _launch(columns.shape[0])
+        per_cell = launch(columns.shape[0])
         each_united[per_cell](p, self._occupied, columns, parents, n)
         each_numbered[per_cell](parents, number, self._clusters, n)
         each_gathered[per_cell](
@@ -310,7 +316,7 @@ class CudaPipeline:
         n, columns, clusters, member = self._n, self._columns, self._clusters, self._member
         start, filled, scores = self._start, self._filled, self._scores
         xs, ys, cosines, sines = self._xs, self._ys, self._cosines, self._sines
-        per_cell, per_angle = _launch(columns.shape[0]), _launch(scores.size)
+        per_cell, per_angle = launch(columns.shape[0]), launch(scores.size)
         each_placed[per_cell](p, clusters, start, filled, n)
         each_ordered[per_cell](p, columns, clusters, start, filled, member, xs, ys, n)
         each_rated[per_angle](cosines, sines, start, filled, xs, ys, scores, n)
@@ -319,7 +325,7 @@ class CudaPipeline:
         )
 
 
-def _launch(items: int) -> tuple[int, int]:
+def launch(items: int) -> tuple[int, int]:
     """Blocks and threads for so many items at most."""
     return min(max(-(-items // _THREADS), 1), _MOST_BLOCKS), _THREADS
 

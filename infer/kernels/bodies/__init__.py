@@ -10,6 +10,15 @@ is only how a shared number is changed (`shared`).
 
 from __future__ import annotations
 
-from infer.kernels.bodies import boxes, cells, clusters, ground, points, shared
+from infer.kernels.bodies import (
+    boxes,
+    cells,
+    clusters,
+    ground,
+    motion,
+    points,
+    shared,
+    voxels,
+)
 
-MODULES = (shared, points, ground, cells, clusters, boxes)
+MODULES = (shared, points, ground, cells, clusters, boxes, motion, voxels)

@@ -1,6 +1,7 @@
 """Changing a number that others may be changing too: plain here, atomic on a GPU.
 
-`infer.kernels.cuda` brings its own of each. `add` and `lower` return what was there before.
+`infer.kernels.cuda` brings its own of each. `add`, `lower` and `add_in` return what was there
+before.
 """
 
 from __future__ import annotations
@@ -28,6 +29,13 @@ def lower(array: Array, i: int, value: int) -> int:
 def add_to(table: Array, i: int, j: int, value: int) -> None:
     """table[i, j] += value."""
     table[i, j] += value
+
+
+def add_in(table: Array, i: int, j: int, value: int) -> int:
+    """table[i, j] += value; returns what was there."""
+    old: int = table[i, j]
+    table[i, j] = old + value
+    return old
 
 
 def lower_in(table: Array, i: int, j: int, value: int) -> None:

@@ -1,0 +1,11 @@
+"""The bodies on the CPU's threads: each loop over parts runs in parallel, a part in one thread.
+
+What several points change is kept once per part and summed up after, so no thread waits for
+another and the result does not depend on how they ran. `infer.kernels.threads` compiles them.
+"""
+
+from __future__ import annotations
+
+from infer.kernels.threaded import motion, voxels
+
+MODULES = (motion, voxels)

@@ -1,0 +1,79 @@
+"""The perception kernels on CUDA without a GPU: PTX for sm_90 of each, and the simulator."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from numba import types
+
+import infer.kernels.gpu
+
+SCRIPT = Path(__file__).parent / "on_simulator.py"
+COMPARED = ["voxels", "motion"]
+MODULES = [info.name for info in pkgutil.iter_modules(infer.kernels.gpu.__path__)]
+
+# The arrays that kernels take, by name; those of other kinds by module and name.
+KINDS = {
+    "points carried": (types.float32, 2),
+    "segments": (types.float32, 2),
+    "offsets space": (types.float32, 1),
+    "cell_of slot cells start member counts voxels": (types.int32, 1),
+    "count coordinates": (types.int32, 2),
+    "touched": (types.uint8, 1),
+    "found": (types.int64, 2),
+    "features": (types.float32, 3),
+}
+ARRAYS = {name: types.Array(*kind, "C") for names, kind in KINDS.items() for name in names.split()}
+
+
+def kernels():
+    """(module.name, function) of every kernel: those without a `_`, that the GPU starts."""
+    for module in MODULES:
+        found = vars(importlib.import_module(f"infer.kernels.gpu.{module}"))
+        for name, value in found.items():
+            if hasattr(value, "py_func") and not name.startswith("_"):
+                yield f"{module}.{name}", value.py_func
+
+
+@pytest.fixture(scope="module")
+def ptx():
+    """PTX by kernel. Device functions ask for a GPU's capability: it is told here."""
+    cuda = importlib.import_module("numba.cuda")
+    dispatcher = importlib.import_module("numba.cuda.dispatcher")
+    with pytest.MonkeyPatch.context() as patch:
+        device = SimpleNamespace(compute_capability=(9, 0))
+        patch.setattr(dispatcher, "get_current_device", lambda: device)
+        compiled = {}
+        for name, function in kernels():
+            code = function.__code__
+            taken = code.co_varnames[: code.co_argcount]
+            signature = types.void(*(ARRAYS[argument] for argument in taken))
+            compiled[name], _ = cuda.compile_ptx(function, signature, cc=(9, 0))
+    return compiled
+
+
+def test_every_kernel_compiles_and_none_computes_in_float64(ptx):
+    assert {name.split(".")[0] for name in ptx} == set(MODULES)
+    for name, text in ptx.items():
+        assert ".target sm_90" in text, name
+        assert ".visible .entry" in text, name
+        assert ".f64" not in text, name
+
+
+def test_shared_numbers_change_atomically(ptx):
+    for name in ("voxels.each_counted",):
+        assert "atom." in ptx[name] or "red." in ptx[name], name
+
+
+def test_the_simulator_says_what_the_cpu_says():
+    done = subprocess.run(
+        [sys.executable, str(SCRIPT)], capture_output=True, text=True, timeout=100, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == COMPARED
