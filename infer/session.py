@@ -19,6 +19,8 @@ from infer.pieces import SessionSpec, encode
 from infer.sectors import Cut, Cutter, SectorCosts, sector_sizes
 from infer.sweep import Sweep, decode_sweep, encode_sweep
 from infer.thinning import Thinner
+from infer.uplink import Compress
+from infer.uplink.packing import pack_sweep, unpack_sweep
 from infer.warmup import small_scene
 from mesh.core.errors import ContentRefused, Misuse
 from mesh.core.workload import Buffer, Contract, CutHint, Piece, SessionSetup
@@ -136,11 +138,19 @@ class InferSession:
     picture = None
 
     def __init__(
-        self, spec: SessionSpec, *, sectors: int, rate_hz: float, deadline_us: int, points: int = 0
+        self,
+        spec: SessionSpec,
+        *,
+        sectors: int,
+        rate_hz: float,
+        deadline_us: int,
+        points: int = 0,
+        compress: Compress = "none",
     ) -> None:
         """sectors: 0 to cut into as many as there are devices. deadline_us: 0 for one period.
 
         points: the most that go with each result for people to look at; 0 for none.
+        compress: how sweeps come, "none" as of infer.sweep, "delta" as of infer.uplink.
         Compiles the gateway's kernels, seconds when they are not cached: call it in a thread.
         """
         self._spec = spec
@@ -151,18 +161,20 @@ class InferSession:
         period_us = round(1e6 / rate_hz)
         self.contract = Contract(period_us, deadline_us or period_us, trigger="input")
         self.setup = SessionSetup(encode(spec))
-        self._points = points
+        self._points, self._compress = points, compress
+        self._decode = unpack_sweep if compress == "delta" else decode_sweep
         thinner = Thinner(spec.grid(), points) if points else None
         self._costs = SectorCosts()
         self._tools = Tools(Cutter(spec.grid()), Merger(spec.grid()), thinner)
-        scene = decode_sweep(0, encode_sweep(small_scene()))
+        encode_scene = pack_sweep if compress == "delta" else encode_sweep
+        scene = self._decode(0, encode_scene(small_scene()))
         self._tools.cutter.cut(scene.points, scene.masked, (1.0, 1.0))
         self._tools.merger.warm_up()
         if thinner is not None:
             thinner.thin(scene.points)
 
     def offer_input(self, stamp_us: int, data: Buffer) -> None:
-        """Take a sweep (infer.sweep), taken at stamp_us of the sensor's clock.
+        """Take a sweep (infer.sweep or infer.uplink), taken at stamp_us of the sensor's clock.
 
         The buffer is kept, not copied: it must not change until its frame is finished.
         Raises ContentRefused, also for a sweep that is not newer than the last.
@@ -179,7 +191,7 @@ class InferSession:
                 why=f"its stamp {stamp_us} is not above the last one's, {self._last_stamp_us}",
                 fix="Send sweeps in the order they were taken, each once.",
             )
-        self._newest = decode_sweep(stamp_us, data)
+        self._newest = self._decode(stamp_us, data)
         self._last_stamp_us = stamp_us
 
     def describe(self) -> Mapping[str, Any]:
@@ -194,6 +206,7 @@ class InferSession:
             "sensor_height_m": grid.height / UNITS_PER_M,
             "classes": list(CLASSES),
             "points": self._points,
+            "compress": self._compress,
             "result": "FMBX/2" if self._points else "FMBX/1",
         }
 

@@ -34,11 +34,13 @@ class Sweep:
 
     masked: points that are not finite, or over 1 km away. They are skipped, all of them if need be:
     sensors mark so what did not come back. stamp_us: when it was taken, on the sensor's clock.
+    times_us: int32 (n,), microseconds from there to each point's measurement, where they are known.
     """
 
     stamp_us: int
     points: NDArray[np.float32]
     masked: int
+    times_us: NDArray[np.int32] | None = None
 
 
 def encode_sweep(points: NDArray[np.float32]) -> bytes:

@@ -15,6 +15,7 @@ from infer import cuda_devices, feed
 from infer.codec import MAX_CLOUD
 from infer.grid import UNITS_PER_M
 from infer.pieces import MAX_SECTORS, Api, SessionSpec
+from infer.uplink import Compress
 from mesh.core.errors import ConfigError, DeviceUnavailable, SessionRefused
 from mesh.core.workload import Buffer, DeviceInfo, SessionRequest, Settings
 
@@ -41,7 +42,8 @@ class InferOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     api: which devices may serve the session. sectors: 0 for one per device. deadline_ms: from a
     sweep's opening, 0 for one period. reach_m: half the side of the square looked at.
     sensor_height_m: above the ground. near_m: nothing nearer counts (the vehicle itself).
-    points: the most that go with each result for people to look at; 0 for none.
+    points: the most that go with each result for people to look at; 0 for none. compress: how
+    sweeps come, "none" (infer.sweep) or "delta" (infer.uplink.packing).
     """
 
     api: Api = "auto"
@@ -57,6 +59,7 @@ class InferOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     min_points: Annotated[int, Meta(ge=1, le=1000)] = 5
     turned_box_m: Annotated[float, Meta(ge=1, le=32)] = 16.0
     points: Annotated[int, Meta(ge=0, le=MAX_CLOUD)] = 0
+    compress: Compress = "none"
 
     def spec(self) -> SessionSpec:
         """The same in units. Raises SessionRefused."""
@@ -139,11 +142,13 @@ class InferWorkload:
             rate_hz=options.rate_hz,
             deadline_us=round(options.deadline_ms * 1000),
             points=options.points,
+            compress=options.compress,
         )
 
     def preload(self) -> None:
         """See Preloading: opening a session compiles the gateway's kernels for all."""
-        self.open_session(SessionRequest(self.name, {"points": 1}))  # and those that choose points
+        # And those that choose points, and that unpack sweeps.
+        self.open_session(SessionRequest(self.name, {"points": 1, "compress": "delta"}))
 
     def options_for(self, rate_hz: float) -> Mapping[str, int | float | str]:
         """See Feedable."""

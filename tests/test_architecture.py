@@ -47,6 +47,8 @@ PURE = (
     "mesh/stream/parts.py",
     "mesh/stream/ratecontrol.py",
     "mesh/stream/repair.py",
+    "infer/frames/*.py",
+    "infer/uplink/*.py",
     "render/beside.py",
     "render/clusters.py",
     "render/depth.py",

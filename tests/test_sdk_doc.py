@@ -84,7 +84,7 @@ class Vehicle:
 
 
 def test_every_block_is_run_here(printed: dict[str, list[str]]) -> None:
-    assert {language: len(blocks) for language, blocks in printed.items()} == {"sh": 2, "python": 4}
+    assert {language: len(blocks) for language, blocks in printed.items()} == {"sh": 2, "python": 5}
 
 
 async def test_one_sweep_is_asked_about(
@@ -93,6 +93,15 @@ async def test_one_sweep_is_asked_about(
     await program("look_around")(host.url(query=PATIENT), sweeps[0])
     found = capsys.readouterr().out.splitlines()
     assert sum(line.startswith("car [") for line in found) > 3
+
+
+async def test_a_packed_sweep_is_asked_about(
+    host: Any, program: Any, sweeps: list[np.ndarray]
+) -> None:
+    boxes, points = await program("look_around_cheaply")(host.url(query=PATIENT), sweeps[0])
+    plain, _ = await program("look_around_cheaply")(host.url(query=PATIENT), points)
+    assert len(boxes.yaws) > 10
+    np.testing.assert_array_equal(boxes.centres, plain.centres)
 
 
 @pytest.mark.parametrize("name", ["drive", "drive_by_newest"])

@@ -1,4 +1,4 @@
-"""`make fuzz`: mutated scenes and environments against the code that reads them.
+"""`make fuzz`: mutated scenes, environments and packed sweeps against the code that reads them.
 
 Every input is read or refused with ContentRefused, within 2 s of CPU time and 512 MiB; whatever
 else comes of one is a finding. Each target is fuzzed in processes of its own (bench.fuzz.worker):
@@ -30,7 +30,7 @@ from bench.report import Report, arguments
 ROOT = Path(__file__).resolve().parent.parent.parent
 OUT = ROOT / "out" / "fuzz"
 COUNT, QUICK_COUNT = 200_000, 2_000  # of all targets together
-SHARES = {"scene": 0.5, "gltf": 0.2, "sky": 0.3}
+SHARES = {"scene": 0.45, "gltf": 0.15, "sky": 0.3, "packed": 0.1}
 STALLED_S = 120.0  # without a new input, whatever the machine is at: it waits for something
 MOST_FINDINGS = 20  # of one target; then it is left
 _TAIL = 20_000  # characters kept of what a process said

@@ -15,6 +15,7 @@ import numpy as np
 
 from bench.fuzz import seeds
 from bench.fuzz.documents import Json, spoil_glb, spoil_gltf
+from bench.fuzz.packed import packed_sweeps, spoil_packed, take_packed
 from bench.fuzz.skies import spoil_sky
 from bench.fuzz.sound import assert_sound
 from bench.fuzz.target import Target
@@ -76,4 +77,5 @@ TARGETS: Mapping[str, Target] = {
     "scene": Target(seeds.scenes, _spoil_scene, take_scene),
     "gltf": Target(seeds.gltfs, _spoil_gltf, take_gltf),
     "sky": Target(seeds.skies, spoil_sky, take_sky),
+    "packed": Target(packed_sweeps, spoil_packed, take_packed),
 }

@@ -41,7 +41,11 @@ def main() -> None:
     parser.add_argument("--input", type=Path, help="feed this file alone")
     options = parser.parse_args()
     engine = None if options.plain or options.input else _atheris()
-    with engine.instrument_imports(include=["render"]) if engine else contextlib.nullcontext():
+    with (
+        engine.instrument_imports(include=["render", "infer.uplink"])
+        if engine
+        else contextlib.nullcontext()
+    ):
         target = _target(options.target)
     bounds.die_of_hangs()
     with Record(options.record) as record, bounds.lowered_limits():

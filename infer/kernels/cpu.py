@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from infer import grid as grid_module
 from infer import layout
 from infer.grid import Grid, azimuth_bins
-from infer.kernels import cutting, each, joining, thinning
+from infer.kernels import cutting, each, joining, thinning, uplink
 from infer.kernels.bind import bind
 from infer.kernels.bodies import MODULES as BODIES
 from infer.kernels.turns import COSINES, SINES
@@ -38,7 +38,7 @@ from infer.layout import (
 )
 from infer.partial import Tables
 
-LOOPS = (each, cutting, joining, thinning)
+LOOPS = (each, cutting, joining, thinning, uplink)
 
 _njit: Any = numba.njit  # _nrt is not in its types
 
