@@ -11,14 +11,29 @@ is only how a shared number is changed (`shared`).
 from __future__ import annotations
 
 from infer.kernels.bodies import (
+    area,
     boxes,
     cells,
     clusters,
+    components,
     ground,
     motion,
+    plane,
     points,
     shared,
     voxels,
 )
 
-MODULES = (shared, points, ground, cells, clusters, boxes, motion, voxels)
+MODULES = (
+    shared,
+    points,
+    ground,
+    cells,
+    clusters,
+    boxes,
+    motion,
+    voxels,
+    area,
+    plane,
+    components,
+)

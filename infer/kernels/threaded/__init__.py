@@ -6,6 +6,6 @@ another and the result does not depend on how they ran. `infer.kernels.threads` 
 
 from __future__ import annotations
 
-from infer.kernels.threaded import motion, voxels
+from infer.kernels.threaded import components, motion, plane, voxels
 
-MODULES = (motion, voxels)
+MODULES = (motion, voxels, plane, components)

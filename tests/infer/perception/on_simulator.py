@@ -11,7 +11,12 @@ from infer.cuda_devices import simulator
 simulator()
 
 from infer.kernels.gpu import motion as motion_there  # noqa: E402
+from infer.kernels.gpu import plane as plane_there  # noqa: E402
+from infer.kernels.gpu.components import CudaClusterer  # noqa: E402
 from infer.kernels.gpu.voxels import CudaVoxeliser  # noqa: E402
+from infer.perception.area import Area  # noqa: E402
+from infer.perception.clusters import Clusterer  # noqa: E402
+from infer.perception.ground import GroundFinder, PlaneSearch  # noqa: E402
 from infer.perception.motion import Motion, deskew  # noqa: E402
 from infer.perception.voxels import Voxeliser, VoxelSpace  # noqa: E402
 
@@ -51,8 +56,23 @@ def motion(points):
     np.testing.assert_allclose(here, motion_there.deskew(points, offsets, turning), atol=TINY)
 
 
+def ground_and_clusters(points):
+    search = PlaneSearch(area=Area(8, 1), trials=20)
+    here, there = GroundFinder(search, POINTS).find(points), plane_there.find(points, search)
+    assert here.inliers == there.inliers > 300
+    np.testing.assert_allclose(here.slope_x, there.slope_x, atol=1e-5)
+    np.testing.assert_allclose(here.height_m, there.height_m, atol=1e-4)
+    np.testing.assert_array_equal(here.labels, there.labels)
+    yard = Area(8, 0.5)
+    one = Clusterer(yard, POINTS).cluster(points, here.labels)
+    other = CudaClusterer(yard, POINTS).cluster(points, here.labels)
+    assert one.count == other.count >= 2
+    pairs = set(zip(one.of_point.tolist(), other.of_point.tolist(), strict=True))
+    assert len(pairs) == one.count + 1  # each number there is one number here
+
+
 if __name__ == "__main__":
     scene = sweep()
-    for compare in (voxels, motion):
+    for compare in (voxels, motion, ground_and_clusters):
         compare(scene)
         print(compare.__name__)

@@ -15,21 +15,26 @@ from numba import types
 import infer.kernels.gpu
 
 SCRIPT = Path(__file__).parent / "on_simulator.py"
-COMPARED = ["voxels", "motion"]
+COMPARED = ["voxels", "motion", "ground_and_clusters"]
 MODULES = [info.name for info in pkgutil.iter_modules(infer.kernels.gpu.__path__)]
 
 # The arrays that kernels take, by name; those of other kinds by module and name.
 KINDS = {
-    "points carried": (types.float32, 2),
-    "segments": (types.float32, 2),
-    "offsets space": (types.float32, 1),
-    "cell_of slot cells start member counts voxels": (types.int32, 1),
-    "count coordinates": (types.int32, 2),
-    "touched": (types.uint8, 1),
-    "found": (types.int64, 2),
+    "points carried segments planes": (types.float32, 2),
+    "offsets space area": (types.float32, 1),
+    "cell_of slot cells start member counts voxels low votes parents names n clusters": (
+        types.int32,
+        1,
+    ),
+    "count coordinates triples": (types.int32, 2),
+    "touched labels occupied": (types.uint8, 1),
+    "found lowest sums": (types.int64, 2),
     "features": (types.float32, 3),
 }
-ARRAYS = {name: types.Array(*kind, "C") for names, kind in KINDS.items() for name in names.split()}
+NUMBERS = {"steepest": types.float32, "within": types.float32, "link": types.int64}
+TYPES = NUMBERS | {
+    name: types.Array(*kind, "C") for names, kind in KINDS.items() for name in names.split()
+}
 
 
 def kernels():
@@ -53,7 +58,7 @@ def ptx():
         for name, function in kernels():
             code = function.__code__
             taken = code.co_varnames[: code.co_argcount]
-            signature = types.void(*(ARRAYS[argument] for argument in taken))
+            signature = types.void(*(TYPES[argument] for argument in taken))
             compiled[name], _ = cuda.compile_ptx(function, signature, cc=(9, 0))
     return compiled
 
@@ -67,7 +72,12 @@ def test_every_kernel_compiles_and_none_computes_in_float64(ptx):
 
 
 def test_shared_numbers_change_atomically(ptx):
-    for name in ("voxels.each_counted",):
+    for name in (
+        "voxels.each_counted",
+        "plane.each_noted",
+        "plane.each_voted",
+        "components.each_linked",
+    ):
         assert "atom." in ptx[name] or "red." in ptx[name], name
 
 
