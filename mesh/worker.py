@@ -385,8 +385,6 @@ class Worker:
         run_us: int,
         begun_us: int,
     ) -> None:
-        if not any(isinstance(outcome, MeshError) for outcome in outcomes):
-            self._learn(slot, jobs, run_us)
         total = sum(job.units for job in jobs)
         for job, outcome in zip(jobs, outcomes, strict=True):
             if isinstance(outcome, MeshError):
@@ -398,6 +396,8 @@ class Worker:
                 mine_us = share_us(run_us, job.units, total)
                 queue_us = max(0, begun_us - job.received_us)
                 self._answer(slot, job, outcome, times_us=(queue_us, mine_us, run_us - mine_us))
+        if not any(isinstance(outcome, MeshError) for outcome in outcomes):
+            self._learn(slot, jobs, run_us)  # what waits for the results does not wait for this
 
     def _abandoned(self, slot: _Slot, call: _Call, problem: PieceAbandoned) -> None:
         """A call was not run to its end: nobody wants it any more, or it was staged in vain."""

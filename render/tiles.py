@@ -6,9 +6,9 @@ and encoder blocks never straddle a cut, and the picture's bytes do not depend o
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import accumulate, pairwise
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,9 @@ from mesh.schedule.cut import MAX_PIECES, divide_plane, shares
 
 GRID = 16
 _LITTLE = 0.2  # of a tile: what is not worth one of its own
+# Where no tile's size or cost has changed by more, the last frame's cut is kept: cutting takes time
+# before anything is sent, and a device that draws the same part again finds its caches warm.
+_NEAR = 0.02
 
 
 class Rect(NamedTuple):
@@ -103,6 +106,9 @@ class Tile(NamedTuple):
     part: int = 0
 
 
+_Place: TypeAlias = tuple[int, int, Rect]  # view, part, and where in the view
+
+
 class Tiler:
     """Cuts one session's frames for the devices at hand, by what the last ones' regions cost.
 
@@ -129,6 +135,8 @@ class Tiler:
         columns, rows = grid_shape(width, height)
         self._columns = columns
         self._field = CostField((rows, columns * len(self._parts)))
+        self._cut_last: list[Tile] = []
+        self._cut_to: list[float] = []  # the sizes wanted then
 
     def tiles(
         self, cost: NDArray[np.float64], hint: CutHint, kind: str, at_least: int = 1
@@ -161,20 +169,46 @@ class Tiler:
             at_least=min(at_least, most),
             most=most,
         )
+        kept = [self._costing(tile, cost) for tile in self._cut_last]
+        if not (_near(sizes, self._cut_to) and _near(_units(kept), _units(self._cut_last))):
+            kept = [self._costing(tile, cost) for tile in self._cut(places, cost, sizes)]
+            self._cut_last, self._cut_to = kept, sizes
+        return kept
+
+    def _cut(
+        self, places: Sequence[_Place], cost: NDArray[np.float64], sizes: Sequence[float]
+    ) -> Iterator[Tile]:
+        """Tiles of such sizes, yet to be costed."""
         costs = [cost[self._cells(view, rect)] for view, _, rect in places]
-        made = []
         dealt = deal(sizes, [float(within.sum()) for within in costs])
         for (view, part, within), its_cost, its_sizes in zip(places, costs, dealt, strict=True):
             for rect in cut(within.width, within.height, its_sizes, its_cost):
                 placed = rect._replace(x=rect.x + within.x, y=rect.y + within.y)
-                tile_units = self._tile_units + float(cost[self._cells(view, placed)].sum())
-                made.append(Tile(placed, tile_units, view, part))
-        return made
+                yield Tile(placed, 0.0, view, part)
+
+    def _costing(self, tile: Tile, cost: NDArray[np.float64]) -> Tile:
+        cells = cost[self._cells(tile.view, tile.rect)]
+        return tile._replace(units=self._tile_units + float(np.add.reduce(cells, axis=None)))
 
     def _cells(self, view: int, rect: Rect) -> tuple[slice, slice]:
         rows, columns = cells_of(rect)
         before = view * self._columns
         return rows, slice(before + columns.start, before + columns.stop)
+
+
+def _units(tiles: Sequence[Tile]) -> list[float]:
+    return [tile.units for tile in tiles]
+
+
+def _near(values: Sequence[float], others: Sequence[float]) -> bool:
+    """Whether values > 0 stand in about the same proportions as the others."""
+    if len(values) != len(others):
+        return False
+    scale = sum(values) / sum(others) if others else 1.0
+    return all(
+        abs(value - scale * other) <= _NEAR * value
+        for value, other in zip(values, others, strict=True)
+    )
 
 
 def deal(sizes: Sequence[float], costs: Sequence[float]) -> list[list[float]]:

@@ -24,7 +24,7 @@ from mesh.device.kernel import prctl
 
 NAME = "timed"
 LARGEST = (3840, 2160)
-SLICE_S = 0.001  # a sleeper's unbroken sleep: so long it goes on with what nobody wants any more
+SLICE_S = 0.005  # a piece that is taken back ends within it
 
 _PR_SET_TIMERSLACK = 29  # the kernel may wake a sleeper so many ns late: 50,000 by default
 

@@ -43,6 +43,7 @@ _HIGH_WATER, _LOW_WATER = 128 * 1024, 32 * 1024
 _TURN_BYTES = 256 * 1024  # most that one turn of the loop encrypts (about 0.2 ms)
 # Frames handed over at once: the peer wakes, and reads, once for all of them.
 _WRITE_BYTES = 2 * CHUNK
+_AT_ONCE = 16 * 1024  # what follows in the same turn does not wait long for so little
 _JOINED = 4096  # parts up to this size are copied together into one TLS record
 _PONGS = 8  # questions remembered while nothing can be written
 
@@ -139,7 +140,10 @@ class Link:
         due_us: int = 0,
         sent: Callable[[], None] | None = None,
     ) -> Sending:
-        """Queue a message; never blocks, never calls back before it returned.
+        """Send a message; never blocks, never calls back before it returned.
+
+        The first one of a turn of the loop is written at once if it is small; what comes after it
+        is written in the next turn, in order.
 
         due_us: on this node's clock; the smaller goes first, 0 (control) before all instants.
             Only messages of equal `due_us` keep their order.
@@ -155,6 +159,8 @@ class Link:
             )
         sending = self._queue.push(encode_message(message), body, due_us, sent)
         if self._state == "open":
+            if sending.size <= _AT_ONCE and self._pump_handle is None and not self._paused:
+                self._pump()  # the peer can begin while this turn goes on
             self._schedule_pump()
         else:
             self._drop_queue()
@@ -312,7 +318,7 @@ class Link:
     # Sending.
 
     def _schedule_pump(self) -> None:
-        """Write in the loop's next turn, so that all that one turn queues is put in order."""
+        """Write in the loop's next turn, so that what else this one queues is put in order."""
         if self._pump_handle is None and self._state != "ending" and not self._paused:
             self._pump_handle = self._loop.call_soon(self._pump)
 

@@ -132,6 +132,20 @@ def test_tiles_follow_what_their_regions_really_cost():
     assert worst[-1] < 1.15
 
 
+def test_a_cut_is_kept_until_something_has_changed():
+    tiler, cost = Tiler(*SIZE), even_cost(*SIZE)
+    first = tiler.tiles(cost, lanes(1, 2, 4), "tile")
+    noisy = tiler.tiles(cost * 1.5, lanes(1.01, 2, 4), "tile")
+    assert [tile.rect for tile in noisy] == [tile.rect for tile in first]
+    assert [t.units for t in noisy] == pytest.approx([1.5 * t.units for t in first])
+    slower = tiler.tiles(cost, lanes(2, 2, 4), "tile")
+    assert [tile.rect for tile in slower] != [tile.rect for tile in first]
+    dearer = cost.copy()
+    dearer[:, :20] *= 1.5
+    moved = tiler.tiles(dearer, lanes(2, 2, 4), "tile")
+    assert [tile.rect for tile in moved] != [tile.rect for tile in slower]
+
+
 # --- several views, and parts of them -----------------------------------------------------------
 
 many = st.lists(st.floats(0.01, 1), min_size=1, max_size=20)

@@ -40,13 +40,23 @@ async def test_bodies_leave_by_deadline_not_by_order_of_sending(linked):
 async def test_what_is_cancelled_before_it_left_never_arrives_and_frees_its_buffer(linked):
     released = []
     async with linked() as pair:
+        pair.here.send(CANCEL)  # leaves at once; what comes after it waits for the next turn
         sending = pair.here.send(TILE, bytes(1000), sent=lambda: released.append("tile"))
         assert sending.cancel()
         assert released == ["tile"]
         assert pair.here.queued_bytes == 0
         pair.here.send(CANCEL)
-        assert (await pair.theirs.messages.get())[0] == CANCEL
+        for _ in range(2):
+            assert (await pair.theirs.messages.get())[0] == CANCEL
         assert pair.theirs.messages.empty()
+
+
+async def test_the_first_message_of_a_turn_leaves_at_once_if_it_is_small(linked):
+    async with linked() as pair:
+        assert not pair.here.send(TILE, bytes(1000)).active
+        assert pair.here.send(TILE, bytes(1000)).active
+    async with linked() as pair:
+        assert pair.here.send(TILE, bytes(100_000)).active
 
 
 async def test_sent_is_never_called_from_inside_send(linked):
