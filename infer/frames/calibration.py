@@ -66,8 +66,8 @@ class Camera:
 class Calibration:
     """A tree of frames of reference, `poses` its edges in either direction, and the cameras.
 
-    cameras: by the frame of reference that each looks along. Raises Misuse if the poses are no
-    tree: two ways between two frames could disagree.
+    cameras: by sensor; what they project is in the frame of reference of their pictures. Raises
+    Misuse if the poses are no tree: two ways between two frames could disagree.
     """
 
     poses: tuple[Pose, ...]

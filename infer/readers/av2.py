@@ -23,6 +23,7 @@ from infer.frames.calibration import Calibration, Camera
 from infer.frames.measurements import MAX_IMAGE_BYTES, CameraImage, EgoPose, LidarScan
 from infer.frames.pose import Pose
 from infer.readers.columns import Columns, read_columns
+from infer.readers.files import read_bytes
 from infer.readers.refusal import read_from, unreadable
 from infer.sweep import MAX_POINTS
 
@@ -202,18 +203,6 @@ class _Poses:
     def __call__(self, row: int) -> Pose:
         with read_from(self.path):
             return _pose("world", "ego", self.columns, row)
-
-
-def read_bytes(path: Path, most: int) -> bytes:
-    """A whole file of at most so many bytes. Raises ContentRefused."""
-    try:
-        with path.open("rb") as file:
-            data = file.read(most + 1)
-    except OSError as problem:
-        raise unreadable(path, str(problem)) from problem
-    if len(data) > most:
-        raise unreadable(path, f"it has more than {most} bytes")
-    return data
 
 
 def _pose(target: str, source: str, columns: Columns, row: int) -> Pose:
