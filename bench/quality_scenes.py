@@ -112,21 +112,41 @@ def alpha_modes() -> bytes:
     return glb.glb()
 
 
+def _waist(places: np.ndarray) -> np.ndarray:
+    """How far a point is pulled: (n, 3)."""
+    return 0.5 * np.sin(4 * places[:, 1:2]) * places * (1, 0, 1)
+
+
+def _stretch(places: np.ndarray) -> np.ndarray:
+    return places**3 * (0, 1, 0)
+
+
+def _normals_after(pull: Callable[[np.ndarray], np.ndarray], shape: Shape) -> np.ndarray:
+    """Unit normals of a pulled shape: they turn by the cofactors of the gradient (Nanson)."""
+    places, step = shape.positions.astype(np.float64), 1e-5
+    gradient = np.stack(
+        [
+            axis + (pull(places + step * axis) - pull(places - step * axis)) / (2 * step)
+            for axis in np.eye(3)
+        ],
+        axis=-1,
+    )
+    turned = np.linalg.solve(np.swapaxes(gradient, 1, 2), shape.normals[..., None])[..., 0]
+    normals: np.ndarray = turned / np.linalg.norm(turned, axis=1, keepdims=True)
+    return normals
+
+
 def morph() -> bytes:
     """A ball pulled two ways at once, its normals with it."""
     glb = GlbWriter()
     ball = shapes.sphere(0.8, 64)
     primitive = _primitive(glb, ball, _plain(glb, (0.3, 0.5, 0.75), 0.4, 0.0))
-    p = ball.positions.astype(np.float64)
     targets = []
-    for pull in (
-        0.5 * np.sin(4 * p[:, 1:2]) * p * (1, 0, 1),
-        np.c_[0 * p[:, :1], p[:, 1:2] ** 3, 0 * p[:, :1]],
-    ):
-        normal = (p + pull) / np.linalg.norm(p + pull, axis=1, keepdims=True)
+    for pull in (_waist, _stretch):
+        normals = _normals_after(pull, ball)
         targets.append({
-            "POSITION": glb.accessor(pull.astype(np.float32)),
-            "NORMAL": glb.accessor((normal - ball.normals).astype(np.float32)),
+            "POSITION": glb.accessor(pull(ball.positions).astype(np.float32)),
+            "NORMAL": glb.accessor((normals - ball.normals).astype(np.float32)),
         })  # fmt: skip
     primitive["targets"] = targets
     mesh = glb.mesh([primitive])

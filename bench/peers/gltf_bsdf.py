@@ -21,7 +21,8 @@ def register(mi: Any) -> None:
     """Make the plugin NAME known; textures: base_color, roughness, metallic."""
     import drjit as dr  # noqa: PLC0415  (comes with Mitsuba)
 
-    albedo = mi.Texture2f(mi.TensorXf(reflected_once()[..., None]))
+    table = mi.TensorXf(reflected_once()[..., None])
+    albedo = mi.Texture2f(table, wrap_mode=dr.WrapMode.Clamp)
 
     class MetallicRoughness(mi.BSDF):  # type: ignore[misc]
         def __init__(self, given: Any) -> None:
@@ -63,7 +64,8 @@ def register(mi: Any) -> None:
             smith += n_v * dr.sqrt(n_l * n_l * (1 - alpha2) + alpha2)
             lobe = self._density(half.z, alpha2) * 0.5 / dr.maximum(smith, 1e-7)
             f0 = dr.lerp(mi.Color3f(0.04), base, metallic)
-            once = albedo.eval(mi.Point2f(dr.sqrt(alpha), n_v))[0]
+            at = (mi.Point2f(dr.sqrt(alpha), n_v) * (TABLE - 1) + 0.5) / TABLE
+            once = albedo.eval(at)[0]
             kept = 1 + f0 * (1 / once - 1)
             below = (1 - (0.04 + 0.96 * grazing)) * base * ((1 - metallic) / dr.pi)
             return ((below + (f0 + (1 - f0) * grazing) * kept * lobe) * n_l) & active
@@ -92,8 +94,11 @@ def register(mi: Any) -> None:
 
 
 def reflected_once() -> NDArray[np.float32]:
-    """The share of light that facets without loss reflect once: by n.v (row) and roughness."""
-    steps = (np.arange(TABLE) + 0.5) / TABLE
+    """The share of light that facets without loss reflect once: by n.v (row) and roughness.
+
+    float32 (TABLE, TABLE), both from 0 to 1, ends included.
+    """
+    steps = np.linspace(0, 1, TABLE).clip(1e-3)
     u = (np.arange(DRAWN) + 0.5) / DRAWN
     u, phi = np.meshgrid(u, u * 2 * np.pi)
     table = np.empty((TABLE, TABLE), np.float32)
