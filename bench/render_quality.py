@@ -54,7 +54,7 @@ SIZE = (480, 360)
 ACROSS = 4  # samples across a pixel, and down it
 TRACED_SIZE = (160, 120)
 PATHS, BOUNCES = 256, 8  # per pixel; per path
-REFERENCE_PATHS = 2048  # so that the noise that is seen is ours
+REFERENCE_PATHS = 8192  # so that the noise that is seen is ours
 SUN = DirectionalLight(unit((0.4, 0.8, 0.45)), intensity=2.0)
 NO_SUN = replace(SUN, intensity=0.0)
 _CODES = np.arange(256) / 255

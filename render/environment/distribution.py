@@ -1,8 +1,9 @@
-"""Where an environment's light comes from, as the path tracer samples it: an alias table. Pure.
+"""Where an environment's light comes from, as the path tracer samples it. Pure.
 
-Cells are even in longitude and latitude. A cell is picked in one step from two random numbers
-(Walker, "An efficient method for generating discrete random variables with general distributions",
-ACM TOMS 3(3), 1977; built as by Vose, 1991), and a direction evenly within it.
+Cells are even in longitude and latitude. A row is picked by its light, then one of its cells, by
+where two even numbers fall among cumulative shares: what is spread evenly stays spread (Pharr,
+Jakob and Humphreys, "Physically Based Rendering", 4th edition, 2023, appendix A.5), which an alias
+table undoes. A direction is even within its cell.
 """
 
 from __future__ import annotations
@@ -13,44 +14,36 @@ from numpy.typing import NDArray
 ACROSS, DOWN = 256, 128  # cells at most
 _EVEN = 0.02  # of all samples: whatever filtering makes of the picture, no light is out of reach
 
-CELL = np.dtype([("kept", "<f4"), ("other", "<u4"), ("density", "<f4"), ("unused", "<f4")])
+STEP = np.dtype([("end", "<f4"), ("density", "<f4")])
 
 
 def distribution(pixels: NDArray[np.float16]) -> NDArray[np.uint8]:
     """The table of an equirectangular picture (height, width, 4), as pathtrace.comp reads it.
 
-    uint8 (n,): cells across and down as two uint32, two unused; then CELL by row. A cell stays
-    itself for numbers below `kept`, and gives way to `other`; density is per solid angle.
+    uint8 (n,): cells across and down as two uint32; then a STEP for each row, and for each cell by
+    row. `end` is the share of all rows, or of all cells of the row, up to and with this one; the
+    density of cells is per solid angle, that of rows is not used.
     """
     power = _cell_power(pixels)
     down, across = power.shape
     edges = np.cos(np.pi * np.arange(down + 1) / down)
-    angle = np.repeat((edges[:-1] - edges[1:]) * (2 * np.pi / across), across)
-    share = power.reshape(-1) * angle
+    angle = np.repeat((edges[:-1] - edges[1:])[:, None] * (2 * np.pi / across), across, axis=1)
+    share = power * angle
     total = float(share.sum())
     even = angle / angle.sum()
     share = even if total <= 0 else (1 - _EVEN) * (share / total) + _EVEN * even
-    cells = np.zeros(down * across, CELL)
-    cells["kept"], cells["other"] = alias_table(share)
+    rows, cells = np.zeros(down, STEP), np.zeros((down, across), STEP)
+    rows["end"], cells["end"] = _ends(share.sum(axis=1)), _ends(share)
     cells["density"] = share / angle
-    head = np.array([across, down, 0, 0], np.uint32)
-    return np.concatenate([head.view(np.uint8), cells.view(np.uint8)])
+    head = np.array([across, down], np.uint32)
+    return np.concatenate([part.reshape(-1).view(np.uint8) for part in (head, rows, cells)])
 
 
-def alias_table(share: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """(kept, other) of n outcomes, for probabilities (n,) that add up to 1."""
-    count = len(share)
-    rest = (share * count).tolist()
-    kept, other = [1.0] * count, list(range(count))
-    poor = [i for i, value in enumerate(rest) if value < 1.0]
-    rich = [i for i, value in enumerate(rest) if value >= 1.0]
-    while poor and rich:
-        at, giver = poor.pop(), rich[-1]
-        kept[at], other[at] = rest[at], giver
-        rest[giver] -= 1.0 - rest[at]
-        if rest[giver] < 1.0:
-            poor.append(rich.pop())
-    return np.array(kept), np.array(other)
+def _ends(share: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Cumulative along the last axis, 1 at its end."""
+    summed = np.cumsum(share, axis=-1)
+    ends: NDArray[np.float64] = summed / summed[..., -1:]
+    return ends
 
 
 def _cell_power(pixels: NDArray[np.float16]) -> NDArray[np.float64]:

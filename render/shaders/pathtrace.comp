@@ -15,9 +15,8 @@
 layout(local_size_x = 8, local_size_y = 8) in;
 
 layout(set = 0, binding = 2, std430) readonly buffer Distribution {  // render.environment.distribution
-    uvec2 grid;      // cells across and down
-    uvec2 unused;
-    vec4 cells[];    // share kept, the other cell (bits), density per solid angle
+    uvec2 grid;    // cells across and down
+    vec2 steps[];  // for rows, then for the cells of each row: share up to its end, density per solid angle
 } around;
 
 layout(set = 3, binding = 0, rgba32f) uniform image2D light;  // sum; w: samples that met light
@@ -44,24 +43,39 @@ vec3 from_sky(vec3 way) {
     return vec3(view.sky.y * way.x + view.sky.z * way.z, way.y, view.sky.y * way.z - view.sky.z * way.x);
 }
 
+uint cell_at(uvec2 cell) { return around.grid.y + cell.y * around.grid.x + cell.x; }
+
 float sky_density(vec3 way) {
     vec3 at = turned(way);
     float u = atan(at.z, at.x) / (2.0 * PI) + 0.5, v = acos(clamp(at.y, -1.0, 1.0)) / PI;
     uvec2 cell = min(uvec2(vec2(u, v) * vec2(around.grid)), around.grid - 1u);
-    return around.cells[cell.y * around.grid.x + cell.x].z;
+    return around.steps[cell_at(cell)].y;
 }
 
-// Even over the solid angle of a cell that is picked by its light (alias method: Walker, 1977).
-vec3 sky_way(vec2 point, vec2 within, out float density) {
-    uint count = around.grid.x * around.grid.y;
-    uint at = min(uint(point.x * float(count)), count - 1u);
-    if (point.y >= around.cells[at].x) at = floatBitsToUint(around.cells[at].y);
-    density = around.cells[at].z;
-    uvec2 cell = uvec2(at % around.grid.x, at / around.grid.x);
-    float turn = ((float(cell.x) + within.x) / float(around.grid.x) - 0.5) * 2.0 * PI;
+// The step of `count` that `x` falls into; x becomes its place within, 0 to 1.
+uint step_of(uint first, uint count, inout float x) {
+    uint low = 0u, high = count - 1u;
+    while (low < high) {
+        uint middle = (low + high) / 2u;
+        if (x < around.steps[first + middle].x) high = middle;
+        else low = middle + 1u;
+    }
+    float begins = low > 0u ? around.steps[first + low - 1u].x : 0.0;
+    x = clamp((x - begins) / (around.steps[first + low].x - begins), 0.0, 1.0);
+    return low;
+}
+
+// Even over the solid angle of a cell that is picked by its light: first its row, then its column, so
+// that points that are spread well stay so (Pharr, Jakob and Humphreys, "Physically Based Rendering",
+// 4th edition, 2023, A.5).
+vec3 sky_way(vec2 point, out float density) {
+    uint row = step_of(0u, around.grid.y, point.y);
+    uvec2 cell = uvec2(step_of(cell_at(uvec2(0u, row)), around.grid.x, point.x), row);
+    density = around.steps[cell_at(cell)].y;
+    float turn = ((float(cell.x) + point.x) / float(around.grid.x) - 0.5) * 2.0 * PI;
     float above = cos(PI * float(cell.y) / float(around.grid.y));
     float below = cos(PI * float(cell.y + 1u) / float(around.grid.y));
-    float y = mix(above, below, within.y), level = sqrt(max(1.0 - y * y, 0.0));
+    float y = mix(above, below, point.y), level = sqrt(max(1.0 - y * y, 0.0));
     return from_sky(vec3(level * cos(turn), y, level * sin(turn)));
 }
 
@@ -122,25 +136,20 @@ Lit by_lamps(Surface s, float pick) {
     return chosen;
 }
 
-Lit by_sky(Surface s, vec2 point, vec2 within) {
+Lit by_sky(Surface s, vec2 point) {
     float density;
-    vec3 way = sky_way(point, within, density);
+    vec3 way = sky_way(point, density);
     vec3 share = scattered(s, way, false) * max(dot(s.normal, way), 0.0);
     share *= sky_light(way) * (power(density, scatter_density(s, way)) / max(density, 1e-30));
     return Lit(share, way, FAR);
 }
 
 // Light that comes to a surface from lamps and the sky at once, sent on to the eye.
-vec3 lit(Surface s, float pick, inout Random random, uint chance) {
+vec3 lit(Surface s, inout Random random, uint chance) {
     vec3 total = vec3(0.0);
     for (int source = view.counts.x > 0 ? 0 : 1; source < (SKY ? 2 : 1); source++) {
-        Lit given;
-        if (source == 0) {
-            given = by_lamps(s, pick);
-        } else {
-            vec2 point = next_point(random), within = next_point(random);
-            given = by_sky(s, point, within);
-        }
+        vec2 point = next_point(random);
+        Lit given = source == 0 ? by_lamps(s, point.x) : by_sky(s, point);
         if (given.share.r + given.share.g + given.share.b <= 0.0) continue;
         Ray ray = Ray(off_surface(s.place, s.face, given.way), given.way, 0.0, given.distance);
         if (traced(ray, true, false, chance + uint(source)).t == FAR) total += given.share;
@@ -212,9 +221,8 @@ vec3 followed(uvec2 pixel, uint number, out vec3 as_is, out float seen) {
         total += carried * s.emitted;
         if (bounce == work.bounces) break;
 
-        vec2 picks = next_point(random);
-        total += carried * lit(s, picks.x, random, hashed(chance));
-        vec3 way = scattered_way(s, next_point(random), picks.y);
+        total += carried * lit(s, random, hashed(chance));
+        vec3 way = scattered_way(s, next_point(random));
         density = scatter_density(s, way);
         if (density <= 0.0) break;
         carried *= scattered(s, way, false) * (dot(s.normal, way) / density);

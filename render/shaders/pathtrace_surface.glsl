@@ -137,14 +137,17 @@ float scatter_density(Surface s, vec3 l) {
     return mix(n_l / PI, ggx_density(n_h, s.alpha2) / (2.0 * lobe), s.specular_chance);
 }
 
-// A direction by either lobe; zero where it would go under the surface.
-vec3 scattered_way(Surface s, vec2 point, float lobe) {
+// A direction by either lobe; zero where it would go under the surface. The point's first coordinate
+// picks the lobe, and what is left of it is as even as before.
+vec3 scattered_way(Surface s, vec2 point) {
     mat3 frame = frame_about(s.normal);
     float phi = 2.0 * PI * point.y;
-    if (lobe >= s.specular_chance) {
+    if (point.x >= s.specular_chance) {
+        point.x = (point.x - s.specular_chance) / (1.0 - s.specular_chance);
         float radius = sqrt(point.x);
         return frame * vec3(radius * cos(phi), radius * sin(phi), sqrt(max(1.0 - point.x, 0.0)));
     }
+    point.x /= s.specular_chance;
     // Visible normals: Dupuy and Benyoub, "Sampling Visible GGX Normals with Spherical Caps", 2023.
     vec3 v = s.towards_eye * frame;
     vec3 stretched = normalize(vec3(s.alpha * v.xy, max(v.z, 1e-4)));

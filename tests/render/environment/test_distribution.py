@@ -3,26 +3,16 @@
 from __future__ import annotations
 
 import numpy as np
-from hypothesis import given
-from hypothesis import strategies as st
 
-from render.environment.distribution import CELL, alias_table, distribution
+from render.environment.distribution import STEP, distribution
 
 
-@given(st.lists(st.floats(0, 1e6), min_size=1, max_size=200).filter(lambda given: sum(given) > 0))
-def test_an_alias_table_gives_every_outcome_its_share(weights: list[float]):
-    share = np.array(weights) / sum(weights)
-    kept, other = alias_table(share)
-    assert (kept >= 0).all()
-    assert (kept <= 1 + 1e-9).all()
-    given_by_others = np.bincount(other, (1 - kept).clip(0), len(share))
-    assert np.allclose((kept + given_by_others) / len(share), share, atol=1e-9)
-
-
-def cells_of(pixels: np.ndarray) -> tuple[np.ndarray, tuple[int, int]]:
+def steps_of(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Rows (down,) and cells (down, across)."""
     data = distribution(pixels)
     across, down = data[:8].view(np.uint32).tolist()
-    return data[16:].view(CELL).reshape(down, across), (across, down)
+    steps = data[8:].view(STEP)
+    return steps[:down], steps[down:].reshape(down, across)
 
 
 def angles(across: int, down: int) -> np.ndarray:
@@ -34,9 +24,14 @@ def test_densities_follow_the_light_and_add_up_to_one():
     rng = np.random.default_rng(2)
     pixels = rng.random((300, 700, 4)).astype(np.float16)
     pixels[40:60, 100:130, :3] = 500.0
-    cells, (across, down) = cells_of(pixels)
-    assert (across, down) == (256, 128)
-    assert np.isclose((cells["density"] * angles(across, down)).sum(), 1.0, rtol=1e-5)
+    rows, cells = steps_of(pixels)
+    assert cells.shape == (128, 256)
+    share = cells["density"] * angles(256, 128)
+    assert np.isclose(share.sum(), 1.0, rtol=1e-5)
+    within = np.diff(cells["end"], prepend=0.0) * np.diff(rows["end"], prepend=0.0)[:, None]
+    assert np.allclose(within, share, rtol=0.05, atol=1e-7)
+    assert (cells["end"][:, -1] == 1).all()
+    assert rows["end"][-1] == 1
     sun = cells["density"][40 * 128 // 300 + 2, 110 * 256 // 700]
     assert sun > 200 * np.median(cells["density"])
     assert (cells["density"] > 0).all()
@@ -44,6 +39,6 @@ def test_densities_follow_the_light_and_add_up_to_one():
 
 def test_small_and_black_pictures_are_sampled_evenly():
     for pixels in (np.zeros((1, 1, 4), np.float16), np.ones((4, 8, 4), np.float16)):
-        cells, size = cells_of(pixels)
-        assert size == pixels.shape[1::-1]
+        _, cells = steps_of(pixels)
+        assert cells.shape == pixels.shape[:2]
         assert np.allclose(cells["density"], 1 / (4 * np.pi), rtol=1e-4)
