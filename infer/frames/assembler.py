@@ -39,7 +39,7 @@ class Fate(Enum):
     """What became of a measurement."""
 
     KEPT = "kept"
-    SPARE = "spare"  # its sensor has one nearer to the cycle's stamp, or too many samples
+    SPARE = "spare"  # there is one nearer to the cycle's stamp, or a source of poses, or enough
     LATE = "late"  # its cycle is closed
     STRAY = "stray"  # its stamp is far from all others
 
@@ -90,18 +90,24 @@ class Assembler:
                 why=f"awaited {list(awaited)} each {period_us} us for {wait_us} us means nothing",
                 fix="Name at least one sensor, a period above 0, and how long to wait.",
             )
-        self._calibration, self._awaited = calibration, tuple(awaited)
+        self.calibration = calibration  # of the frames to come; may be replaced
+        self._awaited = tuple(awaited)
         self._period_us, self._wait_us = period_us, wait_us
         self._open: list[_Cycle] = []  # by centre
         self._closed_us: int | None = None  # centre of the last one closed
         self._seen_us: dict[str, int] = {}  # by awaited sensor, the last cycle that had it
         self._poses: list[EgoPose] = []  # the newest of closed cycles, by stamp
         self._strays = 0
+        self._ego_by: str | None = None  # whose poses are used: two sources may mean two worlds
         self._ended: list[SensorFrame] = []  # closed before their time
 
     def put(self, measurement: Measurement, now_us: int) -> Fate:
         """Take one measurement, just arrived; `poll` says what is complete by it."""
         stamp_us, lead = measurement.stamp_us, measurement.sensor == self._awaited[0]
+        if isinstance(measurement, EgoPose):
+            self._ego_by = self._ego_by or measurement.sensor
+            if measurement.sensor != self._ego_by:
+                return Fate.SPARE
         if self._is_stray(stamp_us):
             self._strays += lead
             if self._strays < STRAYS:
@@ -198,7 +204,7 @@ class Assembler:
         stamp_us = lidars[0].stamp_us if lidars else cycle.centre_us
         return SensorFrame(
             stamp_us,
-            self._calibration,
+            self.calibration,
             lidars=lidars,
             cameras=_of(CameraImage, singles),
             radars=_of(RadarTargets, singles),

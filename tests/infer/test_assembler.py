@@ -153,6 +153,8 @@ def test_samples_are_all_kept_and_the_vehicles_pose_is_that_of_the_stamp():
     [frame] = joining.poll(0)
     assert [s.stamp_us - T0 for s in frame.imu] == [-20_000, 10_000, 30_000]
     assert (frame.ego.stamp_us, frame.ego.pose.translation[0]) == (T0, 2.0)
+    other = EgoPose("slam", T0 + 60_000, Pose("map", "ego", np.eye(3), np.zeros(3)))
+    assert joining.put(other, 0) is Fate.SPARE  # another world
     joining.put(lidar(PERIOD), 0)
     assert joining.poll(0)[0].ego.stamp_us == T0 + 10_000  # the newest there is
     joining.put(lidar(2 * PERIOD), 0)
