@@ -158,6 +158,7 @@ def visible(
         [[1, 0, -left], [-1, 0, right], [0, 1, -top], [0, -1, bottom], [0, 0, 1]], np.float64
     )
     planes = sides @ clip_from_world[[0, 1, 3]]
-    reach = boxes.centre @ planes[:, :3].T + planes[:, 3] + boxes.half @ np.abs(planes[:, :3]).T
-    inside: NDArray[np.bool_] = np.logical_and.reduce(reach >= 0, axis=1)
+    facing = planes[:, :3]
+    reach = facing @ boxes.centre.T + np.abs(facing) @ boxes.half.T + planes[:, 3:]
+    inside: NDArray[np.bool_] = np.minimum.reduce(reach) >= 0
     return inside

@@ -31,38 +31,50 @@ class DrawList(NamedTuple):
     batches: list[Batch]
 
 
+def draw_order(
+    states: NDArray[np.int64], blended: NDArray[np.bool_], depth: NDArray[np.float64]
+) -> NDArray[np.int64]:
+    """When each block of a view is drawn, whatever the tile: int64 (b,), places counted from 0.
+
+    Per block, (b,): states, small integers >= 0; blended, whether it is composited with what lies
+    behind, as all of its state are; depth, growing away from the eye.
+    Blocks that replace come first, each state's together, so that few pixels are shaded twice:
+    states by their nearest block, seen or not, and within one near before far. Those that blend
+    follow, farthest first.
+    """
+    nearest = np.full(int(states.max(initial=0)) + 1, np.inf)
+    np.minimum.at(nearest, states, depth)
+    turn = nearest.argsort(kind="stable").argsort(kind="stable")[states]  # when a state is drawn
+    far = depth
+    if blended.any():
+        far, turn = np.where(blended, -depth, depth), np.where(blended, len(nearest), turn)
+    place = np.empty(len(states), np.int64)
+    place[np.lexsort((far, turn))] = np.arange(len(states))
+    return place
+
+
 def draw_list(
     seen: NDArray[np.bool_],
     block: NDArray[np.int64],
     states: NDArray[np.int64],
-    blended: NDArray[np.bool_],
-    depth: NDArray[np.float64],
+    place: NDArray[np.int64],
 ) -> DrawList:
-    """Which clusters to draw, in which order.
+    """Which clusters to draw, in which order, in as few batches as that order takes.
 
     Per cluster, (n,): seen, whether this tile may show it; block, what it lies in, rising from 0
-    without gaps. Per block, (b,): states, small integers >= 0; blended, whether it is composited
-    with what lies behind, as all of its state are; depth, growing away from the eye.
-    Blocks that replace come first, each state's together, so that few pixels are shaded twice:
-    states by their nearest block, seen or not, and within one near before far. Those that blend
-    follow, farthest first, in as many batches as that takes.
+    without gaps. Per block, (b,): states, small integers >= 0; place, see `draw_order`.
     """
     first, last = _runs(seen, block)
     of = block[first]
-    state, blends = states[of], blended[of]
-    nearest = np.full(int(states.max(initial=0)) + 1, np.inf)
-    np.minimum.at(nearest, states, depth)
-    turn = np.argsort(np.argsort(nearest, kind="stable"))  # when each state is drawn
-    far = depth[of]
-    order = np.lexsort((np.where(blends, -far, far), np.where(blends, len(turn), turn[state])))
-    return DrawList(first[order], last[order], _batches(state[order]))
+    order = place[of].argsort(kind="stable")
+    return DrawList(first[order], last[order], _batches(states[of[order]]))
 
 
 def _runs(
     seen: NDArray[np.bool_], block: NDArray[np.int64]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """First and last of the clusters that are seen side by side in one block."""
-    shown = np.flatnonzero(seen)
+    (shown,) = seen.nonzero()
     place = shown + block[shown]  # goes on by one, but by two into the next block
     apart = np.ones(len(shown) + 1, np.bool_)
     np.not_equal(place[1:], place[:-1] + 1, out=apart[1:-1])
@@ -73,7 +85,7 @@ def _batches(states: NDArray[np.int64]) -> list[Batch]:
     """Runs of equal states."""
     changed = np.ones(len(states), np.bool_)
     np.not_equal(states[1:], states[:-1], out=changed[1:])
-    first = np.flatnonzero(changed).tolist()
+    first = changed.nonzero()[0].tolist()
     ends = [*first, len(states)][1:]
     return [
         Batch(state, at, end - at)

@@ -14,6 +14,7 @@ from contextlib import ExitStack
 import numpy as np
 from numpy.typing import NDArray
 
+from render.camera import Matrix
 from render.clusters import visible
 from render.drawlist import DrawList, draw_list
 from render.lights import PACKED, Lighting, lighting, sun
@@ -163,7 +164,10 @@ class RasterPass:
         usage = vk.VK_BUFFER_USAGE_UNIFORM_BUFFER_BIT
         uniforms = create_buffer(device, scope, VIEW.itemsize, usage, host=True)
         assert uniforms.mapped is not None
-        self._view: NDArray[np.void] = uniforms.mapped.view(VIEW)
+        self._uniforms: NDArray[np.uint8] = uniforms.mapped
+        self._view: NDArray[np.void] = np.zeros(1, VIEW)
+        self._view_bytes: NDArray[np.uint8] = self._view.view(np.uint8)
+        self._fields = {name: self._view[name][0] for name in VIEW.names or ()}
         view_sets = allocate_sets(device, scope, view_layout, 1, [_UNIFORM, _TEXTURE])
         write_buffer(device, view_sets[0], (0, _UNIFORM), uniforms)
         write_texture(device, view_sets[0], 1, environments.reflectances, environments.sampler)
@@ -186,16 +190,16 @@ class RasterPass:
         """
         pose = scene.pose(tile.animation, tile.time)
         around = environment or self._no_environment
-        lit_by = self._set_view(tile, scene, around.last_level)
+        clip_from_world, rect = tile.matrix(), tile.region()
+        lit_by = self._set_view(tile, clip_from_world, scene, around.last_level)
         lit_by_sky = environment is not None and tile.sky > 0
         self._begin(commands, targets, tile)
-        clip_from_world, rect = tile.matrix(), tile.region()
         seen = visible(pose.boxes, clip_from_world, targets.width, targets.height, rect)
         self._bind_scene(commands, scene, around)
         if lit_by_sky and tile.sky_shown:
             self._draw_backdrop(commands, targets.samples)
-        depth = scene.block_centres @ clip_from_world[3, :3]  # w grows with distance
-        draws = draw_list(seen, scene.clusters.block, scene.states, scene.blended, depth)
+        order = scene.order(tile.clip_from_world)
+        draws = draw_list(seen, scene.clusters.block, scene.states, order)
         _write_commands(scene, draws)
         pipelines = self._pipelines_of(scene, (lit_by, lit_by_sky, targets.samples))
         bound: DrawState | None = None
@@ -255,20 +259,24 @@ class RasterPass:
             )
         return self._pipelines[key]
 
-    def _set_view(self, tile: TileSpec, scene: DeviceScene, last_level: int) -> Lighting:
+    def _set_view(
+        self, tile: TileSpec, clip_from_world: Matrix, scene: DeviceScene, last_level: int
+    ) -> Lighting:
         """Write the tile's uniforms; returns what lights it has."""
-        view = self._view[0]
-        view["clip_from_world"] = tile.matrix().T
-        view["eye"] = (*tile.eye, 0.0 if tile.parallel else 1.0)
-        view["ambient"] = (*tile.ambient, tile.exposure)
+        view = self._fields
+        view["clip_from_world"][:] = clip_from_world.T
+        view["eye"][:] = (*tile.eye, 0.0 if tile.parallel else 1.0)
+        view["ambient"][:] = (*tile.ambient, tile.exposure)
         count = len(scene.lights)
-        view["lights"][:count] = scene.lights
+        lights = view["lights"]
+        lights[:count] = scene.lights
         if any(tile.illuminance):
-            view["lights"][count] = sun(tile.towards_light, tile.illuminance)
+            lights[count] = sun(tile.towards_light, tile.illuminance)
             count += 1
-        view["sky"] = (tile.sky, *tile.sky_turn, last_level)
+        view["sky"][:] = (tile.sky, *tile.sky_turn, last_level)
         view["counts"][:2] = count, tile.tone_mapping
-        return lighting(view["lights"][:count])
+        self._uniforms[:] = self._view_bytes  # at once: the device's memory may be slow to write
+        return lighting(lights[:count])
 
     def _begin(self, commands: CData, targets: RasterTargets, tile: TileSpec) -> None:
         drawn = drawn_rect(tile.region())
@@ -307,8 +315,8 @@ class RasterPass:
 
 def _write_commands(scene: DeviceScene, draws: DrawList) -> None:
     """A run's command is its first cluster's, up to where its last one ends."""
-    made, last = scene.command[draws.first], scene.command[draws.last]
-    made[:, INDEX_COUNT] = last[:, FIRST_INDEX] + last[:, INDEX_COUNT] - made[:, FIRST_INDEX]
+    made = scene.command.take(draws.first, axis=0)
+    made[:, INDEX_COUNT] = scene.ends.take(draws.last) - made[:, FIRST_INDEX]
     scene.commands[: len(made)] = made
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 
@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from render.clusters import DrawnClusters, cluster_scene
+from render.drawlist import draw_order
 from render.lights import pack_lights
 from render.passes.bend import BentDraws
 from render.pose import Pose, Poser
@@ -140,8 +141,8 @@ class DeviceScene:
     winding is, both in the pose last taken.
     commands: uint32 (n, 5), where the host writes what is to be drawn from `command_buffer`.
     command: uint32 (n, 5), that of each entry of `clusters`.
-    Per block of clusters, (b,): blended, whether its material blends; states, its index into
-    `draw_states`, and block_centres, float64 (b, 3), metres, both in the pose last taken.
+    ends: uint32 (n,), the index behind each.
+    Per block of clusters, (b,): states, its index into `draw_states`, in the pose last taken.
     Raises ContentRefused if a texture is larger than the device can hold.
     """
 
@@ -157,7 +158,7 @@ class DeviceScene:
         ]
         self._block_starts = np.flatnonzero(np.diff(self.clusters.block, prepend=-1))
         self._draw_of_block = self.clusters.draw[self._block_starts]
-        self.blended: NDArray[np.bool_] = np.array(blends)[self._draw_of_block]
+        self._blended: NDArray[np.bool_] = np.array(blends)[self._draw_of_block]
         with ExitStack() as scope, ExitStack() as until_loaded:
             uploader = Uploader(device, until_loaded)
             self._upload_meshes(device, scope, uploader, scene)
@@ -200,8 +201,17 @@ class DeviceScene:
             self.states: NDArray[np.int64] = (self._state + mirrored)[self._draw_of_block]
             sums = np.add.reduceat(pose.boxes.centre, self._block_starts)
             counts = np.diff(self._block_starts, append=len(pose.boxes.centre))
-            self.block_centres: NDArray[np.float64] = sums / counts[:, None]
+            self._block_centres: NDArray[np.float64] = sums / counts[:, None]
+            self._ordered_for: tuple[float, ...] = ()
         return pose
+
+    def order(self, clip_from_world: Sequence[float]) -> NDArray[np.int64]:
+        """`draw_order` for a view of the pose last taken; made once for all of its tiles."""
+        if clip_from_world != self._ordered_for:
+            depth = self._block_centres @ np.array(clip_from_world[12:15])  # w grows with distance
+            self._order = draw_order(self.states, self._blended, depth)
+            self._ordered_for = tuple(clip_from_world)
+        return self._order
 
     def take_bend_due(self) -> BentDraws | None:
         """What to bend before drawing the pose last taken; None if that was done before."""
@@ -261,6 +271,9 @@ class DeviceScene:
         self.command[:, INSTANCE_COUNT] = 1
         self.command[:, FIRST_INDEX] = np.concatenate([run[:-1] for run in starts])
         first_vertex = [self.first_vertex[number] for number in range(len(scene.draws))]
+        self.ends: NDArray[np.uint32] = np.concatenate([run[1:] for run in starts]).astype(
+            np.uint32
+        )
         self.command[:, VERTEX_OFFSET] = np.array(first_vertex)[draw]
         self.command[:, FIRST_INSTANCE] = draw
 

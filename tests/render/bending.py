@@ -23,7 +23,7 @@ def sheet(rng: np.random.Generator, *, flat: bool, skinned: bool, morphed: bool)
         points, indices = points[indices], np.arange(len(indices))
     count = len(points)
     normals = np.tile([0.0, 0.0, 1.0], (count, 1)) + 0.1 * rng.normal(size=(count, 3))
-    normals /= np.linalg.norm(normals, axis=1, keepdims=True)
+    normals /= np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-12)
     # By place, so that the corners of flat triangles that meet stay together.
     share = (points[:, :1] + 1) / 2 * np.array([[1.0, 0.5, 0.25, 0]]) + [[0.1, 0, 0.1, 0]]
     bulge = [
@@ -139,14 +139,17 @@ def _still_mesh(
         blend = np.einsum("vk,vkrc->vrc", mesh.influences.weights, palette[mesh.influences.joints])
         points = np.einsum("vrc,vc->vr", blend, np.c_[points, np.ones(len(points))])
         linear = blend[:, :, :3]
-        side = np.sign(np.linalg.det(linear))[:, None]
-        normals = np.einsum("vcr,vc->vr", np.linalg.inv(linear), normals)
+        side = np.where(np.linalg.det(linear) < 0, -1.0, 1.0)[:, None]
+        x, y, z = (linear[:, row] for row in range(3))
+        # The inverse transpose times the determinant: joints that turn apart may flatten a vertex.
+        cofactor = np.stack([np.cross(y, z), np.cross(z, x), np.cross(x, y)], axis=1)
+        normals = side * np.einsum("vrc,vc->vr", cofactor, normals)
         tangents[:, :3] = np.einsum("vrc,vc->vr", linear, tangents[:, :3])
     if mesh.flat:
         corners = points.reshape(-1, 3, 3)
         faces = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
         normals = np.repeat(faces, 3, axis=0) * side
-    normals /= np.linalg.norm(normals, axis=1, keepdims=True)
+    normals /= np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-12)
     indices = mesh.indices
     if palette is not None and np.linalg.det(palette[0, :, :3]) < 0:  # the winding is mirrored
         indices = indices.reshape(-1, 3)[:, [0, 2, 1]].reshape(-1)

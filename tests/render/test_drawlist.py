@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from render.drawlist import DrawList, draw_list
+from render.drawlist import DrawList, draw_list, draw_order
 
 
 @st.composite
@@ -24,6 +24,10 @@ def views(draw: st.DrawFn):
     return (block, states, blended, depth), random
 
 
+def listed(seen, block, states, blended, depth) -> DrawList:
+    return draw_list(seen, block, states, draw_order(states, blended, depth))
+
+
 def drawn(draws: DrawList) -> list[int]:
     """The clusters, in order."""
     return [
@@ -37,7 +41,7 @@ def drawn(draws: DrawList) -> list[int]:
 def test_what_is_seen_is_drawn_once_in_batches_of_one_state(view):
     (block, states, *rest), random = view
     seen = random.random(len(block)) < 0.7
-    draws = draw_list(seen, block, states, *rest)
+    draws = listed(seen, block, states, *rest)
     assert sorted(drawn(draws)) == np.flatnonzero(seen).tolist()
     assert (block[draws.first] == block[draws.last]).all()
     covered = [i for b in draws.batches for i in range(b.first, b.first + b.draws)]
@@ -51,14 +55,14 @@ def test_what_is_seen_is_drawn_once_in_batches_of_one_state(view):
 def test_blocks_that_show_whole_are_drawn_at_once(view):
     blocks, _ = view
     block = blocks[0]
-    draws = draw_list(np.ones(len(block), bool), *blocks)
+    draws = listed(np.ones(len(block), bool), *blocks)
     assert sorted(block[draws.first].tolist()) == sorted(set(block.tolist()))
 
 
 @given(views())
 def test_near_before_far_and_what_blends_last_and_far_before_near(view):
     (block, states, blended, depth), _ = view
-    draws = draw_list(np.ones(len(block), bool), block, states, blended, depth)
+    draws = listed(np.ones(len(block), bool), block, states, blended, depth)
     distance, blends = depth[block[draws.first]], blended[block[draws.first]]
     assert (np.diff(blends.astype(int)) >= 0).all()
     assert (np.diff(distance[blends]) <= 0).all()
@@ -73,7 +77,7 @@ def test_near_before_far_and_what_blends_last_and_far_before_near(view):
 @given(views())
 def test_a_tile_draws_in_the_order_of_the_whole(view):
     blocks, random = view
-    whole = drawn(draw_list(np.ones(len(blocks[0]), bool), *blocks))
+    whole = drawn(listed(np.ones(len(blocks[0]), bool), *blocks))
     seen = random.random(len(blocks[0])) < 0.5
-    tile = drawn(draw_list(seen, *blocks))
+    tile = drawn(listed(seen, *blocks))
     assert tile == [cluster for cluster in whole if seen[cluster]]
