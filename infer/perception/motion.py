@@ -65,31 +65,32 @@ class Motion:
 
 def deskew(
     points: NDArray[np.float32],
-    offsets_s: NDArray[np.float32],
+    times_us: NDArray[np.int32],
     motion: Motion,
     *,
     threads: int = 1,
 ) -> NDArray[np.float32]:
     """Points float32 (n, 4), each carried from its own time to the motion's target; (n, 4).
 
-    offsets_s: float32 (n,), when each was measured. Before the first pose and after the last the
-    nearest twist goes on. Raises Misuse for other shapes, ContentRefused where the sensor turns
-    more than a radian within a segment or anything is not finite.
+    times_us: int32 (n,), from the sweep's stamp to each (`LidarScan.times_us`). Before the first
+    pose and after the last the nearest twist goes on. Raises Misuse for other shapes,
+    ContentRefused where the sensor turns more than a radian within a segment or anything is not
+    finite.
     """
     points = checked(points, len(points))
-    if offsets_s.shape != (len(points),) or offsets_s.dtype != np.float32:
+    if times_us.shape != (len(points),) or times_us.dtype != np.int32:
         raise Misuse(
             what="these are no times of these points",
-            why=f"they are {offsets_s.dtype} {offsets_s.shape} for {len(points)} points",
-            fix="Give a float32 for each point.",
+            why=f"they are {times_us.dtype} {times_us.shape} for {len(points)} points",
+            fix="Give an int32 for each point.",
         )
     carried = np.empty(points.shape, np.float32)
     if len(points):
-        _check(motion.segments, float(offsets_s.min()), float(offsets_s.max()))
-        offsets = np.ascontiguousarray(offsets_s).view()
-        offsets.flags.writeable = False
+        _check(motion.segments, times_us.min() / 1e6, times_us.max() / 1e6)
+        times = np.ascontiguousarray(times_us).view()
+        times.flags.writeable = False
         segments = motion.segments.astype(np.float32)
-        kernels.carry_points(points, offsets, segments, carried, threads)
+        kernels.carry_points(points, times, segments, carried, threads)
     return carried
 
 

@@ -11,6 +11,7 @@ is only how a shared number is changed (`shared`).
 from __future__ import annotations
 
 from infer.kernels.bodies import (
+    angles,
     area,
     boxes,
     cells,
@@ -18,8 +19,11 @@ from infer.kernels.bodies import (
     components,
     ground,
     motion,
+    occupancy,
+    painting,
     plane,
     points,
+    range_image,
     shared,
     voxels,
 )
@@ -36,4 +40,8 @@ MODULES = (
     area,
     plane,
     components,
+    angles,
+    range_image,
+    occupancy,
+    painting,
 )

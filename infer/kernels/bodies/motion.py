@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from infer.kernels.bodies.shared import Array
+from infer.kernels.bodies.shared import Array, Float32
 
 START, VX, VY, VZ, WX, WY, WZ, ROTATE = range(8)
 SHIFT = ROTATE + 9
@@ -17,12 +17,13 @@ SEGMENT_FIELDS = SHIFT + 3
 
 # sin(a)/a, (1 - cos a)/a^2 and (a - sin a)/a^3 as series in a^2: exact to float32 up to 1 rad.
 ONE = np.float32(1)
+MICROSECOND = np.float32(1e-6)
 SINE = tuple(np.float32(c) for c in (-1 / 6, 1 / 120, -1 / 5040, 1 / 362880))
 COSINE = tuple(np.float32(c) for c in (1 / 2, -1 / 24, 1 / 720, -1 / 40320, 1 / 3628800))
 REST = tuple(np.float32(c) for c in (1 / 6, -1 / 120, 1 / 5040, -1 / 362880))
 
 
-def segment_at(t: float, segments: Array) -> int:
+def segment_at(t: Float32, segments: Array) -> int:
     """The segment of time t: the last that has started, else the first."""
     k = 0
     while k + 1 < segments.shape[0] and t >= segments[k + 1, START]:
@@ -30,13 +31,13 @@ def segment_at(t: float, segments: Array) -> int:
     return k
 
 
-def carry_point(i: int, points: Array, offsets: Array, segments: Array, carried: Array) -> None:
-    """Carry point i from its own time, offsets[i], along the exponential of its twist.
+def carry_point(i: int, points: Array, times_us: Array, segments: Array, carried: Array) -> None:
+    """Carry point i from its own time along the exponential of the sensor's twist.
 
     R = 1 + A [a] + B [a]^2 and V = 1 + B [a] + C [a]^2 with a = w t; p' = R p + V v t. After
     J. Blanco, "A tutorial on SE(3) transformation parameterizations", University of Malaga 2010.
     """
-    t = offsets[i]
+    t = np.float32(times_us[i]) * MICROSECOND
     k = segment_at(t, segments)
     t -= segments[k, START]
     ax, ay, az = segments[k, WX] * t, segments[k, WY] * t, segments[k, WZ] * t

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any, TypeAlias
 
 Array: TypeAlias = Any  # an array of whichever target the body is bound to
+Float32: TypeAlias = Any  # a number of that target: Python's own has 64 bits
 
 
 def add(array: Array, i: int, value: int) -> int:

@@ -16,20 +16,20 @@ _carry_point = bodies.carry_point
 
 
 @cuda.jit
-def each_carried(points: Any, offsets: Any, segments: Any, carried: Any) -> None:
+def each_carried(points: Any, times_us: Any, segments: Any, carried: Any) -> None:
     """`carry_point` of each item."""
     for i in range(cuda.grid(1), points.shape[0], cuda.gridsize(1)):
-        _carry_point(i, points, offsets, segments, carried)
+        _carry_point(i, points, times_us, segments, carried)
 
 
 def deskew(
-    points: NDArray[np.float32], offsets_s: NDArray[np.float32], motion: Motion
+    points: NDArray[np.float32], times_us: NDArray[np.int32], motion: Motion
 ) -> NDArray[np.float32]:
     """Points (n, 4) carried to the motion's target, as `infer.perception.motion.deskew` would."""
     carried = cuda.device_array(points.shape, np.float32)
     segments = cuda.to_device(motion.segments.astype(np.float32))
     each_carried[launch(len(points))](
-        cuda.to_device(points.copy()), cuda.to_device(offsets_s.copy()), segments, carried
+        cuda.to_device(points.copy()), cuda.to_device(times_us.copy()), segments, carried
     )
     fetched: NDArray[np.float32] = carried.copy_to_host()
     return fetched

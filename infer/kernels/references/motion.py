@@ -11,8 +11,9 @@ from infer.perception import se3
 Floats = NDArray[np.float64]
 
 
-def carry(xyz: Floats, offsets: Floats, segments: Floats) -> Floats:
-    """Points (n, 3), measured at offsets (n,), along the motion of `bodies.motion`; (n, 3)."""
+def carry(xyz: Floats, times_us: NDArray[np.int32], segments: Floats) -> Floats:
+    """Points (n, 3), each measured at its time, along the motion of `bodies.motion`; (n, 3)."""
+    offsets = times_us / 1e6
     k = np.maximum(np.searchsorted(segments[:, START], offsets, side="right") - 1, 0)
     elapsed = offsets - segments[k, START]
     moved = se3.exp(segments[k, VX : VX + 6] * elapsed[:, None])

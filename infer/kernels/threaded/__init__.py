@@ -6,6 +6,14 @@ another and the result does not depend on how they ran. `infer.kernels.threads` 
 
 from __future__ import annotations
 
-from infer.kernels.threaded import components, motion, plane, voxels
+from infer.kernels.threaded import (
+    components,
+    motion,
+    occupancy,
+    painting,
+    plane,
+    range_image,
+    voxels,
+)
 
-MODULES = (motion, voxels, plane, components)
+MODULES = (motion, voxels, plane, components, range_image, occupancy, painting)

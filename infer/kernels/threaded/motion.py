@@ -11,17 +11,17 @@ from infer.kernels.bodies.shared import Array
 
 
 def carry_points(
-    points: Array, offsets: Array, segments: Array, carried: Array, parts: int
+    points: Array, times_us: Array, segments: Array, carried: Array, parts: int
 ) -> None:
     """`carry_point` of every point."""
     for part in prange(parts):
-        carry_part(part, parts, points, offsets, segments, carried)
+        carry_part(part, parts, points, times_us, segments, carried)
 
 
 def carry_part(
-    part: int, parts: int, points: Array, offsets: Array, segments: Array, carried: Array
+    part: int, parts: int, points: Array, times_us: Array, segments: Array, carried: Array
 ) -> None:
     """One part's share of the points."""
     n = points.shape[0]
     for i in range(n * part // parts, n * (part + 1) // parts):
-        carry_point(i, points, offsets, segments, carried)
+        carry_point(i, points, times_us, segments, carried)

@@ -11,13 +11,19 @@ from infer.cuda_devices import simulator
 simulator()
 
 from infer.kernels.gpu import motion as motion_there  # noqa: E402
+from infer.kernels.gpu import painting as painting_there  # noqa: E402
 from infer.kernels.gpu import plane as plane_there  # noqa: E402
 from infer.kernels.gpu.components import CudaClusterer  # noqa: E402
+from infer.kernels.gpu.occupancy import CudaOccupancy  # noqa: E402
+from infer.kernels.gpu.range_image import CudaRangeImager  # noqa: E402
 from infer.kernels.gpu.voxels import CudaVoxeliser  # noqa: E402
 from infer.perception.area import Area  # noqa: E402
 from infer.perception.clusters import Clusterer  # noqa: E402
 from infer.perception.ground import GroundFinder, PlaneSearch  # noqa: E402
 from infer.perception.motion import Motion, deskew  # noqa: E402
+from infer.perception.occupancy import Belief, OccupancyGrid  # noqa: E402
+from infer.perception.painting import PinholeView, paint  # noqa: E402
+from infer.perception.range_image import RangeImager, View  # noqa: E402
 from infer.perception.voxels import Voxeliser, VoxelSpace  # noqa: E402
 
 POINTS = 600
@@ -50,10 +56,10 @@ def voxels(points):
 
 
 def motion(points):
-    offsets = np.linspace(-0.05, 0.05, POINTS).astype(np.float32)
+    times = np.linspace(-50_000, 50_000, POINTS).astype(np.int32)
     turning = Motion.constant((15, 0, 0), (0, 0, 0.35))
-    here = deskew(points, offsets, turning)
-    np.testing.assert_allclose(here, motion_there.deskew(points, offsets, turning), atol=TINY)
+    here = deskew(points, times, turning)
+    np.testing.assert_allclose(here, motion_there.deskew(points, times, turning), atol=TINY)
 
 
 def ground_and_clusters(points):
@@ -71,8 +77,39 @@ def ground_and_clusters(points):
     assert len(pairs) == one.count + 1  # each number there is one number here
 
 
+def range_image(points):
+    view = View(16, 64, 20, -60)
+    here, there = RangeImager(view).picture(points), CudaRangeImager(view).picture(points)
+    assert (here.index != there.index).sum() <= 2  # square roots are float64's in the simulator
+    assert (here.index >= 0).sum() > 200
+
+
+def occupancy(points):
+    yard, belief = Area(8, 0.5), Belief()
+    labels = np.where(points[:, 2] > -1.6, 2, 1).astype(np.uint8)
+    here, there = OccupancyGrid(yard, belief, POINTS), CudaOccupancy(yard)
+    for stamp_us, moved in enumerate((0, 1)):
+        keep = np.exp(-stamp_us / 1e6 / belief.fade_s)
+        field = np.array((0, 0, belief.ceiling_m, keep, belief.hit, belief.free, belief.most))
+        here.update(points, labels, (moved * yard.cell_m, 0.0), stamp_us)
+        log_odds = there.update(points, labels, field.astype(np.float32), (0, moved))
+        assert (np.abs(here.log_odds - log_odds) > TINY).sum() <= 2
+    assert (here.log_odds < 0).sum() > 50
+    assert (here.log_odds > 0).sum() > 10
+
+
+def painting(points):
+    matrix = np.array([[50, -100, 0, 0], [50, 0, -100, 0], [1, 0, 0, 0]])
+    picture = np.random.default_rng(1).uniform(0, 1, (100, 100, 3)).astype(np.float32)
+    cameras = [(PinholeView(matrix, 100, 100), picture)]
+    here, there = paint(points, cameras), painting_there.paint(points, cameras)
+    np.testing.assert_array_equal(here.seen_by, there.seen_by)
+    np.testing.assert_array_equal(here.channels, there.channels)
+    assert (here.seen_by == 0).sum() > 20
+
+
 if __name__ == "__main__":
     scene = sweep()
-    for compare in (voxels, motion, ground_and_clusters):
+    for compare in (voxels, motion, ground_and_clusters, range_image, occupancy, painting):
         compare(scene)
         print(compare.__name__)

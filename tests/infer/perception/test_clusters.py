@@ -21,7 +21,7 @@ STREET, YARD = Area(64, 0.25), Area(4, 0.5)
 def test_clusters_of_real_sweeps_are_the_references(clip, threads):
     clusterer = Clusterer(STREET, 120_000, threads)
     finder = GroundFinder(PlaneSearch(), 120_000)
-    for points in (clip[0], clip[7][:50_000]):
+    for points in (clip[0][::3], clip[7][:20_000]):
         labels = finder.find(points).labels
         clusters = clusterer.cluster(points, labels)
         known = cluster(points, labels, STREET.parameters(), 2)

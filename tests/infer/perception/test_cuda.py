@@ -15,23 +15,25 @@ from numba import types
 import infer.kernels.gpu
 
 SCRIPT = Path(__file__).parent / "on_simulator.py"
-COMPARED = ["voxels", "motion", "ground_and_clusters"]
+COMPARED = ["voxels", "motion", "ground_and_clusters", "range_image", "occupancy", "painting"]
 MODULES = [info.name for info in pkgutil.iter_modules(infer.kernels.gpu.__path__)]
 
 # The arrays that kernels take, by name; those of other kinds by module and name.
 KINDS = {
-    "points carried segments planes": (types.float32, 2),
-    "offsets space area": (types.float32, 1),
-    "cell_of slot cells start member counts voxels low votes parents names n clusters": (
+    "points carried segments planes image pixels painted": (types.float32, 2),
+    "space area view field before belief camera": (types.float32, 1),
+    "times_us cell_of slot cells start member counts voxels low votes parents names n clusters "
+    "index seen_by": (
         types.int32,
         1,
     ),
     "count coordinates triples": (types.int32, 2),
-    "touched labels occupied": (types.uint8, 1),
-    "found lowest sums": (types.int64, 2),
-    "features": (types.float32, 3),
+    "touched labels occupied hit free": (types.uint8, 1),
+    "found lowest sums nearest farthest": (types.int64, 2),
+    "features picture": (types.float32, 3),
 }
 NUMBERS = {"steepest": types.float32, "within": types.float32, "link": types.int64}
+NUMBERS |= dict.fromkeys(("move_rows", "move_columns", "number"), types.int64)
 TYPES = NUMBERS | {
     name: types.Array(*kind, "C") for names, kind in KINDS.items() for name in names.split()
 }
