@@ -23,6 +23,7 @@ from render.pose import world_positions
 from render.scene import (
     AlphaMode,
     Draw,
+    Light,
     LightKind,
     Material,
     Primitive,
@@ -34,6 +35,7 @@ from render.scene import (
 
 INSTALL, LLVM = "pip install 'framemesh[peers]'", "apt-get install libllvm19"
 AT_ONCE = 1 << 18  # paths, of about 2 KB each
+CONE = 512  # texels across what a spot light casts
 Texels = NDArray[np.float32]
 
 
@@ -130,7 +132,6 @@ def _open() -> Any:
 
 
 def _lights(mi: Any, scene: Scene, view: View, now: Stance | None) -> dict[str, Any]:
-    """A spot light's edge is a ramp between its cones here, where glTF asks for its square."""
     made: dict[str, Any] = {}
     if view.environment is not None:
         pixels = view.environment[..., :3].astype(np.float32)
@@ -165,10 +166,23 @@ def _lights(mi: Any, scene: Scene, view: View, now: Stance | None) -> dict[str, 
                 "to_world": mi.ScalarTransform4f().look_at(at, at - axis[:3], up),
                 "intensity": color,
                 "cutoff_angle": float(np.degrees(light.outer_cone)),
-                "beam_width": float(np.degrees(light.inner_cone)),
+                "beam_width": float(np.degrees(light.outer_cone)) * 0.9999,
+                "texture": {"type": "bitmap", "bitmap": mi.Bitmap(cone(light)), "raw": True},
             }
         made[f"light_{number}"] = given
     return made
+
+
+def cone(light: Light) -> Texels:
+    """What a spot light casts across its outer cone, (n, n, 3): KHR_lights_punctual's edge.
+
+    Mitsuba's own is a ramp of the angle, so there it has none.
+    """
+    y, x = (np.mgrid[:CONE, :CONE] + 0.5) / CONE * 2 - 1
+    cosine = 1 / np.sqrt(1 + np.tan(light.outer_cone) ** 2 * (x * x + y * y))
+    inner, outer = np.cos((light.inner_cone, light.outer_cone))
+    share = ((cosine - outer) / max(inner - outer, 1e-3)).clip(0, 1) ** 2
+    return np.repeat(share[..., None], 3, axis=2).astype(np.float32)
 
 
 def _mesh(
@@ -185,7 +199,7 @@ def _mesh(
     if not len(faces):
         return None
     places = world_positions(drawn, primitive, now)
-    normals = _world_normals(drawn, primitive, now, places)
+    normals = world_normals(drawn, primitive, now, places)
     given = mi.Properties()
     given["bsdf"] = surfaces.of(primitive.material, mirrored)
     mesh = mi.Mesh(
@@ -205,10 +219,16 @@ def _mesh(
     return mesh
 
 
-def _world_normals(
+def world_normals(
     drawn: Draw, primitive: Primitive, now: Stance | None, places: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Turned with the vertices, unit length; right where scales are even."""
+    """Turned with the vertices, unit length; right where scales are even.
+
+    Normals that no file gave are those of the triangles, however these are bent.
+    """
+    if primitive.flat:
+        first, across, down = np.swapaxes(places.reshape(-1, 3, 3), 0, 1)
+        return _unit(np.repeat(np.cross(across - first, down - first), 3, axis=0))
     normals = primitive.normals.astype(np.float64)
     morph = primitive.morph
     if now is not None and drawn.weights >= 0 and morph is not None and morph.normals is not None:
@@ -216,6 +236,10 @@ def _world_normals(
             normals = normals + moved * now.weights[drawn.weights + target]
     tips = replace(primitive, positions=primitive.positions + normals)
     ways = world_positions(drawn, tips, now) - places
+    return _unit(ways)
+
+
+def _unit(ways: NDArray[np.float64]) -> NDArray[np.float64]:
     made: NDArray[np.float64] = ways / np.linalg.norm(ways, axis=1, keepdims=True).clip(1e-12)
     return made
 
