@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from mesh.core.workload import Piece as Piece
     from mesh.core.workload import PieceCall as PieceCall
     from mesh.core.workload import Preloading as Preloading
+    from mesh.core.workload import Recording as Recording
     from mesh.core.workload import Rung as Rung
     from mesh.core.workload import SessionRequest as SessionRequest
     from mesh.core.workload import SessionSetup as SessionSetup
@@ -94,6 +95,7 @@ _EXPORTS = {
         "Piece",
         "PieceCall",
         "Preloading",
+        "Recording",
         "Rung",
         "SessionRequest",
         "SessionSetup",

@@ -5,7 +5,6 @@ from __future__ import annotations
 import platform
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import version
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import msgspec
@@ -17,7 +16,7 @@ from infer.grid import UNITS_PER_M
 from infer.pieces import MAX_SECTORS, Api, SessionSpec
 from infer.uplink import Compress
 from mesh.core.errors import ConfigError, DeviceUnavailable, SessionRefused
-from mesh.core.workload import Buffer, DeviceInfo, SessionRequest, Settings
+from mesh.core.workload import Buffer, DeviceInfo, Recording, SessionRequest, Settings
 
 # What compiles kernels is imported where it is used: clients load this file, and no compiler.
 if TYPE_CHECKING:
@@ -150,13 +149,15 @@ class InferWorkload:
         # And those that choose points, and that unpack sweeps.
         self.open_session(SessionRequest(self.name, {"points": 1, "compress": "delta"}))
 
-    def options_for(self, rate_hz: float) -> Mapping[str, int | float | str]:
-        """See Feedable."""
-        return {"rate_hz": rate_hz, "points": FED_POINTS}
+    def options_for(
+        self, recording: Recording, rate_hz: float | None
+    ) -> Mapping[str, int | float | str]:
+        """See Feedable. Raises ContentRefused."""
+        return {"points": FED_POINTS, **feed.options_for(recording, rate_hz)}
 
-    def read_inputs(self, source: Path | None) -> Iterator[tuple[int, Buffer]]:
-        """A folder of KITTI's velodyne files, or a made-up drive. Raises ContentRefused."""
-        return feed.read_sweeps(source)
+    def read_inputs(self, recording: Recording) -> Iterator[tuple[int, Buffer]]:
+        """A recording's LiDAR sweeps, or a made-up drive. Raises ContentRefused."""
+        return feed.read_sweeps(recording)
 
     def explain(self, result: Buffer) -> Mapping[str, Any]:
         """See Feedable. Raises ContentRefused."""

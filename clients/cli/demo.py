@@ -25,6 +25,7 @@ from clients.sdk.connect import connect
 from mesh.core.errors import MeshError
 from mesh.core.home import NodeHome
 from mesh.core.membership import Role, Scope
+from mesh.core.workload import Recording
 
 if TYPE_CHECKING:
     from clients.cli.options import Commands
@@ -79,7 +80,8 @@ async def _demo(arguments: argparse.Namespace) -> int:
     sweeps = arguments.sweeps if isinstance(arguments.sweeps, Path) else None
     fed = arguments.sweeps is not None or not arguments.check
     if fed:
-        feedable(FED).read_inputs(sweeps)  # what is wrong with it is said before anything starts
+        # What is wrong with it is said before anything starts.
+        feedable(FED).read_inputs(Recording(sweeps))
     with tempfile.TemporaryDirectory(prefix="framemesh-demo-") as folder:
         mesh = DemoMesh.lay_out(
             Path(folder),
@@ -121,8 +123,8 @@ async def _first_to_end(*coroutines: Coroutine[None, None, int]) -> int:
 async def _feed(mesh: DemoMesh, sweeps: Path | None) -> int:
     """Feed sweeps, for ever, and say where to look at what is found in them."""
     plugin = feedable(FED)
-    options: dict[str, Any] = dict(plugin.options_for(SWEEPS_HZ))
-    inputs = recorded(plugin, sweeps, loops=0)
+    options: dict[str, Any] = dict(plugin.options_for(Recording(sweeps), SWEEPS_HZ))
+    inputs = recorded(plugin, Recording(sweeps), loops=0)
     async with connect(mesh.page_url(), FED, results="link", **options) as session:
         print("\n  The same workers find boxes in LiDAR sweeps. Seen from above:\n")
         print(f"  {mesh.page_url(session=session.id)}\n", flush=True)

@@ -8,14 +8,13 @@ import math
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from clients.sdk.session import Result, Session, SessionEnded
 from mesh.core.errors import LinkLost, MeshError, Misuse
 from mesh.core.loop import monotonic_us
 from mesh.core.plugins import create_workload
-from mesh.core.workload import Buffer, Feedable
+from mesh.core.workload import Buffer, Feedable, Recording
 
 PERCENTILES = (50, 95, 99)
 MAX_WAITING = 16  # inputs sent and not yet answered: with more, sending waits
@@ -34,16 +33,16 @@ def feedable(name: str) -> Feedable:
 
 
 async def recorded(
-    plugin: Feedable, source: Path | None, *, loops: int = 1, period_us: int = 100_000
+    plugin: Feedable, recording: Recording, *, loops: int = 1, period_us: int = 100_000
 ) -> AsyncIterator[tuple[int, Buffer]]:
-    """The inputs of `source`, gone through `loops` times (0: for ever), with rising stamps.
+    """The inputs of a recording, gone through `loops` times (0: for ever), with rising stamps.
 
     period_us: between a lone input and itself; elsewhere the recording's last interval counts.
     Raises ContentRefused.
     """
     shift_us, last_us = 0, None
     for _ in range(loops) if loops else itertools.count():
-        inputs = await asyncio.to_thread(plugin.read_inputs, source)
+        inputs = await asyncio.to_thread(plugin.read_inputs, recording)
         first = True
         while (item := await asyncio.to_thread(next, inputs, None)) is not None:
             stamp_us, data = item

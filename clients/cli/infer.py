@@ -16,10 +16,18 @@ import uvloop
 from clients.cli.feeding import Answer, NotTaken, Tally, feed, feedable, recorded
 from clients.sdk.connect import connect
 from mesh.core.errors import ConfigError
+from mesh.core.workload import Recording
 
 if TYPE_CHECKING:
     from clients.cli.options import Commands
     from mesh.core.workload import Feedable
+
+FORMS = {
+    "kitti": "a KITTI folder: a raw drive, the object or tracking benchmark, or .bin files",
+    "av2": "an Argoverse 2 log",
+    "nuscenes": "a nuScenes-style folder of .pcd.bin files",
+    "mcap": "an MCAP file of ROS 2 messages",
+}
 
 
 def register(commands: Commands) -> None:
@@ -27,9 +35,12 @@ def register(commands: Commands) -> None:
     parser = commands.add_parser(
         "infer", help="feed recorded LiDAR sweeps to a gateway: boxes, times per stage, makers"
     )
-    parser.add_argument(
-        "folder", type=Path, metavar="FOLDER", help="of KITTI velodyne .bin files, taken in order"
+    recordings = parser.add_mutually_exclusive_group(required=True)
+    recordings.add_argument(
+        "path", type=Path, nargs="?", metavar="PATH", help="a recording, its format told from it"
     )
+    for form, what in FORMS.items():
+        recordings.add_argument(f"--{form}", type=Path, metavar="PATH", help=what)
     parser.add_argument(
         "--url",
         default=os.environ.get("FRAMEMESH_URL", ""),
@@ -44,6 +55,12 @@ def register(commands: Commands) -> None:
     )
     parser.add_argument(
         "--json", action="store_true", help="print such lines, and the summary as the last"
+    )
+    parser.add_argument(
+        "--compress",
+        default="none",
+        metavar="HOW",
+        help="how inputs travel: none, delta (default: %(default)s)",
     )
     parser.add_argument("--workload", default="infer", metavar="NAME", help="default: %(default)s")
     parser.set_defaults(run=run)
@@ -65,9 +82,10 @@ def run(arguments: argparse.Namespace) -> int:
 async def _infer(
     arguments: argparse.Namespace, plugin: Feedable, write: Callable[[str], None]
 ) -> None:
-    options: dict[str, Any] = dict(plugin.options_for(arguments.rate) if arguments.rate else {})
-    await asyncio.to_thread(plugin.read_inputs, arguments.folder)  # whether it can be read at all
-    inputs = recorded(plugin, arguments.folder, loops=arguments.loop)
+    recording = recording_of(arguments)
+    await asyncio.to_thread(plugin.read_inputs, recording)  # whether it can be read at all
+    options: dict[str, Any] = dict(plugin.options_for(recording, arguments.rate))
+    inputs = recorded(plugin, recording, loops=arguments.loop)
     async with connect(arguments.url, arguments.workload, results="link", **options) as session:
         tally = Tally(session.description["deadline_us"])
 
@@ -85,6 +103,14 @@ async def _infer(
             print(
                 json.dumps({"summary": summary}) if arguments.json else "\n".join(report(summary))
             )
+
+
+def recording_of(arguments: argparse.Namespace) -> Recording:
+    """What the command line names."""
+    for form in FORMS:
+        if (path := getattr(arguments, form)) is not None:
+            return Recording(path, form, arguments.compress)
+    return Recording(arguments.path, compress=arguments.compress)
 
 
 def record(news: Answer | NotTaken, plugin: Feedable) -> dict[str, Any]:

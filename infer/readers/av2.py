@@ -94,15 +94,18 @@ class Log:
         self._poses, self._stamps = self._ego_poses()
         self._pictures = self._list_pictures()
 
-    def frames(self) -> Iterator[SensorFrame]:
-        """One for each sweep, in order; each is read when its turn comes. Raises ContentRefused."""
+    def frames(self, *, cameras: bool = True) -> Iterator[SensorFrame]:
+        """One for each sweep, in order; each is read when its turn comes. Raises ContentRefused.
+
+        cameras: whether pictures are wanted.
+        """
         for path in self.sweeps:
             stamp_us = _stamp_ns(path) // 1000
             yield SensorFrame(
                 stamp_us,
                 self.calibration,
                 lidars=(read_sweep(path),),
-                cameras=tuple(self._cameras(stamp_us)),
+                cameras=tuple(self._cameras(stamp_us)) if cameras else (),
                 ego=self.ego(stamp_us),
             )
 

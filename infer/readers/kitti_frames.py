@@ -43,29 +43,29 @@ class _Moment:
     oxts: tuple[Sequence[float], Sequence[float]] | None = None  # its line, and the first
 
 
-def read_frames(folder: Path) -> Iterator[SensorFrame]:
-    """The frames of a folder in order, each read when its turn comes.
+def read_frames(folder: Path, *, cameras: bool = True) -> Iterator[SensorFrame]:
+    """The frames of a folder in order, each read when its turn comes; pictures if they are wanted.
 
     Raises ContentRefused, at once for what can be known without reading sweeps and pictures.
     """
     moments = list(_moments(folder))
     for moment in moments:
         check_size(moment.sweep)
-    return (_read(moment) for moment in moments)
+    return (_read(moment, cameras) for moment in moments)
 
 
-def _read(moment: _Moment) -> SensorFrame:
-    us, cameras = moment.stamp_us, []
-    for name, (stamp_us, path) in moment.pictures.items():
+def _read(moment: _Moment, cameras: bool) -> SensorFrame:
+    us, shown = moment.stamp_us, []
+    for name, (stamp_us, path) in moment.pictures.items() if cameras else ():
         data = read_bytes(path, MAX_IMAGE_BYTES)
-        cameras.append(CameraImage.encoded(name, "rect", stamp_us, data))
+        shown.append(CameraImage.encoded(name, "rect", stamp_us, data))
     ego: EgoPose | None = None
     imu: tuple[ImuSample, ...] = ()
     if moment.oxts is not None:
         line, first = moment.oxts
         ego, imu = oxts.pose(line, first, us), (oxts.imu(line, us),)
     scan = LidarScan(LIDAR, "lidar", us, read_points(moment.sweep))
-    return SensorFrame(us, moment.calibration, (scan,), tuple(cameras), imu=imu, ego=ego)
+    return SensorFrame(us, moment.calibration, (scan,), tuple(shown), imu=imu, ego=ego)
 
 
 def _moments(folder: Path) -> Iterator[_Moment]:

@@ -18,7 +18,7 @@ from statistics import median
 from infer.frames.assembler import Assembler
 from infer.frames.bundle import SensorFrame
 from infer.frames.calibration import Calibration, Camera
-from infer.frames.measurements import EgoPose, Measurement
+from infer.frames.measurements import CameraImage, EgoPose, Measurement
 from infer.frames.pose import Pose
 from infer.readers import ros_sensors
 from infer.readers.mcap_messages import RosMessage, read_messages
@@ -74,31 +74,31 @@ class _Known:
         return Calibration(tuple(self.poses.values()), dict(self.cameras))
 
 
-def read_frames(path: Path) -> Iterator[SensorFrame]:
-    """The frames of a file, in order, read as they are asked for.
+def read_frames(path: Path, *, cameras: bool = True) -> Iterator[SensorFrame]:
+    """The frames of a file, in order, read as they are asked for; pictures if they are wanted.
 
     Raises ContentRefused, at once if the file begins with no LiDAR's messages.
     """
-    found = survey(path)
+    found = survey(path, cameras=cameras)
     return _frames(path, found, read_messages(path))
 
 
-def survey(path: Path) -> Survey:
+def survey(path: Path, *, cameras: bool = True) -> Survey:
     """What the first messages tell. Raises ContentRefused."""
     counted: Counter[str] = Counter()
     stamps: dict[str, list[int]] = {}
-    cameras = set()
+    pictured = set()
     for message in itertools.islice(read_messages(path), SURVEYED):
         sensor = _sensor(message.topic)
         if message.kind == POINT_CLOUD:
             counted[sensor] += 1
             stamps.setdefault(sensor, []).append(ros_sensors.stamp(message.content.header))
         elif message.kind in _AT_ONCE:
-            cameras.add(sensor)
+            pictured.add(sensor)
     if not counted:
         raise unreadable(path, f"there is no {POINT_CLOUD} among its first {SURVEYED} messages")
     lead = min(counted, key=lambda sensor: (-counted[sensor], sensor))
-    others = sorted((counted.keys() | cameras) - {lead})
+    others = sorted((counted.keys() | (pictured if cameras else set())) - {lead})
     apart = [b - a for a, b in itertools.pairwise(sorted(stamps[lead])) if b > a]
     return Survey((lead, *others), int(median(apart)) if apart else USUAL_PERIOD_US)
 
@@ -117,7 +117,8 @@ def _frames(path: Path, found: Survey, messages: Iterator[RosMessage]) -> Iterat
             if known.tell(message):
                 joining.calibration = known.calibration()
             for measurement in _measurements(message, known.poses):
-                joining.put(measurement, message.logged_us)
+                if measurement.sensor in found.awaited or not isinstance(measurement, CameraImage):
+                    joining.put(measurement, message.logged_us)
         yield from joining.poll(message.logged_us)
     yield from joining.poll(_END_US)
 

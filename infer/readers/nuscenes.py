@@ -40,10 +40,11 @@ def read_points(path: Path) -> LidarScan:
     return LidarScan(LIDAR, LIDAR, _stamp_us(path), points, rings=rings)
 
 
-def read_frames(folder: Path) -> Iterator[SensorFrame]:
+def read_frames(folder: Path, *, cameras: bool = True) -> Iterator[SensorFrame]:
     """One for each sweep, in order, with each camera's nearest picture; read as its turn comes.
 
-    folder: holds samples and sweeps, or the sensors' folders, or is the scanner's itself.
+    cameras: whether pictures are wanted. folder: holds samples and sweeps, or the sensors' folders,
+    or is the scanner's itself.
     Raises ContentRefused, at once for what can be known at once.
     """
     places = [folder / "samples", folder / "sweeps", folder]
@@ -57,7 +58,7 @@ def read_frames(folder: Path) -> Iterator[SensorFrame]:
         if (size := path.stat().st_size) > MAX_POINTS * POINT_BYTES or size % POINT_BYTES:
             raise unreadable(path, f"{size} bytes are no sweep")
     pictures: dict[str, list[Path]] = {}
-    for place in places:
+    for place in places if cameras else ():
         for path in place.glob("CAM_*/*.jpg"):
             pictures.setdefault(path.parent.name, []).append(path)
     stamped = {name: sorted((_stamp_us(p), p) for p in pictures[name]) for name in sorted(pictures)}

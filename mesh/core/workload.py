@@ -409,6 +409,20 @@ class Preloading(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """What a client is to feed.
+
+    path: a file or folder; None for made-up inputs without end. form: the name of its format, of
+    the workload's choosing; "" for the workload to tell from what is there. compress: how inputs
+    are to travel, "none" or what the workload offers.
+    """
+
+    path: Path | None = None
+    form: str = ""
+    compress: str = "none"
+
+
 @runtime_checkable
 class Feedable(Protocol):
     """What a workload may offer beside `Workload`: programs can feed it without knowing it.
@@ -416,15 +430,19 @@ class Feedable(Protocol):
     Used by clients (`framemesh infer`, the demo), so none of this loads a GPU library or compiler.
     """
 
-    def options_for(self, rate_hz: float) -> Mapping[str, int | float | str]:
-        """What to ask a session for that is to be fed at this rate."""
+    def options_for(
+        self, recording: Recording, rate_hz: float | None
+    ) -> Mapping[str, int | float | str]:
+        """What to ask a session for that is to be fed so; rate_hz: None for its own rate.
+
+        Raises ContentRefused.
+        """
         ...
 
-    def read_inputs(self, source: Path | None) -> Iterator[tuple[int, Buffer]]:
+    def read_inputs(self, recording: Recording) -> Iterator[tuple[int, Buffer]]:
         """Recorded inputs in order, each with its stamp: microseconds, rising, on their own clock.
 
-        source: a file or folder in a format of the workload's choosing; None for made-up inputs
-        without end. Reads and computes as it goes: advance it in a thread.
+        Reads and computes as it goes: advance it in a thread.
         Raises ContentRefused, at once for what can be known at once.
         """
         ...

@@ -18,6 +18,7 @@ from infer.readers.kitti import PERIOD_US
 from infer.synthetic import scan, street
 from infer.workload import create
 from mesh.core.membership import Scope
+from mesh.core.workload import Recording
 
 DEADLINE = "deadline_ms=5000"  # whether a busy machine is in time is not what is tested here
 
@@ -70,6 +71,16 @@ async def test_a_folder_is_fed_and_each_sweep_has_its_line(host, folder, capsys,
     assert host.sessions == []
 
 
+async def test_an_argoverse_log_is_fed_packed(host, capsys, data_dir):
+    words = ["--url", url(host), "--rate", 5, "--json", "--compress", "delta"]
+    status, said, _ = await command(capsys, "--av2", data_dir / "av2" / "7fab2350", *words)
+    *sweeps, last = [json.loads(line) for line in said.splitlines()]
+    assert (status, last["summary"]["answered"], last["summary"]["refused"]) == (0, 2, 0)
+    for sweep in sweeps:
+        assert sweep["result"]["counts"]["points"] > 99_000
+        assert sum(box["class"] == "car" for box in sweep["result"]["boxes"]) > 5
+
+
 async def test_for_programs_there_is_json(host, folder, capsys):
     status, said, _ = await command(capsys, folder, "--url", url(host), "--rate", 5, "--json")
     *sweeps, last = [json.loads(line) for line in said.splitlines()]
@@ -110,6 +121,8 @@ async def test_what_cannot_be_done_is_said_before_a_session_is_opened(
         ((tmp_path, "--url", url(host)), "holds no .bin files"),
         ((tmp_path / "none", "--url", url(host)), "holds no .bin files"),
         ((cut_short, "--url", url(host)), "000001.bin cannot be read"),
+        (("--av2", folder, "--url", url(host)), "0 LiDAR sweeps"),
+        ((folder, "--compress", "zip", "--url", url(host)), "not compressed by 'zip'"),
         ((folder,), "neither --url nor FRAMEMESH_URL"),
         ((folder, "--url", host.url(Scope.VIEW, query="workload=infer")), "infer"),
         ((folder, "--url", url(host), "--workload", "render"), "cannot be fed from files"),
@@ -123,7 +136,7 @@ async def test_what_cannot_be_done_is_said_before_a_session_is_opened(
 
 
 async def test_what_is_not_taken_is_counted_and_the_others_go_on(host):
-    inputs = recorded(create({}), None)
+    inputs = recorded(create({}), Recording())
     good = [(await anext(inputs))[1] for _ in range(2)]
 
     async def fed():
@@ -149,7 +162,7 @@ async def test_what_is_not_taken_is_counted_and_the_others_go_on(host):
 
 
 async def test_stamps_go_on_rising_when_a_recording_begins_again(folder):
-    stamps = [stamp async for stamp, _ in recorded(create({}), folder, loops=3)]
+    stamps = [stamp async for stamp, _ in recorded(create({}), Recording(folder), loops=3)]
     assert stamps == [i * PERIOD_US for i in range(9)]
 
 
