@@ -20,7 +20,7 @@ from render.package import load_scene
 from render.passes.environment import DeviceEnvironment
 from render.passes.scene_upload import DeviceScene
 from render.pathtrace.scene import TracedScene
-from render.pieces import SessionSpec, TileSpec, decode_session, decode_tile
+from render.pieces import COARSE_SHADOWS, SessionSpec, TileSpec, decode_session, decode_tile
 from render.renderer import Canvas, Renderer, open_renderer
 from render.scene import DirectionalLight, Vec3, as_vec3
 from render.tiles import GRID, Rect
@@ -133,7 +133,8 @@ class RenderExecutor:
             self._render(held, tile, output)
             if size.traced:
                 self._render(held, msgspec.structs.replace(tile, samples=1), output)
-        self._render(held, msgspec.structs.replace(tile, scale=SCALES[-1]), output)
+        coarse = min(size.shadows, COARSE_SHADOWS)
+        self._render(held, msgspec.structs.replace(tile, scale=SCALES[-1], shadows=coarse), output)
         self._renderer.save_pipelines()
 
     def run(self, session: str, spec: bytes, inputs: memoryview, output: memoryview) -> int:
@@ -264,4 +265,5 @@ def _warm_up_tile(scene: _LoadedScene, size: SessionSpec, lit_by_sky: bool) -> T
         background=light.color,
         sky=float(lit_by_sky),
         sky_shown=lit_by_sky,
+        shadows=size.shadows,
     )

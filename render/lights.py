@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from render.motion import Stance
+from render.pieces import TileSpec
 from render.scene import Light, LightKind, Vec3
 
 # Per light four vectors: position or direction towards it, w 1 or 0 | intensity, w 1 / reach
@@ -58,6 +59,19 @@ def sun(towards: Vec3, illuminance: Vec3) -> NDArray[np.float32]:
     packed[0, :3], packed[1, :3] = towards, illuminance
     packed[3, 0] = 1.0
     return packed
+
+
+def lights_of(scene: NDArray[np.float32], tile: TileSpec) -> NDArray[np.float32]:
+    """All that shine on a tile, packed (n, 4, 4): the scene's, and then the tile's own sun."""
+    if not any(tile.illuminance):
+        return scene
+    return np.concatenate([scene, sun(tile.towards_light, tile.illuminance)[None]])
+
+
+def brightest_sun(packed: NDArray[np.float32]) -> int:
+    """Which of packed lights (n, 4, 4) is the brightest directional one; -1 if none is."""
+    bright = np.where(packed[:, 0, 3] == 0, packed[:, 1, :3].sum(axis=1), 0.0)
+    return int(bright.argmax()) if bright.size and bright.max() > 0 else -1
 
 
 def _cone(light: Light) -> tuple[float, float]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from enum import IntEnum
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Final, Literal, TypeAlias
 
 import msgspec
 import numpy as np
@@ -22,6 +22,8 @@ MAX_SAMPLES = 1 << 14  # of a pixel: below the bits that pathtrace_random.glsl s
 MAX_BOUNCES = 64
 
 Antialias: TypeAlias = Literal[1, 4]  # what every device has
+Shadows: TypeAlias = Literal[0, 1024, 2048]
+COARSE_SHADOWS: Final = 1024  # enough for a frame that is drawn smaller
 Side: TypeAlias = Annotated[int, Meta(ge=MIN_SIDE, le=MAX_SIDE, multiple_of=2)]
 Pixel: TypeAlias = Annotated[int, Meta(ge=0, le=MAX_SIDE)]
 Matrix16: TypeAlias = Annotated[tuple[float, ...], Meta(min_length=16, max_length=16)]
@@ -41,7 +43,7 @@ class SessionSpec(msgspec.Struct, frozen=True):
     environment: which of the session's assets is its environment; the other is its scene.
     traced: whether its tiles may be path traced. depth: pixels along a block of the depth that
     tiles bring with them (`render.depth`); 0 for none. antialias: samples of a pixel in the raster
-    pass.
+    pass. shadows: of its tiles, at most.
     """
 
     width: Side
@@ -50,6 +52,7 @@ class SessionSpec(msgspec.Struct, frozen=True):
     traced: bool = False
     depth: BlockOrNone = 0
     antialias: Antialias = 1
+    shadows: Shadows = 0
 
 
 class TileSpec(msgspec.Struct, frozen=True):
@@ -68,6 +71,8 @@ class TileSpec(msgspec.Struct, frozen=True):
     samples: paths per pixel, 0 for the raster pass. bounces: of each path, at most. seed: of their
     randomness.
     scale: percent of the frame's width and height at which it is drawn; it is brought to full size.
+    shadows: texels along a side of the map of what the brightest directional light reaches; 0: it
+    reaches everything. Of the raster pass: the path tracer always has shadows.
     """
 
     rect: tuple[Pixel, Pixel, Pixel, Pixel]
@@ -89,6 +94,7 @@ class TileSpec(msgspec.Struct, frozen=True):
     bounces: Annotated[int, Meta(ge=0, le=MAX_BOUNCES)] = 8
     seed: Annotated[int, Meta(ge=0, lt=2**32)] = 0
     scale: Scale = 100
+    shadows: Shadows = 0
 
     def region(self) -> Rect:
         """`rect`, named."""
@@ -146,6 +152,8 @@ def decode_tile(spec: bytes, session: SessionSpec) -> TileSpec:
         tile.sky,
         *tile.sky_turn,
     )
+    if tile.shadows > session.shadows:
+        raise _refused("tile", f"its session has shadow maps of {session.shadows} texels")
     if not all(math.isfinite(number) and abs(number) < 1e30 for number in numbers):
         raise _refused("tile", "a number is not finite, or too large for the device's floats")
     return tile

@@ -38,11 +38,20 @@ from render.foveate import Fovea
 from render.headpose import Coordinate, HeadPose, head_of
 from render.headset import Eye, Headset
 from render.ladder import cost_at, ladder, qualities
-from render.pieces import Antialias, SessionSpec, TileSpec, ToneMapping, encode
+from render.pieces import (
+    COARSE_SHADOWS,
+    Antialias,
+    SessionSpec,
+    Shadows,
+    TileSpec,
+    ToneMapping,
+    encode,
+)
 from render.pose import REST, Pose, Poser
 from render.reproject import Reprojection
 from render.scene import Camera, DirectionalLight, Vec3
 from render.tiles import Rect, Tile, Tiler
+from render.upscale import FULL
 from render.viewresult import NAME as FMVR
 
 TURN_RAD_PER_S = 0.25
@@ -219,11 +228,13 @@ class RenderSession:
         foveas: Sequence[Fovea] = (),
         block: BlockOrNone = 0,
         antialias: Antialias = 1,
+        shadows: Shadows = 0,
     ) -> None:
         """width, height: of a view, pixels, even. deadline_us: 0 for two periods. samples: of the
         path tracer, 0 for the raster pass. eyes: of a headset; none for an orbit camera. foveas:
         of each view, all sent in one size. block: of the depth to send (`render.depth`), 0 for
-        none. antialias: samples of a pixel in the raster pass. See RenderOptions.
+        none. antialias, shadows: of the raster pass, samples of a pixel and texels along a side of
+        its shadow map. See RenderOptions.
 
         Raises SessionRefused if the scene has no such camera.
         """
@@ -242,7 +253,7 @@ class RenderSession:
         self._held_at: float | None = None
         self._last_input = -1
         assets = (asset, environment.asset) if environment else (asset,)
-        self._bounces = bounces
+        self._bounces, self._shadows = bounces, shadows
         integrator = "pathtrace" if samples else "raster"
         self._kind = "-".join([integrator, *(each.digest[:12] for each in assets)])
         period_us = round(1e6 / fps)
@@ -255,7 +266,7 @@ class RenderSession:
         self.picture = PictureFormat(count * self._sent[0], self._sent[1])
         lit_by = environment.asset.digest if environment else ""
         self.setup = SessionSetup(
-            encode(SessionSpec(*self._sent, lit_by, samples > 0, block, antialias)), assets
+            encode(SessionSpec(*self._sent, lit_by, samples > 0, block, antialias, shadows)), assets
         )
         self._camera = _pick_camera(facts, camera)
         self._pose = self._first_pose(self._aspect)
@@ -370,6 +381,7 @@ class RenderSession:
             samples=quality.samples,
             scale=quality.scale,
             bounces=self._bounces,
+            shadows=self._shadows if quality.scale == FULL else min(self._shadows, COARSE_SHADOWS),
             **_sky(self._environment),
         )
         tiles = self._tiler.tiles(cost, hint, self._kind, self._tiles)

@@ -29,6 +29,7 @@ from render.pieces import (
     MAX_SIDE,
     MIN_SIDE,
     Antialias,
+    Shadows,
     Side,
     ToneMapping,
 )
@@ -73,6 +74,7 @@ class RenderOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     backdrop: Annotated[int, Meta(ge=0, le=1)] = 0  # the environment is seen behind the scene
     tone_mapping: Literal["none", "neutral", "aces"] = "none"
     antialias: Antialias = 1  # samples of a pixel in the raster pass
+    shadows: Shadows = 0  # texels along a side of its shadow map, 0 for none
     integrator: Literal["raster", "pathtrace"] = "raster"
     samples: Annotated[int, Meta(ge=1, le=MAX_SAMPLES)] = 16  # paths per pixel
     bounces: Annotated[int, Meta(ge=1, le=MAX_BOUNCES)] = 8  # of each path, at most
@@ -197,6 +199,7 @@ class RenderWorkload:
             foveas=views.foveas,
             block=options.depth,
             antialias=1 if options.integrator == "pathtrace" else options.antialias,
+            shadows=0 if options.integrator == "pathtrace" else options.shadows,
         )
 
     def _environment(self, options: RenderOptions) -> Environment | None:

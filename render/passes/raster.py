@@ -10,6 +10,7 @@ share a state. What tells draws apart, their placements, comes by instance.
 from __future__ import annotations
 
 from contextlib import ExitStack
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 from render.camera import Matrix
 from render.clusters import visible
 from render.drawlist import DrawList, draw_list
-from render.lights import PACKED, Lighting, lighting, sun
+from render.lights import PACKED, Lighting, lighting, lights_of
 from render.passes.environment import DeviceEnvironment, EnvironmentPass
 from render.passes.scene_upload import (
     DRAW_COMMAND_BYTES,
@@ -29,6 +30,7 @@ from render.passes.scene_upload import (
     DrawState,
     Variant,
 )
+from render.passes.shadow import ShadowMap, ShadowPass
 from render.passes.targets import COLOR_FORMAT, DEPTH_FORMAT, FrameTargets
 from render.pieces import TileSpec
 from render.scene import MAX_LIGHTS, AlphaMode
@@ -62,7 +64,7 @@ _TEXTURE = vk.VK_DESCRIPTOR_TYPE_COMBINED_IMAGE_SAMPLER
 _UNIFORM = vk.VK_DESCRIPTOR_TYPE_UNIFORM_BUFFER
 _GRAPHICS = vk.VK_PIPELINE_BIND_POINT_GRAPHICS
 _STRIDE = DRAW_COMMAND_BYTES
-_LIGHTING, _SKY = 9, 10  # specialisation constants of raster.frag
+_LIGHTING, _SKY, _SHADOWS = 9, 10, 13  # specialisation constants of raster.frag
 
 
 def drawn_rect(rect: Rect) -> Rect:
@@ -139,6 +141,17 @@ def _attachment(
     return info
 
 
+class _Drawn(NamedTuple):
+    """What pipelines are made for, beside materials: the light, whether of a sky too, samples of a
+    pixel, and whether a light casts shadows.
+    """
+
+    lit_by: Lighting
+    lit_by_sky: bool
+    samples: int
+    shadowed: bool
+
+
 class RasterPass:
     """Pipelines and the per-tile uniforms; one per device."""
 
@@ -149,14 +162,15 @@ class RasterPass:
         view_bindings = ((_UNIFORM, both), (_TEXTURE, vk.VK_SHADER_STAGE_FRAGMENT_BIT))
         view_layout = create_set_layout(device, scope, view_bindings)
         self.material_layout = create_set_layout(device, scope, MATERIAL_BINDINGS)
+        self._shadows = ShadowPass(device, scope, self.material_layout)
         self._layout = create_pipeline_layout(
             device,
             scope,
-            [view_layout, self.material_layout, environments.set_layout],
+            [view_layout, self.material_layout, environments.set_layout, self._shadows.set_layout],
         )
         self._vertex = create_shader(device, scope, spirv("raster.vert"))
         self._fragment = create_shader(device, scope, spirv("raster.frag"))
-        self._pipelines: dict[tuple[Variant, Lighting, bool, int], CData] = {}
+        self._pipelines: dict[tuple[Variant, _Drawn], CData] = {}
         self._backdrop_vertex = create_shader(device, scope, spirv("backdrop.vert"))
         self._backdrop_fragment = create_shader(device, scope, spirv("backdrop.frag"))
         self._backdrops: dict[int, CData] = {}  # by samples
@@ -189,19 +203,21 @@ class RasterPass:
         Afterwards the colour target may be sampled in compute shaders.
         """
         pose = scene.pose(tile.animation, tile.time)
+        shadows = self._shadows.record(commands, scene, tile)
         around = environment or self._no_environment
         clip_from_world, rect = tile.matrix(), tile.region()
         lit_by = self._set_view(tile, clip_from_world, scene, around.last_level)
         lit_by_sky = environment is not None and tile.sky > 0
         self._begin(commands, targets, tile)
         seen = visible(pose.boxes, clip_from_world, targets.width, targets.height, rect)
-        self._bind_scene(commands, scene, around)
+        self._bind_scene(commands, scene, around, shadows)
         if lit_by_sky and tile.sky_shown:
             self._draw_backdrop(commands, targets.samples)
         order = scene.order(tile.clip_from_world)
         draws = draw_list(seen, scene.clusters.block, scene.states, order)
         _write_commands(scene, draws)
-        pipelines = self._pipelines_of(scene, (lit_by, lit_by_sky, targets.samples))
+        drawn = _Drawn(lit_by, lit_by_sky, targets.samples, shadows is not self._shadows.none)
+        pipelines = self._pipelines_of(scene, drawn)
         bound: DrawState | None = None
         for batch in draws.batches:
             state = scene.draw_states[batch.state]
@@ -232,29 +248,32 @@ class RasterPass:
         lib.vkCmdSetFrontFace(commands, vk.VK_FRONT_FACE_COUNTER_CLOCKWISE)
         lib.vkCmdDraw(commands, 3, 1, 0, 0)
 
-    def _pipelines_of(self, scene: DeviceScene, key: tuple[Lighting, bool, int]) -> list[CData]:
-        """One per state of the scene. key: what it is lit by, whether by the sky, and samples."""
-        if key not in scene.pipelines:
-            scene.pipelines[key] = [
-                self._pipeline(state.variant, *key) for state in scene.draw_states
+    def _pipelines_of(self, scene: DeviceScene, drawn: _Drawn) -> list[CData]:
+        """One per state of the scene."""
+        if drawn not in scene.pipelines:
+            scene.pipelines[drawn] = [
+                self._pipeline(state.variant, drawn) for state in scene.draw_states
             ]
-        return scene.pipelines[key]
+        return scene.pipelines[drawn]
 
-    def _pipeline(
-        self, variant: Variant, lit_by: Lighting, lit_by_sky: bool, samples: int
-    ) -> CData:
+    def _pipeline(self, variant: Variant, drawn: _Drawn) -> CData:
         """Made at first use: draw a session's scene once before its first frame."""
-        key = (variant, lit_by, lit_by_sky, samples)
+        key = variant, drawn
         if key not in self._pipelines:
+            constants = {
+                _LIGHTING: int(drawn.lit_by),
+                _SKY: int(drawn.lit_by_sky),
+                _SHADOWS: int(drawn.shadowed),
+            }
             self._pipelines[key] = create_graphics_pipeline(
                 self._device,
                 self._scope,
                 layout=self._layout,
                 vertex=self._vertex,
                 fragment=self._fragment,
-                constants=variant.constants() | {_LIGHTING: int(lit_by), _SKY: int(lit_by_sky)},
+                constants=variant.constants() | constants,
                 vertices=VERTEX_LAYOUTS,
-                targets=Targets(COLOR_FORMAT, DEPTH_FORMAT, samples),
+                targets=Targets(COLOR_FORMAT, DEPTH_FORMAT, drawn.samples),
                 blend=variant.alpha_mode is AlphaMode.BLEND,
             )
         return self._pipelines[key]
@@ -267,16 +286,12 @@ class RasterPass:
         view["clip_from_world"][:] = clip_from_world.T
         view["eye"][:] = (*tile.eye, 0.0 if tile.parallel else 1.0)
         view["ambient"][:] = (*tile.ambient, tile.exposure)
-        count = len(scene.lights)
-        lights = view["lights"]
-        lights[:count] = scene.lights
-        if any(tile.illuminance):
-            lights[count] = sun(tile.towards_light, tile.illuminance)
-            count += 1
+        lights = lights_of(scene.lights, tile)
+        view["lights"][: len(lights)] = lights
         view["sky"][:] = (tile.sky, *tile.sky_turn, last_level)
-        view["counts"][:2] = count, tile.tone_mapping
+        view["counts"][:2] = len(lights), tile.tone_mapping
         self._uniforms[:] = self._view_bytes  # at once: the device's memory may be slow to write
-        return lighting(lights[:count])
+        return lighting(lights)
 
     def _begin(self, commands: CData, targets: RasterTargets, tile: TileSpec) -> None:
         drawn = drawn_rect(tile.region())
@@ -289,13 +304,16 @@ class RasterPass:
         lib.vkCmdSetViewport(commands, 0, 1, targets.viewport)
         lib.vkCmdSetScissor(commands, 0, 1, targets.scissor)
 
-    def _bind_scene(self, commands: CData, scene: DeviceScene, around: DeviceEnvironment) -> None:
+    def _bind_scene(
+        self, commands: CData, scene: DeviceScene, around: DeviceEnvironment, shadows: ShadowMap
+    ) -> None:
         lib.vkCmdBindVertexBuffers(commands, 0, 2, scene.vertex_buffers, self._zero_offsets)
         lib.vkCmdBindIndexBuffer(commands, scene.indices.handle, 0, vk.VK_INDEX_TYPE_UINT32)
         lib.vkCmdBindDescriptorSets(
             commands, _GRAPHICS, self._layout, 0, 1, self._view_set, 0, NULL
         )
         lib.vkCmdBindDescriptorSets(commands, _GRAPHICS, self._layout, 2, 1, around.sets, 0, NULL)
+        lib.vkCmdBindDescriptorSets(commands, _GRAPHICS, self._layout, 3, 1, shadows.sets, 0, NULL)
 
     def _bind(
         self, commands: CData, state: DrawState, before: DrawState | None, pipeline: CData

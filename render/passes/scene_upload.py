@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,6 +39,9 @@ from render.vulkan.memory import (
     create_view,
 )
 from render.vulkan.pipeline import VertexLayout, allocate_sets, write_buffer, write_texture
+
+if TYPE_CHECKING:
+    from render.passes.shadow import Casters, ShadowMap
 
 VERTEX = np.dtype(
     [
@@ -142,6 +146,8 @@ class DeviceScene:
     commands: uint32 (n, 5), where the host writes what is to be drawn from `command_buffer`.
     command: uint32 (n, 5), that of each entry of `clusters`.
     ends: uint32 (n,), the index behind each.
+    state_of_draw: int64, per draw its index into `draw_states`, or of the one before its mirror's.
+    scope: what lives as long as the scene. casters, shadow_maps: kept here by the shadow pass.
     Per block of clusters, (b,): states, its index into `draw_states`, in the pose last taken.
     Raises ContentRefused if a texture is larger than the device can hold.
     """
@@ -170,14 +176,16 @@ class DeviceScene:
             )
             self._upload_materials(device, scope, uploader, scene)
             self._skins = np.array([draw.skin for draw in scene.draws])
-            self.draw_states, self._state = self._find_states(scene)
+            self.draw_states, self.state_of_draw = self._find_states(scene)
             self.pipelines: dict[Hashable, list[CData]] = {}
             self._prepare_draws(device, scope, scene)
             self._posed: Pose | None = None
             self._bend_due = False
             for target, material in zip(self.material_sets, scene.materials, strict=True):
                 textures.bind(target, material)
-            self._scope = scope.pop_all()
+            self.scope = scope.pop_all()
+            self.casters: Casters | None = None
+            self.shadow_maps: dict[int, ShadowMap] = {}  # by size
 
     def pose(self, animation: int, time: float) -> Pose:
         """Take a pose: placements and sides follow; vertices too, once `bend_due` is obeyed."""
@@ -198,7 +206,7 @@ class DeviceScene:
                 _, sides = pack_placements(pose.stance.palette[self._skins[skinned]])
                 mirrored[skinned] = sides
             self.mirrored: NDArray[np.bool_] = mirrored
-            self.states: NDArray[np.int64] = (self._state + mirrored)[self._draw_of_block]
+            self.states: NDArray[np.int64] = (self.state_of_draw + mirrored)[self._draw_of_block]
             sums = np.add.reduceat(pose.boxes.centre, self._block_starts)
             counts = np.diff(self._block_starts, append=len(pose.boxes.centre))
             self._block_centres: NDArray[np.float64] = sums / counts[:, None]
@@ -337,7 +345,7 @@ class DeviceScene:
 
     def close(self) -> None:
         """Free everything."""
-        self._scope.close()
+        self.scope.close()
 
 
 def pack_vertices(mesh: Primitive) -> NDArray[np.void]:

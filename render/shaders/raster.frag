@@ -17,8 +17,10 @@ layout(constant_id = 8) const bool UV_TRANSFORMS = false;
 layout(constant_id = 9) const int LIGHTING = 0;  // render.lights.Lighting
 layout(constant_id = 10) const bool SKY = false;  // an environment map, else a uniform one
 layout(constant_id = 11) const bool SHARED_OCCLUSION = false;  // it is the red of metallic-roughness
+layout(constant_id = 13) const bool SHADOWS = false;
 
 #include "view.glsl"
+#include "shadow.glsl"
 
 const int NO_LIGHT = 0, ONE_SUN = 1;
 const int ALPHA_OPAQUE = 0, ALPHA_MASK = 1;
@@ -171,6 +173,13 @@ vec3 arriving(Light light, out vec3 l) {
     return light.intensity.rgb * (window * inside * inside / squared);
 }
 
+// What reaches the surface of the light with that number.
+float reaching(int light, vec3 l) {
+    if (!SHADOWS || light != shadow.which.x) return 1.0;
+    vec3 n = normalize(world_normal);
+    return sunlit(world_position, dot(n, l) < 0.0 ? -n : n, l);
+}
+
 void main() {
     vec4 base = material.base_color * vertex_color;
     if (HAS_BASE_COLOR) base *= texture(base_color_map, uv_of(BASE_COLOR));
@@ -217,13 +226,13 @@ void main() {
     if (LIGHTING == ONE_SUN) {  // by far the most common, and a loop costs
         vec3 l = view.lights[0].place.xyz;
         float n_l = clamp(dot(s.normal, l), 0.0, 1.0);
-        light += reflected(s, l, n_l) * view.lights[0].intensity.rgb * n_l;
+        light += reflected(s, l, n_l) * view.lights[0].intensity.rgb * (n_l * reaching(0, l));
     } else if (LIGHTING != NO_LIGHT) {
         for (int i = 0; i < view.counts.x; i++) {
             vec3 l;
             vec3 illuminance = arriving(view.lights[i], l);
             float n_l = clamp(dot(s.normal, l), 0.0, 1.0);
-            light += reflected(s, l, n_l) * illuminance * n_l;
+            light += reflected(s, l, n_l) * illuminance * (n_l * reaching(i, l));
         }
     }
     light += emitted;

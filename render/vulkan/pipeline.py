@@ -25,9 +25,11 @@ class VertexLayout:
 
 @dataclass(frozen=True, slots=True)
 class Targets:
-    """What a graphics pipeline draws to: VkFormats of colour and depth, samples of a pixel."""
+    """What a graphics pipeline draws to: VkFormats of colour (None: depth alone) and depth,
+    samples of a pixel.
+    """
 
-    color_format: int
+    color_format: int | None
     depth_format: int
     samples: int = 1
 
@@ -200,7 +202,7 @@ def create_graphics_pipeline(
     *,
     layout: CData,
     vertex: CData,
-    fragment: CData,
+    fragment: CData | None,
     constants: Mapping[int, int],
     vertices: Sequence[VertexLayout],
     targets: Targets,
@@ -210,15 +212,20 @@ def create_graphics_pipeline(
     """A triangle pipeline for dynamic rendering.
 
     Viewport, scissor, cull mode and front face are dynamic. Depth is reversed (1 near, 0 far).
+    fragment: None where only depth is drawn, and nothing cut away.
     constants: the fragment shader's 32-bit specialisation constants by id.
     vertices: the vertex buffers; their attributes' locations are counted on from one to the next.
     depth: whether it is tested, and written.
     blend: composite with "over" and leave depth unwritten, instead of replacing.
     """
+    stages = [_stage("VERTEX", vertex)]
+    if fragment is not None:
+        stages.append(_stage("FRAGMENT", fragment, constants))
+    colors = [] if targets.color_format is None else [targets.color_format]
     info = new(
         "VkGraphicsPipelineCreateInfo",
-        stageCount=2,
-        pStages=[_stage("VERTEX", vertex), _stage("FRAGMENT", fragment, constants)],
+        stageCount=len(stages),
+        pStages=stages,
         pVertexInputState=_vertex_input(vertices),
         pInputAssemblyState=new(
             "VkPipelineInputAssemblyStateCreateInfo",
@@ -239,13 +246,13 @@ def create_graphics_pipeline(
             depthWriteEnable=int(depth and not blend),
             depthCompareOp=vk.VK_COMPARE_OP_GREATER_OR_EQUAL,
         ),
-        pColorBlendState=_blending(blend),
+        pColorBlendState=_blending(blend) if colors else NULL,
         pDynamicState=_dynamic_state(),
         layout=layout,
         pNext=new(
             "VkPipelineRenderingCreateInfo",
-            colorAttachmentCount=1,
-            pColorAttachmentFormats=[targets.color_format],
+            colorAttachmentCount=len(colors),
+            pColorAttachmentFormats=colors,
             depthAttachmentFormat=targets.depth_format,
         ),
     )

@@ -12,13 +12,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mesh.core.errors import ContentRefused, SessionRefused
-from mesh.core.workload import Asset, CutHint
+from mesh.core.workload import Asset, CutHint, SessionRequest
 from render.clusters import cluster_scene
 from render.pieces import SessionSpec, TileSpec, decode_session, decode_tile
 from render.pose import REST, Poser
 from render.scene import Camera, DirectionalLight, Draw, Material, Primitive, Scene
 from render.session import MID_GREY, TURN_RAD_PER_S, RenderSession, SceneFacts
 from render.tiles import Rect
+from render.workload import create
 
 CORNERS = np.float32([[-1, 0, -1], [1, 2, -1], [1, 0, 1]])
 BOX = Scene(
@@ -425,3 +426,20 @@ def test_pieces_of_one_scene_are_of_one_kind():
     )
     assert len(kinds) == 1
     assert kinds.isdisjoint(piece.kind for piece in open_frame(other)[1].pieces)
+
+
+def test_shadows_are_asked_for_by_option_and_coarser_where_frames_are_drawn_smaller():
+    options = {"width": 320, "height": 180, "turntable": 0, "shadows": 2048}
+    work = create({}).open_session(SessionRequest("render", options))
+    spec = decode_session(work.setup.spec)
+    assert spec.shadows == 2048
+    lowest = len(work.contract.ladder) - 1
+    for rung, texels in ((0, 2048), (lowest, 1024)):
+        canvas = memoryview(bytearray(work.picture.nbytes))
+        frame = work.open_frame(0, 0, CutHint(1, rung=rung), canvas, memoryview(b""))
+        tiles = [decode_tile(piece.spec, spec) for piece in frame.pieces]
+        assert {tile.shadows for tile in tiles} == {texels}
+        assert (tiles[0].scale == 100) == (rung == 0)
+    plain = decode_session(create({}).open_session(SessionRequest("render", {})).setup.spec)
+    with pytest.raises(ContentRefused, match="shadow maps of 0"):
+        decode_tile(frame.pieces[0].spec, msgspec.structs.replace(spec, shadows=plain.shadows))

@@ -52,12 +52,12 @@ def test_one_two_and_six_tiles_make_the_same_bytes(
         assert np.array_equal(parts.rgba, whole.rgba)
 
 
-@pytest.mark.parametrize("antialias", [1, 4])
+@pytest.mark.parametrize(("antialias", "shadows"), [(1, 0), (4, 0), (1, 1024)])
 def test_random_tilings_make_the_same_bytes(
-    studio, scene: Scene, view_of: View, random_tiling: Tiling, antialias: Antialias
+    studio, scene: Scene, view_of: View, random_tiling: Tiling, antialias: Antialias, shadows: int
 ):
     size = SIZES[0]
-    view = view_of(close_up(scene, size[0] / size[1]), size)
+    view = view_of(close_up(scene, size[0] / size[1]), size, shadows=shadows)
     whole = studio.shoot(scene, view, size, antialias=antialias)
     for seed in range(TILINGS):
         tiling = random_tiling(size, 1 + seed % 12, seed)
