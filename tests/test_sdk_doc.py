@@ -18,6 +18,9 @@ import uvloop
 
 import framemesh
 from infer.codec import Boxes
+from infer.frames.calibration import Calibration
+from infer.frames.measurements import LidarScan
+from infer.frames.pose import Pose
 from infer.readers.kitti import PERIOD_US
 from infer.synthetic import scan, street
 from mesh.core.home import NodeHome
@@ -84,7 +87,7 @@ class Vehicle:
 
 
 def test_every_block_is_run_here(printed: dict[str, list[str]]) -> None:
-    assert {language: len(blocks) for language, blocks in printed.items()} == {"sh": 2, "python": 5}
+    assert {language: len(blocks) for language, blocks in printed.items()} == {"sh": 2, "python": 6}
 
 
 async def test_one_sweep_is_asked_about(
@@ -102,6 +105,27 @@ async def test_a_packed_sweep_is_asked_about(
     plain, _ = await program("look_around_cheaply")(host.url(query=PATIENT), points)
     assert len(boxes.yaws) > 10
     np.testing.assert_array_equal(boxes.centres, plain.centres)
+
+
+async def test_scans_of_two_sensors_are_asked_about_by_cycles(
+    host: Any, program: Any, sweeps: list[np.ndarray]
+) -> None:
+    """Two halves of one sweep, the second in a frame of reference ten metres behind."""
+    behind = Pose("front", "rear", np.eye(3), np.array([-10.0, 0, 0]))
+
+    async def arrivals() -> AsyncIterator[LidarScan]:
+        for number, points in enumerate(sweeps):
+            stamp_us, moved = number * PERIOD_US, points[1::2].copy()
+            moved[:, 0] += 10
+            yield LidarScan("b", "rear", stamp_us + 9_000, moved)
+            yield LidarScan("a", "front", stamp_us, points[::2].copy())
+            await asyncio.sleep(PERIOD_US / 1e6)  # the rate that is promised
+
+    seen: dict[int, Boxes] = {}
+    arguments = (Calibration((behind,)), ("a", "b"), arrivals(), seen.__setitem__)
+    await program("drive_by_cycles")(host.url(query=PATIENT), *arguments)
+    assert list(seen) == [number * PERIOD_US for number in range(len(sweeps))]
+    assert all(len(boxes.yaws) > 10 for boxes in seen.values())
 
 
 @pytest.mark.parametrize("name", ["drive", "drive_by_newest"])
