@@ -14,6 +14,7 @@ FOLDER = Path(__file__).resolve().parent
 HELPERS = {
     "cycles",
     "death",
+    "kernelpeers",
     "mixed",
     "quality_scenes",
     "quality_sheet",

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from infer.kernels.bodies.components import COMPONENT_COUNTERS, NAMED
-from infer.kernels.threads import kernels
+from infer.kernels.threads import kernels_for
 from infer.perception.area import Area
 from infer.perception.clouds import checked
 
@@ -27,6 +27,7 @@ class Clusterer:
     def __init__(self, area: Area, max_points: int, threads: int = 1, *, link: int = 2) -> None:
         """link: cells at most so many rows and columns apart are of one cluster."""
         self._area, self._link, self._threads = area.parameters(), link, threads
+        self._kernels = kernels_for(threads)
         cells = area.across**2
         self._cell_of, self._clusters = np.empty((2, max_points), np.int32)
         self._occupied = np.zeros(cells, np.uint8)
@@ -40,7 +41,7 @@ class Clusterer:
         """
         points = checked(points, len(self._cell_of))
         clusters = self._clusters[: len(points)]
-        kernels.cluster_points(
+        self._kernels.cluster_points(
             points,
             self._area,
             self._link,

@@ -26,7 +26,7 @@ from infer.kernels.bodies.plane import (
     SUM_YY,
     SUMS,
 )
-from infer.kernels.threads import kernels
+from infer.kernels.threads import kernels_for
 from infer.perception.area import Area
 from infer.perception.clouds import checked
 
@@ -74,7 +74,7 @@ class GroundFinder:
 
     def __init__(self, search: PlaneSearch, max_points: int, threads: int = 1) -> None:
         self.search = search
-        self._threads = threads
+        self._threads, self._kernels = threads, kernels_for(threads)
         self._area = search.area.parameters()
         cells = search.area.across**2
         self._lowest = np.full((threads, cells), NO_KEY, np.int64)
@@ -91,11 +91,11 @@ class GroundFinder:
         """
         points = checked(points, len(self._labels))
         search, planes = self.search, self._planes
-        found = kernels.find_low_points(points, self._area, self._lowest, self._low)
+        found = self._kernels.find_low_points(points, self._area, self._lowest, self._low)
         if found < FEWEST:
             return None
         within = np.float32(search.within_m)
-        kernels.rate_planes(
+        self._kernels.rate_planes(
             points,
             self._low[:found],
             triples(found, search),
@@ -111,12 +111,12 @@ class GroundFinder:
         planes[0] = planes[best]
         inliers = 0
         for _ in range(search.fits):
-            kernels.gather_inliers(points, planes, within, self._sums)
+            self._kernels.gather_inliers(points, planes, within, self._sums)
             total = self._sums.sum(axis=0)
             inliers = int(total[NUMBER])
             planes[0] += correction(total)
         labels = self._labels[: len(points)]
-        kernels.label_points(points, planes, within, labels, self._threads)
+        self._kernels.label_points(points, planes, within, labels, self._threads)
         slope_x, slope_y, height = map(float, planes[0])
         return Ground(slope_x, slope_y, height, inliers, labels)
 

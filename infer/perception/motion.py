@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from infer.kernels.bodies.motion import ROTATE, SEGMENT_FIELDS, SHIFT, START, VX, WX
-from infer.kernels.threads import kernels
+from infer.kernels.threads import kernels_for
 from infer.perception import se3
 from infer.perception.clouds import checked
 from mesh.core.errors import ContentRefused, Misuse
@@ -30,7 +30,7 @@ class Motion:
     segments: Floats
 
     @classmethod
-    def constant(cls, velocity: Sequence[float], turn_rate: Sequence[float]) -> Motion:
+    def constant(cls, velocity: ArrayLike, turn_rate: ArrayLike) -> Motion:
         """velocity: m/s, turn_rate: rad/s, in the sensor's own frame; points go to time 0."""
         segments = np.zeros((1, SEGMENT_FIELDS))
         segments[0, VX : VX + 3], segments[0, WX : WX + 3] = velocity, turn_rate
@@ -90,7 +90,7 @@ def deskew(
         times = np.ascontiguousarray(times_us).view()
         times.flags.writeable = False
         segments = motion.segments.astype(np.float32)
-        kernels.carry_points(points, times, segments, carried, threads)
+        kernels_for(threads).carry_points(points, times, segments, carried, threads)
     return carried
 
 

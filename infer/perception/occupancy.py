@@ -21,7 +21,7 @@ from infer.kernels.bodies.occupancy import (
     NO_GROUND,
     NO_OBSTACLE,
 )
-from infer.kernels.threads import kernels
+from infer.kernels.threads import kernels_for
 from infer.perception.area import Area
 from infer.perception.clouds import checked
 from mesh.core.errors import ContentRefused
@@ -54,6 +54,7 @@ class OccupancyGrid:
     def __init__(self, area: Area, believes: Belief, max_points: int, threads: int = 1) -> None:
         self.area, self.believes = area, believes
         self._threads, self._max_points = threads, max_points
+        self._kernels = kernels_for(threads)
         self._parameters = area.parameters()
         cells = area.across**2
         self._belief, self._before = np.zeros((2, cells), np.float32)
@@ -91,7 +92,7 @@ class OccupancyGrid:
         points = checked(points, self._max_points)
         origin, field = self._place(position, stamp_us)
         move_columns, move_rows = (now - was for now, was in zip(origin, self._origin, strict=True))
-        kernels.sight_points(
+        self._kernels.sight_points(
             points,
             labels,
             self._parameters,
@@ -102,7 +103,7 @@ class OccupancyGrid:
             self._free,
         )
         self._belief, self._before = self._before, self._belief
-        kernels.believe_cells(
+        self._kernels.believe_cells(
             move_rows,
             move_columns,
             self._parameters,

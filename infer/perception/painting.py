@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from infer.kernels.bodies.painting import CAMERA_FIELDS, HEIGHT, LEAST_DEPTH, NOT_SEEN, WIDTH
-from infer.kernels.threads import kernels
+from infer.kernels.threads import kernels_for
 from infer.perception.clouds import checked
 from mesh.core.errors import Misuse
 
@@ -50,7 +50,7 @@ def project(
     """u, v and depth of float32 (n, 4) points, float32 (n, 3); u and v 0 from behind."""
     points = checked(points, MOST_POINTS)
     pixels = np.empty((len(points), 3), np.float32)
-    kernels.project_points(points, camera.parameters(), pixels, threads)
+    kernels_for(threads).project_points(points, camera.parameters(), pixels, threads)
     return pixels
 
 
@@ -92,6 +92,8 @@ def paint(
         parameters = camera.parameters()
         image = np.ascontiguousarray(picture).view()
         image.flags.writeable = False
-        kernels.project_points(points, parameters, pixels, threads)
-        kernels.paint_points(number, parameters, pixels, image, painted, seen_by, threads)
+        kernels_for(threads).project_points(points, parameters, pixels, threads)
+        kernels_for(threads).paint_points(
+            number, parameters, pixels, image, painted, seen_by, threads
+        )
     return Painted(painted, seen_by)

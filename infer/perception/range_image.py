@@ -20,7 +20,7 @@ from infer.kernels.bodies.range_image import (
     TOP,
     VIEW_FIELDS,
 )
-from infer.kernels.threads import kernels
+from infer.kernels.threads import kernels_for
 from infer.perception.clouds import checked
 from mesh.core.errors import Misuse
 
@@ -81,6 +81,7 @@ class RangeImager:
 
     def __init__(self, view: View, threads: int = 1) -> None:
         self._view, self._max_points = view.parameters(), (1 << 31) - 1
+        self._kernels = kernels_for(threads)
         pixels = view.rows * view.columns
         self._nearest = np.full((threads, pixels), NOTHING_SEEN, np.int64)
         self._channels = np.empty((CHANNELS, pixels), np.float32)
@@ -90,7 +91,7 @@ class RangeImager:
     def picture(self, points: NDArray[np.float32]) -> RangeImage:
         """The image of float32 (n, 4) points; views, valid until the next call. Raises Misuse."""
         points = checked(points, self._max_points)
-        kernels.picture_ranges(points, self._view, self._nearest, self._channels, self._index)
+        self._kernels.picture_ranges(points, self._view, self._nearest, self._channels, self._index)
         return RangeImage(
             self._channels.reshape(CHANNELS, *self._shape), self._index.reshape(self._shape)
         )

@@ -16,7 +16,7 @@ from infer.kernels.bodies.voxels import (
     SPACE_FIELDS,
     WITH_HEIGHT,
 )
-from infer.kernels.threads import kernels
+from infer.kernels.threads import kernels_for
 from infer.perception.clouds import checked
 from mesh.core.errors import Misuse
 
@@ -99,7 +99,7 @@ class Voxeliser:
 
     def __init__(self, space: VoxelSpace, max_points: int, threads: int = 1) -> None:
         self.space = space
-        self._parameters = space.parameters()
+        self._parameters, self._kernels = space.parameters(), kernels_for(threads)
         cells = int(np.prod(space.cells))
         most = min(max_points, cells)
         self._cell_of, self._slot, self._member = np.empty((3, max_points), np.int32)
@@ -119,7 +119,7 @@ class Voxeliser:
         """
         points = checked(points, len(self._cell_of))
         n = len(points)
-        voxels: int = kernels.sort_voxels(
+        voxels: int = self._kernels.sort_voxels(
             points,
             self._parameters,
             self._cell_of[:n],
@@ -131,7 +131,7 @@ class Voxeliser:
             self._start,
             self._member,
         )
-        kernels.encode_voxels(
+        self._kernels.encode_voxels(
             voxels,
             points,
             self._parameters,

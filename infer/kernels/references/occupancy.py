@@ -26,7 +26,7 @@ def sight(
     across = int(area[ACROSS])
     hit, free = np.zeros((across, across), bool), np.zeros((across, across), bool)
     with np.errstate(invalid="ignore"):
-        usable: Bools = (np.abs(points[:, :3]) < 1000).all(axis=1)
+        usable: Bools = np.all(np.abs(points[:, :3]) < 1000, axis=1)
         obstacle = usable & (labels == ABOVE) & (points[:, 2] < field[CEILING_M])
     ends = _steps(np.where(usable[:, None], points[:, :2], 0) + field[[AT_X, AT_Y]], area)
     start = _steps(field[None, [AT_X, AT_Y]], area)[0]
