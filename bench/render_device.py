@@ -30,6 +30,7 @@ SIZES = {"1080p": (1920, 1080), "4k": (3840, 2160)}
 TILES = 8
 TRACED_SAMPLES = 4
 BUDGET_S = 4.0  # per case
+VIEW_US = 100_000  # from one view of the turning camera to the next: samples of a view are kept
 
 
 def main() -> int:
@@ -86,9 +87,10 @@ def frame_ms(executor: RenderExecutor, session: Session, budget_s: float) -> flo
     times: list[float] = []
     until = time.perf_counter() + budget_s
     while len(times) < 4 or time.perf_counter() < until:
-        pieces = work.open_frame(len(times), 0, CutHint(1), canvas, memoryview(b"")).pieces
+        number = len(times)
+        frame = work.open_frame(number, number * VIEW_US, CutHint(1), canvas, memoryview(b""))
         began = time.perf_counter()
-        for piece in pieces:
+        for piece in frame.pieces:
             executor.run("s", piece.spec, memoryview(b""), canvas[: piece.output_bytes])
         times.append((time.perf_counter() - began) * 1e3)
     executor.forget("s")
