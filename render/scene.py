@@ -130,6 +130,10 @@ class Material:
     is, whatever the light (KHR_materials_unlit).
     Channels: metallic_roughness G = roughness, B = metallic; occlusion R; normal is tangent space,
     +Y up, its x and y scaled by `normal_scale`. Each texture multiplies its factor.
+    ior: of what is not metal (KHR_materials_ior). clearcoat_factor, clearcoat_roughness: a clear
+    layer over all else (KHR_materials_clearcoat). transmission_factor: of the light that enters
+    what is not metal, the share that leaves it behind, as from a thin pane
+    (KHR_materials_transmission).
     """
 
     name: str = ""
@@ -143,11 +147,30 @@ class Material:
     alpha_cutoff: float = 0.5
     double_sided: bool = False
     unlit: bool = False
+    ior: float = 1.5
+    clearcoat_factor: float = 0.0
+    clearcoat_roughness: float = 0.0
+    transmission_factor: float = 0.0
     base_color: TextureSlot | None = None
     metallic_roughness: TextureSlot | None = None
     normal: TextureSlot | None = None
     occlusion: TextureSlot | None = None
     emissive: TextureSlot | None = None
+
+    @property
+    def reflectance(self) -> float:
+        """Of what is not metal, head-on: Fresnel's equations for `ior`; 0 stands for a mirror."""
+        return ((self.ior - 1) / (self.ior + 1)) ** 2
+
+    def layers(self) -> Vec4:
+        """As shaders take them: reflectance, the coat's factor and roughness, transmission."""
+        coat = self.clearcoat_factor, self.clearcoat_roughness
+        return (self.reflectance, *coat, self.transmission_factor)
+
+    @property
+    def blends(self) -> bool:
+        """Whether what lies behind shows through, in the raster pass."""
+        return self.alpha_mode is AlphaMode.BLEND or self.transmission_factor > 0
 
     def slots(self) -> Iterator[TextureSlot]:
         """The texture slots in use."""

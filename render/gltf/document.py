@@ -20,6 +20,7 @@ Size: TypeAlias = Annotated[int, Meta(ge=0, le=MAX_ASSET_BYTES)]
 Length: TypeAlias = Annotated[int, Meta(ge=1, le=MAX_ASSET_BYTES)]
 Unit: TypeAlias = Annotated[float, Meta(ge=0.0, le=1.0)]
 Positive: TypeAlias = Annotated[float, Meta(ge=0.0)]
+IndexOfRefraction: TypeAlias = Annotated[float, Meta(ge=0.0, le=100.0)]
 Name: TypeAlias = Annotated[str, Meta(max_length=1024)]
 Many: TypeAlias = Annotated[list[Item], Meta(max_length=MAX_ITEMS)]
 Three: TypeAlias = tuple[float, float, float]
@@ -171,6 +172,29 @@ class Unlit(Entry, frozen=True):
     """KHR_materials_unlit: that it is there says all."""
 
 
+class Ior(Entry, frozen=True):
+    """KHR_materials_ior."""
+
+    ior: IndexOfRefraction = 1.5
+
+
+class Clearcoat(Entry, frozen=True):
+    """KHR_materials_clearcoat."""
+
+    clearcoat_factor: Unit = 0.0
+    clearcoat_roughness_factor: Unit = 0.0
+    clearcoat_texture: TextureInfo | None = None
+    clearcoat_roughness_texture: TextureInfo | None = None
+    clearcoat_normal_texture: TextureInfo | None = None
+
+
+class Transmission(Entry, frozen=True):
+    """KHR_materials_transmission."""
+
+    transmission_factor: Unit = 0.0
+    transmission_texture: TextureInfo | None = None
+
+
 class MaterialExtensions(Entry, frozen=True):
     """The extensions of a material that are read."""
 
@@ -178,6 +202,11 @@ class MaterialExtensions(Entry, frozen=True):
         default=EmissiveStrength(), name="KHR_materials_emissive_strength"
     )
     unlit: Unlit | None = msgspec.field(default=None, name="KHR_materials_unlit")
+    ior: Ior = msgspec.field(default=Ior(), name="KHR_materials_ior")
+    clearcoat: Clearcoat = msgspec.field(default=Clearcoat(), name="KHR_materials_clearcoat")
+    transmission: Transmission = msgspec.field(
+        default=Transmission(), name="KHR_materials_transmission"
+    )
 
 
 class Material(Entry, frozen=True):
@@ -380,7 +409,10 @@ SUPPORTED_EXTENSIONS = frozenset(
     {
         "KHR_draco_mesh_compression",
         "KHR_lights_punctual",
+        "KHR_materials_clearcoat",
         "KHR_materials_emissive_strength",
+        "KHR_materials_ior",
+        "KHR_materials_transmission",
         "KHR_materials_unlit",
         "KHR_mesh_quantization",
         "KHR_texture_transform",

@@ -58,6 +58,8 @@ class Surfaces:
         shading: MetallicRoughness = source.pbr_metallic_roughness
         normal, occlusion = source.normal_texture, source.occlusion_texture
         pbr_place = f"{place}.pbrMetallicRoughness"
+        extensions = source.extensions
+        self._warn_of_left_out(source, place)
         return Material(
             name=source.name,
             base_color_factor=shading.base_color_factor,
@@ -69,7 +71,11 @@ class Surfaces:
             alpha_mode=AlphaMode[source.alpha_mode],
             alpha_cutoff=source.alpha_cutoff,
             double_sided=source.double_sided,
-            unlit=source.extensions.unlit is not None,
+            unlit=extensions.unlit is not None,
+            ior=extensions.ior.ior,
+            clearcoat_factor=extensions.clearcoat.clearcoat_factor,
+            clearcoat_roughness=extensions.clearcoat.clearcoat_roughness_factor,
+            transmission_factor=extensions.transmission.transmission_factor,
             base_color=self._slot(shading.base_color_texture, f"{pbr_place}.baseColorTexture"),
             metallic_roughness=self._slot(
                 shading.metallic_roughness_texture, f"{pbr_place}.metallicRoughnessTexture"
@@ -78,6 +84,17 @@ class Surfaces:
             occlusion=self._slot(occlusion, f"{place}.occlusionTexture"),
             emissive=self._slot(source.emissive_texture, f"{place}.emissiveTexture"),
         )
+
+    def _warn_of_left_out(self, source: Source, place: str) -> None:
+        coat, glass = source.extensions.clearcoat, source.extensions.transmission
+        for name, given in (
+            ("clearcoatTexture", coat.clearcoat_texture),
+            ("clearcoatRoughnessTexture", coat.clearcoat_roughness_texture),
+            ("clearcoatNormalTexture", coat.clearcoat_normal_texture),
+            ("transmissionTexture", glass.transmission_texture),
+        ):
+            if given is not None:
+                self._warn(f"{place}: its {name} is left out; its factors are used alone")
 
     def _slot(self, info: TextureInfo | None, place: str) -> TextureSlot | None:
         if info is None:

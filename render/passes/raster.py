@@ -274,7 +274,7 @@ class RasterPass:
                 constants=variant.constants() | constants,
                 vertices=VERTEX_LAYOUTS,
                 targets=Targets(COLOR_FORMAT, DEPTH_FORMAT, drawn.samples),
-                blend=variant.alpha_mode is AlphaMode.BLEND,
+                blend=variant.alpha_mode is AlphaMode.BLEND or variant.transmits,
             )
         return self._pipelines[key]
 

@@ -79,6 +79,7 @@ MATERIAL = np.dtype(
         ("base_color", "<f4", 4),
         ("emissive", "<f4", 4),
         ("factors", "<f4", 4),
+        ("layers", "<f4", 4),
         ("uv_rows", "<f4", (5, 2, 4)),
     ]
 )
@@ -86,7 +87,8 @@ MATERIAL_BINDINGS = (
     (vk.VK_DESCRIPTOR_TYPE_UNIFORM_BUFFER, vk.VK_SHADER_STAGE_FRAGMENT_BIT),
     *((vk.VK_DESCRIPTOR_TYPE_COMBINED_IMAGE_SAMPLER, vk.VK_SHADER_STAGE_FRAGMENT_BIT),) * 5,
 )
-_SHARED_OCCLUSION = 11  # specialisation constant of raster.frag, beside those in order
+# Specialisation constants of raster.frag, beside those in order.
+_SHARED_OCCLUSION, _COATED, _TRANSMITS = 11, 12, 14
 _APART = 4  # primitives begin at multiples of 256 bytes, where any device can bind storage
 _SRGB, _LINEAR = vk.VK_FORMAT_R8G8B8A8_SRGB, vk.VK_FORMAT_R8G8B8A8_UNORM
 _SLOT_FORMATS = (_SRGB, _LINEAR, _LINEAR, _LINEAR, _SRGB)  # in the order of `_slots`
@@ -110,6 +112,7 @@ class Variant:
     """What a pipeline is specialised for: which maps a material has, and how its alpha counts.
 
     shared_occlusion: the occlusion map is the metallic-roughness map, so that one look does.
+    coated: it has a clear coat. transmits: light comes through it.
     """
 
     maps: tuple[bool, ...]  # base colour, metallic-roughness, normal, occlusion, emissive
@@ -118,12 +121,18 @@ class Variant:
     unlit: bool
     uv_transforms: bool
     shared_occlusion: bool
+    coated: bool
+    transmits: bool
 
     def constants(self) -> dict[int, int]:
         """The fragment shader's specialisation constants by id."""
         values = (*self.maps, self.tangents, self.alpha_mode, self.unlit, self.uv_transforms)
         by_id = {index: int(value) for index, value in enumerate(values)}
-        return by_id | {_SHARED_OCCLUSION: int(self.shared_occlusion)}
+        return by_id | {
+            _SHARED_OCCLUSION: int(self.shared_occlusion),
+            _COATED: int(self.coated),
+            _TRANSMITS: int(self.transmits),
+        }
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -159,7 +168,7 @@ class DeviceScene:
         self._poser = Poser(scene, self.clusters)
         self._lights = scene.lights
         blends = [
-            scene.materials[scene.primitives[draw.primitive].material].alpha_mode is AlphaMode.BLEND
+            scene.materials[scene.primitives[draw.primitive].material].blends
             for draw in scene.draws
         ]
         self._block_starts = np.flatnonzero(np.diff(self.clusters.block, prepend=-1))
@@ -377,6 +386,7 @@ def pack_material(material: Material) -> NDArray[np.void]:
         material.normal_scale,
         material.occlusion_strength,
     )
+    packed["layers"] = material.layers()
     for target, slot in zip(packed["uv_rows"], _slots(material), strict=True):
         if slot is not None:
             target[:, :3] = slot.transform.rows()
@@ -402,6 +412,8 @@ def _variant(mesh: Primitive, material: Material) -> Variant:
         material.unlit,
         any(slot.transform != UvTransform() for slot in material.slots()),
         material.occlusion is not None and material.occlusion == material.metallic_roughness,
+        material.clearcoat_factor > 0,
+        material.transmission_factor > 0,
     )
 
 

@@ -243,6 +243,8 @@ def _by_state(scene: DeviceScene) -> dict[tuple[CData | None, Variant | None], l
     found: dict[tuple[CData | None, Variant | None], list[int]] = {}
     for draw, index in enumerate(scene.state_of_draw.tolist()):
         state = scene.draw_states[index]
+        if state.variant.transmits:
+            continue
         match state.variant.alpha_mode:
             case AlphaMode.OPAQUE:
                 found.setdefault((None, None), []).append(draw)

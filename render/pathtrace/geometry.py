@@ -56,7 +56,7 @@ class Geometry:
             part["flags"] = (
                 DOUBLE_SIDED * material.double_sided
                 | HAS_TANGENTS * (mesh.tangents is not None)
-                | CUTS * (material.alpha_mode is not AlphaMode.OPAQUE)
+                | CUTS * (material.alpha_mode is not AlphaMode.OPAQUE or material.blends)
             )
         self._mirrored = np.zeros(len(scene.draws), np.bool_)
         self._tree: bvh.Tree | None = None

@@ -29,7 +29,8 @@ BINDINGS = (
     *((_TEXELS, _COMPUTE),) * PAGES,
 )
 _WORDS, _COLORS = vk.VK_FORMAT_R32G32B32A32_UINT, vk.VK_FORMAT_R8G8B8A8_UNORM
-_HAS_ALPHA, _PAGES, _HAS_NORMAL_MAPS = 0, 1, 2  # specialisation constants of pathtrace.comp
+# Specialisation constants of pathtrace.comp.
+_HAS_ALPHA, _PAGES, _HAS_NORMAL_MAPS, _HAS_LAYERS = 0, 1, 2, 4
 
 
 class TracedScene:
@@ -54,8 +55,13 @@ class TracedScene:
         self._geometry = Geometry(scene, first)
         surfaces = pack_surfaces(scene, 4 * device.max_texels)
         self.constants = {
-            _HAS_ALPHA: int(any(m.alpha_mode is not AlphaMode.OPAQUE for m in scene.materials)),
+            _HAS_ALPHA: int(
+                any(m.alpha_mode is not AlphaMode.OPAQUE or m.blends for m in scene.materials)
+            ),
             _PAGES: len(surfaces.pages),
+            _HAS_LAYERS: int(
+                any(m.clearcoat_factor or m.transmission_factor for m in scene.materials)
+            ),
             _HAS_NORMAL_MAPS: int(any(m.normal is not None for m in scene.materials)),
         }
         count = self._geometry.count

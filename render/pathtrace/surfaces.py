@@ -30,6 +30,7 @@ MATERIAL = np.dtype(
         ("base_color", "<f4", 4),
         ("emissive", "<f4", 4),
         ("factors", "<f4", 4),
+        ("layers", "<f4", 4),
         ("kind", "<u4", 4),
         ("maps", MAP, 4),
     ]
@@ -93,6 +94,7 @@ def _pack_material(
         material.roughness_factor,
         material.normal_scale,
     )
+    target["layers"] = material.layers()
     target["kind"][:2] = material.alpha_mode, material.unlit
     for entry, slot in zip(target["maps"], _slots(material), strict=True):
         if slot is None:

@@ -105,7 +105,7 @@ vec3 arriving(Light lamp, vec3 place, out vec3 l, out float distance) {
 
 vec3 lamp_share(Surface s, int lamp, out vec3 l, out float distance) {
     vec3 illuminance = arriving(view.lights[lamp], s.place, l, distance);
-    return illuminance * scattered(s, l, true) * max(dot(s.normal, l), 0.0);
+    return illuminance * scattered(s, l, true);
 }
 
 struct Lit {  // what would come from a way if nothing were in between
@@ -139,8 +139,7 @@ Lit by_lamps(Surface s, float pick) {
 Lit by_sky(Surface s, vec2 point) {
     float density;
     vec3 way = sky_way(point, density);
-    vec3 share = scattered(s, way, false) * max(dot(s.normal, way), 0.0);
-    share *= sky_light(way) * (power(density, scatter_density(s, way)) / max(density, 1e-30));
+    vec3 share = scattered(s, way, false) * sky_light(way) * (power(density, scatter_density(s, way)) / max(density, 1e-30));
     return Lit(share, way, FAR);
 }
 
@@ -189,17 +188,18 @@ vec3 followed(uvec2 pixel, uint number, out vec3 as_is, out float seen) {
     vec2 jitter = next_point(random);
     Ray ray = eye_ray(2.0 * (vec2(pixel) + jitter) / vec2(work.frame) - 1.0);
     vec3 total = vec3(0.0), carried = vec3(1.0);
-    float density = 0.0;  // of the way the path took last, as scattering goes
+    float density = 0.0;   // of the way the path took last, as scattering goes
+    bool straight = true;  // it was never scattered
     as_is = vec3(0.0);
     seen = 1.0;
     for (uint bounce = 0u;; bounce++) {
         uint chance = combined(random.pixel, combined(number, bounce));
         Hit hit = traced(ray, false, bounce == 0u, chance);
         if (hit.t == FAR) {
-            if (bounce == 0u) {
+            if (straight) {
                 seen = work.background.w;  // the sky is light, a colour is not
-                as_is = work.background.rgb * (1.0 - seen);
-                total = sky_light(ray.way) * seen;
+                as_is = carried * work.background.rgb * (1.0 - seen);
+                total = carried * sky_light(ray.way) * seen;
             } else {
                 total += carried * view.ambient.rgb / PI;
                 if (SKY) total += carried * sky_light(ray.way) * power(density, sky_density(ray.way));
@@ -209,8 +209,8 @@ vec3 followed(uvec2 pixel, uint number, out vec3 as_is, out float seen) {
         Triangle triangle = triangle_at(hit.triangle);
         vec4 base = base_color_at(triangle, hit.weights);
         if (materials[triangle.material].kind.y != 0u) {  // unlit
-            if (bounce == 0u) {
-                as_is = base.rgb;
+            if (straight) {
+                as_is = carried * base.rgb;
                 seen = 0.0;
             } else {
                 total += carried * base.rgb;
@@ -218,14 +218,23 @@ vec3 followed(uvec2 pixel, uint number, out vec3 as_is, out float seen) {
             break;
         }
         Surface s = surface_at(hit, ray.way, base);
-        total += carried * s.emitted;
+        if (HAS_LAYERS && s.through > 0.0 && bounce < work.bounces) {
+            if (next_point(random).x < s.through) {  // on behind the pane, as if it had no depth
+                carried *= base.rgb;
+                ray = Ray(off_surface(s.place, s.face, ray.way), ray.way, 0.0, FAR);
+                continue;
+            }
+            carried /= 1.0 - s.through;
+        }
+        straight = false;
+        total += carried * s.emitted * (1.0 - (HAS_LAYERS ? s.coat_share : 0.0));
         if (bounce == work.bounces) break;
 
         total += carried * lit(s, random, hashed(chance));
         vec3 way = scattered_way(s, next_point(random));
         density = scatter_density(s, way);
         if (density <= 0.0) break;
-        carried *= scattered(s, way, false) * (dot(s.normal, way) / density);
+        carried *= scattered(s, way, false) / density;
         if (bounce >= ROULETTE_FROM) {
             float survives = clamp(max(carried.r, max(carried.g, carried.b)), 0.0, 0.95);
             if (!(next_point(random).x < survives)) break;

@@ -18,6 +18,7 @@ struct Material {
     vec4 base_color;
     vec4 emissive;  // w: alpha cutoff
     vec4 factors;   // metallic, roughness, normal scale, unused
+    vec4 layers;    // reflectance of what is no metal, coat, its roughness, transmission
     uvec4 kind;     // render.scene.AlphaMode, unlit
     Map maps[4];    // base colour, metallic-roughness, normal, emissive
 };
@@ -38,6 +39,8 @@ layout(set = 1, binding = 8) uniform samplerBuffer texels3;  // RGBA, as stored
 layout(constant_id = 0) const bool HAS_ALPHA = true;   // some material is not opaque
 layout(constant_id = 1) const int PAGES = 4;           // of texels in use
 layout(constant_id = 2) const bool HAS_NORMAL_MAPS = true;
+
+layout(constant_id = 4) const bool HAS_LAYERS = true;  // some material has a coat or lets light through
 
 const int BASE_COLOR = 0, METALLIC_ROUGHNESS = 1, NORMAL = 2, EMISSIVE = 3;
 const uint NO_MAP = 0xffffffffu;
@@ -184,13 +187,6 @@ float entered(vec3 low, vec3 high, Ray ray, vec3 inverse, float most) {
     return enter <= leave ? enter : FAR;
 }
 
-bool let_through(Triangle triangle, vec3 weights, uint chance) {
-    Material material = materials[triangle.material];
-    float alpha = base_color_at(triangle, weights).a;
-    if (material.kind.x == ALPHA_MASK) return alpha < material.emissive.w;
-    return unit_interval(combined(chance, triangle.number)) >= alpha;
-}
-
 // The nearest triangle a ray meets that comes after (`ray.least`, `number`); with `any`, some opaque
 // one if there is any. Of two as near, the one that comes first in the scene: so the tree's shape
 // never shows. only_fronts: backs of what is not double sided are not there.
@@ -249,11 +245,17 @@ Hit met(Ray ray, uint number, bool any, bool only_fronts) {
     return best;
 }
 
-bool lets_through(Hit hit, Triangle triangle, uint chance) {
+// to_light: what a pane transmits goes straight on. (What the eye sees through it, and what shines
+// through it, is the path's own to decide: pathtrace.comp.)
+bool lets_through(Hit hit, Triangle triangle, bool to_light, uint chance) {
     if ((triangle.flags & CUTS) == 0u) return false;
     Material material = materials[triangle.material];
-    float alpha = base_color_at(triangle, hit.weights).a;
-    if (material.kind.x == ALPHA_MASK) return alpha < material.emissive.w;
+    vec4 base = base_color_at(triangle, hit.weights);
+    float alpha = material.kind.x == ALPHA_MASK ? step(material.emissive.w, base.a) : base.a;
+    if (HAS_LAYERS && to_light) {
+        float enters = (1.0 - material.layers.x) * (1.0 - material.factors.x) * material.layers.w;
+        alpha *= 1.0 - enters * dot(base.rgb, vec3(1.0 / 3.0));
+    }
     return unit_interval(combined(chance, triangle.number)) >= alpha;
 }
 
@@ -265,7 +267,7 @@ Hit traced(Ray ray, bool any, bool only_fronts, uint chance) {
         hit = met(ray, after, any, only_fronts);
         if (!HAS_ALPHA || hit.t == FAR) break;
         Triangle triangle = triangle_at(hit.triangle);
-        if (!lets_through(hit, triangle, chance)) break;
+        if (!lets_through(hit, triangle, any, chance)) break;
         ray.least = hit.t;
         after = triangle.number;
     }

@@ -17,13 +17,15 @@ layout(constant_id = 8) const bool UV_TRANSFORMS = false;
 layout(constant_id = 9) const int LIGHTING = 0;  // render.lights.Lighting
 layout(constant_id = 10) const bool SKY = false;  // an environment map, else a uniform one
 layout(constant_id = 11) const bool SHARED_OCCLUSION = false;  // it is the red of metallic-roughness
+layout(constant_id = 12) const bool COATED = false;
 layout(constant_id = 13) const bool SHADOWS = false;
+layout(constant_id = 14) const bool TRANSMITS = false;
 
 #include "view.glsl"
 #include "shadow.glsl"
 
 const int NO_LIGHT = 0, ONE_SUN = 1;
-const int ALPHA_OPAQUE = 0, ALPHA_MASK = 1;
+const int ALPHA_OPAQUE = 0, ALPHA_MASK = 1, ALPHA_BLEND = 2;
 
 layout(location = 0) in vec3 world_position;
 layout(location = 1) in vec3 world_normal;
@@ -37,6 +39,7 @@ layout(set = 1, binding = 0) uniform Material {
     vec4 base_color;
     vec4 emissive;       // w: alpha cutoff
     vec4 factors;        // metallic, roughness, normal scale, occlusion strength
+    vec4 layers;         // reflectance of what is no metal, coat, its roughness, transmission
     vec4 uv_rows[10];    // per map two rows of its texture transform; w of the first: 1 for set 1
 } material;
 
@@ -134,27 +137,66 @@ vec3 reflected(Surface s, vec3 l, float n_l) {
            f * s.compensation * (distribution(n_h, s.alpha2) * visibility(n_l, s.n_v, s.alpha2));
 }
 
+// The light around that comes to the eye by way of facets about a normal, if they lost none.
+vec3 mirrored(vec3 normal, vec3 towards_eye, float roughness, float alpha2) {
+    vec3 mean = view.ambient.rgb / PI;
+    if (!SKY) return mean;
+    vec3 way = reflect(-towards_eye, normal);
+    // Rough lobes lean to the normal, as in Filament and three.js. Nearer to the integral by a
+    // fifth is the fit of Lagarde and de Rousiers, "Moving Frostbite to Physically Based Rendering
+    // 3.0", 2014, 4.9.3, two roots dearer.
+    way = mix(way, normal, alpha2);
+    float level = view.sky.w * roughness * (2.0 - roughness);
+    return mean + textureLod(reflected_sky, turned(way), level).rgb * view.sky.x;
+}
+
 // What a surface sends to the eye of the light around it.
 vec3 surrounded(Surface s, vec3 base, float metallic, float occlusion) {
-    Scattered dielectric = scattered(vec3(0.04), s.scale_bias);
+    Scattered dielectric = scattered(vec3(material.layers.x), s.scale_bias);
     Scattered metal = scattered(base, s.scale_bias);
     vec3 once = mix(dielectric.once, metal.once, metallic);
     vec3 often = mix(dielectric.often, metal.often, metallic);
     vec3 below = s.diffuse * (1.0 - dielectric.once - dielectric.often);
-    // Lagarde and de Rousiers, "Moving Frostbite to Physically Based Rendering 3.0", 2014, 4.10.2.
+    // Lagarde and de Rousiers, ibid., 4.10.2.
     float open = 1.0;
     if (HAS_OCCLUSION) open = clamp(pow(s.n_v + occlusion, exp2(-16.0 * s.roughness - 1.0)) - 1.0 + occlusion, 0.0, 1.0);
-    vec3 mean = view.ambient.rgb / PI, mirrored = mean;
-    if (SKY) {
-        vec3 way = reflect(-s.towards_eye, s.normal);
-        // Rough lobes lean to the normal, as in Filament and three.js. Nearer to the integral by a
-        // fifth is the fit of Lagarde and de Rousiers, ibid., 4.9.3, two roots dearer.
-        way = mix(way, s.normal, s.alpha2);
-        float level = view.sky.w * s.roughness * (2.0 - s.roughness);
-        mirrored += textureLod(reflected_sky, turned(way), level).rgb * view.sky.x;
-        mean += textureLod(diffuse_sky, turned(s.normal), 0.0).rgb * view.sky.x;
-    }
-    return mirrored * once * open + mean * (often + below) * occlusion;
+    vec3 mean = view.ambient.rgb / PI;
+    if (SKY) mean += textureLod(diffuse_sky, turned(s.normal), 0.0).rgb * view.sky.x;
+    vec3 facing = mirrored(s.normal, s.towards_eye, s.roughness, s.alpha2);
+    return facing * once * open + mean * (often + below) * occlusion;
+}
+
+// A clear layer over all else (KHR_materials_clearcoat): what it reflects it keeps from what lies
+// below. It is as even as the mesh: normal maps are of what it covers.
+struct Coat {
+    vec3 normal;
+    float share;  // of the light it reflects to the eye
+    float roughness, alpha2, n_v, once;
+};
+
+vec2 reflectance(float roughness, float n_v) {
+    vec2 texels = vec2(textureSize(reflectances, 0));
+    return textureLod(reflectances, (vec2(roughness, n_v) * (texels - 1.0) + 0.5) / texels, 0.0).rg;
+}
+
+Coat coat_towards(vec3 eye) {
+    Coat c;
+    c.normal = normalize(gl_FrontFacing ? world_normal : -world_normal);
+    c.n_v = clamp(abs(dot(c.normal, eye)), 1e-4, 1.0);
+    float grazing = 1.0 - c.n_v, grazing2 = grazing * grazing;
+    c.share = material.layers.y * (0.04 + 0.96 * grazing2 * grazing2 * grazing);
+    c.roughness = material.layers.z;
+    float alpha = max(c.roughness * c.roughness, SMALLEST_ALPHA);
+    c.alpha2 = alpha * alpha;
+    vec2 scale_bias = reflectance(c.roughness, c.n_v);
+    c.once = scale_bias.x + scale_bias.y;
+    return c;
+}
+
+// Per lux from `l`, before its share; facets lose nothing, because light meets them again.
+float coat_reflected(Coat c, vec3 eye, vec3 l) {
+    float n_l = clamp(dot(c.normal, l), 0.0, 1.0), n_h = clamp(dot(c.normal, normalize(l + eye)), 0.0, 1.0);
+    return distribution(n_h, c.alpha2) * visibility(n_l, c.n_v, c.alpha2) * n_l / c.once;
 }
 
 // Illuminance of a light on a surface that faces it, and the direction towards it
@@ -188,7 +230,7 @@ void main() {
     bool cut_away = ALPHA_MODE == ALPHA_MASK && base.a < material.emissive.w;
     if (UNLIT) {  // as its author made it, like the background
         if (cut_away) discard;
-        radiance = base;
+        radiance = ALPHA_MODE == ALPHA_BLEND ? vec4(base.rgb * base.a, base.a) : base;
         return;
     }
 
@@ -211,32 +253,54 @@ void main() {
     Surface s;
     s.normal = shading_normal();
     s.towards_eye = normalize(view.eye.xyz - world_position * view.eye.w);
-    s.f0 = mix(vec3(0.04), base.rgb, metallic);
+    s.f0 = mix(vec3(material.layers.x), base.rgb, metallic);
     s.diffuse = base.rgb * (1.0 - metallic);
+    if (TRANSMITS) s.diffuse *= 1.0 - material.layers.w;
     float alpha = max(roughness * roughness, SMALLEST_ALPHA);
     s.roughness = roughness;
     s.alpha2 = alpha * alpha;
     s.n_v = clamp(abs(dot(s.normal, s.towards_eye)), 1e-4, 1.0);
-    vec2 texels = vec2(textureSize(reflectances, 0));
-    s.scale_bias = textureLod(reflectances, (vec2(roughness, s.n_v) * (texels - 1.0) + 0.5) / texels, 0.0).rg;
+    s.scale_bias = reflectance(roughness, s.n_v);
     // Turquin, "Practical Multiple Scattering Compensation for Microfacet Models", 2019, eq. 16.
     s.compensation = 1.0 + s.f0 * (1.0 / (s.scale_bias.x + s.scale_bias.y) - 1.0);
 
-    vec3 light = surrounded(s, base.rgb, metallic, occlusion);
+    Coat coat;
+    vec3 light = surrounded(s, base.rgb, metallic, occlusion), on_top = vec3(0.0);
+    if (COATED) {
+        coat = coat_towards(s.towards_eye);
+        on_top = mirrored(coat.normal, s.towards_eye, coat.roughness, coat.alpha2) * occlusion;
+    }
     if (LIGHTING == ONE_SUN) {  // by far the most common, and a loop costs
         vec3 l = view.lights[0].place.xyz;
         float n_l = clamp(dot(s.normal, l), 0.0, 1.0);
-        light += reflected(s, l, n_l) * view.lights[0].intensity.rgb * (n_l * reaching(0, l));
+        vec3 illuminance = view.lights[0].intensity.rgb * reaching(0, l);
+        light += reflected(s, l, n_l) * illuminance * n_l;
+        if (COATED) on_top += coat_reflected(coat, s.towards_eye, l) * illuminance;
     } else if (LIGHTING != NO_LIGHT) {
         for (int i = 0; i < view.counts.x; i++) {
             vec3 l;
             vec3 illuminance = arriving(view.lights[i], l);
+            illuminance *= reaching(i, l);
             float n_l = clamp(dot(s.normal, l), 0.0, 1.0);
-            light += reflected(s, l, n_l) * illuminance * (n_l * reaching(i, l));
+            light += reflected(s, l, n_l) * illuminance * n_l;
+            if (COATED) on_top += coat_reflected(coat, s.towards_eye, l) * illuminance;
         }
     }
     light += emitted;
+    if (COATED) light = mix(light, on_top, coat.share);
 
     if (cut_away) discard;
-    radiance = vec4(tone_mapped(light * view.ambient.w), base.a);
+    float alpha_out = base.a;
+    vec3 shown = tone_mapped(light * view.ambient.w);
+    if (ALPHA_MODE == ALPHA_BLEND) shown *= base.a;
+    if (TRANSMITS) {
+        // Light from straight behind, as through a thin pane, in grey: colours are blended by one
+        // number. What the pane reflects is whole, whatever shows through.
+        float f0 = material.layers.x;
+        float enters = 1.0 - (f0 * s.scale_bias.x + s.scale_bias.y) / (s.scale_bias.x + s.scale_bias.y);
+        float through = material.layers.w * (1.0 - metallic) * enters * dot(base.rgb, vec3(1.0 / 3.0));
+        if (COATED) through *= 1.0 - coat.share;
+        alpha_out *= 1.0 - through;
+    }
+    radiance = vec4(shown, alpha_out);
 }

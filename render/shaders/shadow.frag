@@ -7,7 +7,7 @@ layout(constant_id = 8) const bool UV_TRANSFORMS = false;
 layout(set = 0, binding = 0) uniform Material {  // the beginning of raster.frag's
     vec4 base_color;
     vec4 emissive;     // w: alpha cutoff
-    vec4 factors;
+    vec4 factors, layers;
     vec4 uv_rows[2];   // of the base colour's map; w of the first: 1 for set 1
 } material;
 layout(set = 0, binding = 1) uniform sampler2D base_color_map;

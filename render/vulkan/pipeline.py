@@ -216,7 +216,8 @@ def create_graphics_pipeline(
     constants: the fragment shader's 32-bit specialisation constants by id.
     vertices: the vertex buffers; their attributes' locations are counted on from one to the next.
     depth: whether it is tested, and written.
-    blend: composite with "over" and leave depth unwritten, instead of replacing.
+    blend: composite with "over", colours being multiplied by their alpha already, and leave depth
+    unwritten, instead of replacing.
     """
     stages = [_stage("VERTEX", vertex)]
     if fragment is not None:
@@ -329,7 +330,7 @@ def _blending(blend: bool) -> CData:
             new(
                 "VkPipelineColorBlendAttachmentState",
                 blendEnable=int(blend),
-                srcColorBlendFactor=vk.VK_BLEND_FACTOR_SRC_ALPHA,
+                srcColorBlendFactor=vk.VK_BLEND_FACTOR_ONE,
                 dstColorBlendFactor=vk.VK_BLEND_FACTOR_ONE_MINUS_SRC_ALPHA,
                 colorBlendOp=vk.VK_BLEND_OP_ADD,
                 srcAlphaBlendFactor=vk.VK_BLEND_FACTOR_ONE,

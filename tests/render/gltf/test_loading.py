@@ -17,6 +17,7 @@ from render.scene import (
     MAX_LIGHTS,
     AlphaMode,
     LightKind,
+    Material,
     MinFilter,
     TextureSlot,
     UvTransform,
@@ -261,6 +262,28 @@ def test_material_extensions_are_read(square: GlbWriter) -> None:
     assert read.unlit
     assert read.emissive_factor == (6.0, 3.0, 0.0)
     assert read.normal == TextureSlot(0, 1, UvTransform((0.5, 1.0), 0.3, (2.0, 3.0)))
+
+
+def test_layers_are_read_and_their_textures_named_as_left_out(square: GlbWriter) -> None:
+    names = ("KHR_materials_ior", "KHR_materials_clearcoat", "KHR_materials_transmission")
+    coat = {
+        "clearcoatFactor": 0.6,
+        "clearcoatRoughnessFactor": 0.2,
+        "clearcoatTexture": {"index": 0},
+    }
+    layers = ({"ior": 1.33}, coat, {"transmissionFactor": 0.7})
+    square.document["materials"][0]["extensions"] = dict(zip(names, layers, strict=True))
+    square.document["extensionsRequired"] = square.document["extensionsUsed"] = list(names)
+    scene = load_gltf(square.glb())
+    [read] = scene.materials
+    assert read.layers() == pytest.approx((0.02006, 0.6, 0.2, 0.7), rel=1e-3)
+    [warning] = scene.warnings
+    assert "clearcoatTexture is left out" in warning
+    assert Material().layers() == pytest.approx((0.04, 0.0, 0.0, 0.0))
+
+
+def test_a_mirror_is_an_index_of_zero() -> None:
+    assert Material(ior=0.0).reflectance == 1.0
 
 
 def test_quantized_vertices_are_read(square: GlbWriter) -> None:

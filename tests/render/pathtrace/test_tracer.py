@@ -99,6 +99,43 @@ def test_a_white_surface_in_a_white_furnace_keeps_the_energy(
     assert middle(linear(shot.rgba)) == pytest.approx(0.5, rel=0.01)
 
 
+@pytest.mark.parametrize("integrator", ["raster", "pathtrace"])
+@pytest.mark.parametrize("coat", [0.1, 0.5, 1.0])
+def test_a_coat_keeps_the_energy_too(
+    studio, furnace, scene_of: Callable, view_of: View, coat: float, integrator: str
+):
+    material = Material(roughness_factor=0.7, clearcoat_factor=1.0, clearcoat_roughness=coat)
+    light = DARK | {"sky": 1.0, "exposure": 0.5, "samples": 64 * (integrator == "pathtrace")}
+    view = view_of(Orbit(0.3, 0.2, 2.0, (0, 0, 0)), (32, 32), **light)
+    shot = studio.shoot(scene_of([sphere()], [material]), view, (32, 32), environment=furnace)
+    assert middle(linear(shot.rgba)) == pytest.approx(0.5, rel=0.01)
+
+
+@pytest.mark.parametrize("integrator", ["raster", "pathtrace"])
+def test_a_pane_shows_what_is_behind_and_mirrors_what_is_before(
+    studio, furnace, square: Callable, scene_of: Callable, view_of: View, integrator: str
+):
+    """All light that comes is as bright: a clear pane is not seen, by either integrator."""
+    pane = Material(metallic_factor=0.0, roughness_factor=0.0, transmission_factor=1.0)
+    light = DARK | {"sky": 1.0, "sky_shown": True, "exposure": 0.5}
+    view = view_of(POSE, SIZE, **light, samples=64 * (integrator == "pathtrace"))
+    shot = studio.shoot(scene_of([square()], [pane]), view, SIZE, environment=furnace)
+    assert linear(shot.rgba) == pytest.approx(np.full((*SIZE[::-1], 3), 0.5), rel=0.02)
+
+
+def test_light_comes_through_a_pane(studio, square: Callable, scene_of: Callable, view_of: View):
+    floor, roof = square(), square(z=0.4, side=0.8)
+    roof = replace(roof, material=1)
+    below = view_of(Orbit(0.0, 1.2, 3.0, (0, 0, 0)), SIZE, **DARK, samples=16, bounces=2)
+    view = msgspec.structs.replace(below, towards_light=(0.0, 0.0, 1.0), illuminance=(2.0,) * 3)
+    shares = []
+    for transmission in (0.0, 1.0):
+        pane = replace(PLAIN, transmission_factor=transmission)
+        lit = linear(studio.shoot(scene_of([floor, roof], [PLAIN, pane]), view, SIZE).rgba)
+        shares.append((lit[..., 0] < 0.01).mean())
+    assert shares[0] - shares[1] > 0.02
+
+
 @pytest.mark.parametrize("roughness", [0.3, 1.0])
 @pytest.mark.parametrize("light", list(LightKind))
 def test_direct_light_on_a_matt_surface_is_the_raster_pass_s(
@@ -136,6 +173,7 @@ def checks(texels: int = 8) -> NDArray[np.uint8]:
 TURNED = UvTransform((0.1, -0.2), 0.6, (1.5, 0.7))
 TEXTURED = {"images": (Image(checks(), ""),), "textures": (Texture(0, **LINEAR),)}
 PLAIN = Material(metallic_factor=0.0, roughness_factor=0.8)
+COAT = {"clearcoat_factor": 1.0, "clearcoat_roughness": 0.5}
 SURFACES = {
     "base colour": (replace(PLAIN, base_color=TextureSlot(0)), {}),
     "transform": (replace(PLAIN, base_color=TextureSlot(0, transform=TURNED)), {}),
@@ -155,6 +193,13 @@ SURFACES = {
         {},
     ),
     "blend": (replace(PLAIN, base_color=TextureSlot(0), alpha_mode=AlphaMode.BLEND), {}),
+    "ior": (replace(PLAIN, base_color_factor=TONE, ior=2.4), {}),
+    "coat": (replace(PLAIN, base_color=TextureSlot(0), **COAT), {}),
+    "coat over a normal map": (
+        replace(PLAIN, normal=TextureSlot(0), normal_scale=0.5, **COAT),
+        {"images": (Image(checks() | np.uint8([0, 0, 255, 0]), ""),)},
+    ),
+    "glass": (replace(PLAIN, base_color_factor=(0.9, 0.9, 0.9, 1), transmission_factor=0.9), {}),
 }
 
 
