@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from mesh.core.workload import SessionRequest as SessionRequest
     from mesh.core.workload import SessionSetup as SessionSetup
     from mesh.core.workload import SessionWork as SessionWork
+    from mesh.core.workload import Timing as Timing
     from mesh.core.workload import Workload as Workload
     from mesh.node import Node as Node
     from mesh.node import open_node as open_node
@@ -100,6 +101,7 @@ _EXPORTS = {
         "SessionRequest",
         "SessionSetup",
         "SessionWork",
+        "Timing",
         "Workload",
     ),
     "mesh.node": ("Node", "open_node"),

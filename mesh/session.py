@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 import msgspec
@@ -19,7 +19,7 @@ from mesh.channel import Channel
 from mesh.core.errors import ContentRefused, ProtocolViolation, SessionRefused, from_problem
 from mesh.core.loop import monotonic_us
 from mesh.core.wire import Cancel, PieceDone, PieceRefused, PieceRun
-from mesh.core.workload import Frame, NodeId, SessionWork
+from mesh.core.workload import MAX_PASSES, Frame, NodeId, Passes, SessionWork
 from mesh.schedule.driver import (
     Action,
     CancelPiece,
@@ -52,6 +52,13 @@ class _Open:
     cut_us: int  # when the pieces were known
     input_id: int
     quantum_us: int
+    passes_us: dict[str, int] = field(default_factory=dict)  # of all pieces so far, by pass
+
+    def add_passes(self, passes_us: Passes) -> None:
+        """A piece's are added; of more names than any one may bring, the first ones stay."""
+        for name, us in passes_us.items():
+            if name in self.passes_us or len(self.passes_us) < MAX_PASSES:
+                self.passes_us[name] = self.passes_us.get(name, 0) + us
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,6 +235,7 @@ class Session:
             except ContentRefused as problem:
                 log.warning("result of %s from %s rejected: %s", key, device, problem)
                 return self.driver.refused(key, device, now_us, reason="rejected")
+            self._open[message.frame].add_passes(message.passes_us)
             self.pieces_by[device] = self.pieces_by.get(device, 0) + 1
         return self.driver.result(
             key,
@@ -369,6 +377,7 @@ class Session:
                 "result_parts": result_parts,
                 **self._makers(opened, closed),
                 "rung": composed.rung,
+                "passes": opened.passes_us,
             }
         )
         self.stream.publish(facts.decode())

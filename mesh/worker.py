@@ -36,6 +36,7 @@ from mesh.core.wire import (
     SessionClose,
     SessionOpen,
 )
+from mesh.core.workload import Passes
 from mesh.device.buffers import Lease
 from mesh.device.supervisor import BatchedPiece, Device, Recall
 from mesh.hosting import Hosting, host_key
@@ -62,6 +63,7 @@ class _Job:
     cancelled: bool = False
     straggles: bool = False  # wanted only if it cannot be stopped
     answer: bool = False  # also if cancelled
+    passes_us: Passes = field(default_factory=dict)  # what its run went into, if that is told
 
 
 @dataclass(eq=False, slots=True)
@@ -443,6 +445,7 @@ class Worker:
             start_by_us=slot.queue.start_by_us(call.waiting) if call.waiting is not None else 0,
             recall=call.recall,
         )
+        job.passes_us = result.passes_us
         return [result.lease], result.run_us
 
     def _learn(self, slot: _Slot, jobs: Sequence[_Job], run_us: int) -> None:
@@ -469,6 +472,7 @@ class Worker:
                 run_us=run_us,
                 backlog_us=slot.queue.backlog_us(monotonic_us()),
                 held_us=held_us,
+                passes_us=job.passes_us,
             ),
             result.view,
             due_us=job.channel.to_local_us(order.deadline_us),

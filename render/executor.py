@@ -83,6 +83,7 @@ class RenderExecutor:
             self._environments: dict[AssetId, _LoadedEnvironment] = {}
             self._sessions: dict[str, _Session] = {}
             self._check: Callable[[], None] = lambda: None
+            self._passes_us: dict[str, int] = {}
             scope.callback(self._forget_all)
             self._scope = scope.pop_all()
         # Left to the garbage collector, device and instance would go in any order: drivers crash.
@@ -163,6 +164,10 @@ class RenderExecutor:
         self._render(held, tile, output[:nbytes])
         return nbytes
 
+    def passes_us(self) -> dict[str, int]:
+        """What the last tile's time on the device went into: `TileTimes.passes_us`; see Timing."""
+        return self._passes_us
+
     def forget(self, session: str) -> None:
         """Free the session's targets, and its scene if no other session shows it."""
         held = self._sessions.pop(session, None)
@@ -188,11 +193,12 @@ class RenderExecutor:
         loaded = self._scenes[held.asset]
         if tile.samples:
             assert loaded.traced is not None
-            self._renderer.trace(
+            times = self._renderer.trace(
                 held.canvas, loaded.traced, tile, output, environment, check=self._check
             )
         else:
-            self._renderer.render(held.canvas, loaded.scene, tile, output, environment)
+            times = self._renderer.render(held.canvas, loaded.scene, tile, output, environment)
+        self._passes_us = times.passes_us
 
     def _use_environment(self, asset: AssetId, data: memoryview) -> None:
         """Count one more user; load it for the first."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -36,10 +35,14 @@ from render.vulkan.memory import create_buffer, dependency, image_barrier
 
 @dataclass(frozen=True, slots=True)
 class TileTimes:
-    """How a tile was made: microseconds on the device per pass, and what was left after culling."""
+    """How a tile was made.
 
-    raster_us: int
-    convert_us: int
+    passes_us: microseconds on the device by pass, in the order they ran: "bend" vertices, draw the
+    "shadow" map, "raster" or "trace" the tile, and what makes it a result, "finish". What did not
+    have to run is left out. clusters: what was left after culling.
+    """
+
+    passes_us: dict[str, int]
     clusters: int
 
 
@@ -160,27 +163,27 @@ class Renderer:
         """
         targets, rect = canvas.targets, tile.region()
         scene.pose(tile.animation, tile.time)
+        stopwatch = self._device.stopwatch
         with self._device.recording() as commands:
-            self._device.reset_timestamps(commands)
-            self._device.timestamp(commands, 0)
+            stopwatch.start(commands)
             bent = scene.take_bend_due()
             if bent is not None:
                 self._bend.record(commands, bent)
+                stopwatch.lap(commands, "bend")
             clusters = self._raster.record(
                 commands, canvas.raster(tile.scale), scene, environment, canvas.drawn(tile)
             )
-            self._device.timestamp(commands, 1)
+            stopwatch.lap(commands, "raster")
             self._show(commands, canvas, tile)
             if canvas.depth is not None:
                 raster = canvas.raster(tile.scale)
                 small = raster.width, raster.height
                 self._passes.reduce.record(commands, canvas.depth, rect, small)
-            self._device.timestamp(commands, 2)
+            stopwatch.lap(commands, "finish")
         read_planes(targets, rect, output)
         if canvas.depth is not None:
             read_depth(canvas.depth, rect, output[rect.i420_bytes :])
-        raster_us, convert_us = self._device.elapsed_us(3)
-        return TileTimes(raster_us, convert_us, clusters)
+        return TileTimes(stopwatch.read_us(), clusters)
 
     def trace(
         self,
@@ -198,18 +201,15 @@ class Renderer:
         check: called between submissions, some milliseconds apart; may raise to end the work.
         """
         targets, drawn, sums = canvas.targets, canvas.drawn(tile), canvas.sums(self._tracer)
-        began_ns = time.perf_counter_ns()
-        self._tracer.trace(sums, scene, environment, drawn, check=check)
-        traced_us = (time.perf_counter_ns() - began_ns) // 1000
+        passes_us = self._tracer.trace(sums, scene, environment, drawn, check=check)
         with self._device.recording() as commands:
-            self._device.reset_timestamps(commands)
-            self._device.timestamp(commands, 0)
+            self._device.stopwatch.start(commands)
             self._tracer.resolve(commands, canvas.raster(tile.scale), sums, scene, drawn.region())
             self._show(commands, canvas, tile)
-            self._device.timestamp(commands, 1)
+            self._device.stopwatch.lap(commands, "finish")
         read_planes(targets, tile.region(), output)
-        [convert_us] = self._device.elapsed_us(2)
-        return TileTimes(traced_us, convert_us, 0)
+        passes_us.update(self._device.stopwatch.read_us())
+        return TileTimes(dict(passes_us), 0)
 
     def _show(self, commands: CData, canvas: Canvas, tile: TileSpec) -> None:
         """Record what makes planes of a drawn tile, by way of the full size if it is smaller."""

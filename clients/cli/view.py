@@ -92,6 +92,7 @@ class Tally:
         self._pictures = 0
         self._size = ""
         self._stages: dict[str, list[float]] = {}
+        self._passes: dict[str, list[float]] = {}
         self._makers: Counter[str] = Counter()
         self._pieces = self._filled = 0
 
@@ -104,6 +105,8 @@ class Tally:
         """A frame's facts came (docs/protocol-browser.md)."""
         for stage, us in facts.get("stages", {}).items():
             self._stages.setdefault(stage, []).append(us)
+        for name, us in facts.get("passes", {}).items():
+            self._passes.setdefault(name, []).append(us)
         makers = facts.get("makers", ())
         for piece in facts.get("pieces", ()):
             self._pieces += 1
@@ -113,16 +116,21 @@ class Tally:
         self._filled += facts.get("filled", 0)
 
     def line(self, now_us: int) -> str:
-        """Rate, median milliseconds of each stage, who made what share of the pieces."""
+        """Rate, median milliseconds of stages and of devices' passes, who made what share."""
         seconds = max(1, now_us - self.since_us) / 1e6
-        stages = "  ".join(
-            f"{stage} {statistics.median(times) / 1000:.1f}"
-            for stage, times in self._stages.items()
-        )
+        stages, passes = _medians(self._stages), _medians(self._passes)
+        devices = f"  |  devices: {passes}" if passes else ""
         makers = "  ".join(
             f"{name} {n / self._pieces:.0%}" for name, n in sorted(self._makers.items())
         )
         return (
-            f"{self._pictures / seconds:5.1f} fps  {self._size}  ms: {stages or '-'}"
+            f"{self._pictures / seconds:5.1f} fps  {self._size}  ms: {stages or '-'}{devices}"
             f"  |  {makers or '-'}  |  filled {self._filled} of {self._pieces}"
         )
+
+
+def _medians(times_us: Mapping[str, list[float]]) -> str:
+    """Milliseconds by name."""
+    return "  ".join(
+        f"{name} {statistics.median(times) / 1000:.1f}" for name, times in times_us.items()
+    )

@@ -14,7 +14,7 @@ import msgspec
 from msgspec import Meta
 
 from mesh.core.errors import Problem
-from mesh.core.workload import DeviceInfo
+from mesh.core.workload import DeviceInfo, Passes
 
 PROTOCOL_VERSION = 1
 OLDEST_VERSION = 1
@@ -175,6 +175,7 @@ class PieceDone(msgspec.Struct, frozen=True, tag="piece_done"):
     run_us: Count  # inside the executor; of a batch, this piece's share
     backlog_us: Count = 0  # predicted work still queued on the device
     held_us: Count = 0  # inside the executor, by the others of its batch
+    passes_us: Passes = {}  # what `run_us` went into, where the executor says so
 
 
 class PieceRefused(msgspec.Struct, frozen=True, tag="piece_refused"):

@@ -19,9 +19,19 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from enum import IntEnum
 from pathlib import Path
-from typing import Any, Final, Literal, NamedTuple, Protocol, TypeAlias, runtime_checkable
+from typing import (
+    Annotated,
+    Any,
+    Final,
+    Literal,
+    NamedTuple,
+    Protocol,
+    TypeAlias,
+    runtime_checkable,
+)
 
 import msgspec
+from msgspec import Meta
 
 from mesh.core.errors import MeshError
 
@@ -368,6 +378,28 @@ class Abandonable(Protocol):
         `check()` takes less than a microsecond. It raises PieceAbandoned when nobody wants any
         piece of the call: let it pass, and leave everything fit for the next piece. What was
         written to the output is not looked at. Half a millisecond between checks is often enough.
+        """
+        ...
+
+
+MAX_PASSES: Final = 8
+Passes: TypeAlias = Annotated[
+    dict[Annotated[str, Meta(max_length=16)], Annotated[int, Meta(ge=0, lt=2**53)]],
+    Meta(max_length=MAX_PASSES),
+]
+
+
+@runtime_checkable
+class Timing(Protocol):
+    """What an executor may offer beside `Executor`: it says where a piece's time went.
+
+    For people who look for what is slow; nothing is scheduled by it.
+    """
+
+    def passes_us(self) -> Passes:
+        """Of the last piece that `run` finished: microseconds on the device by pass, in order.
+
+        At most MAX_PASSES names of 16 characters each. Asked after each piece: it takes no time.
         """
         ...
 

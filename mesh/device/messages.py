@@ -14,7 +14,7 @@ import msgspec
 from msgspec import Meta
 
 from mesh.core.errors import Problem
-from mesh.core.workload import MAX_BATCH, AssetId, DeviceInfo
+from mesh.core.workload import MAX_BATCH, AssetId, DeviceInfo, Passes
 from mesh.device.sandbox import SandboxReport, SandboxRules
 
 MAX_MESSAGE = 160 * 1024  # fits the default SO_SNDBUF with its bookkeeping
@@ -168,6 +168,7 @@ class Finished(msgspec.Struct, frozen=True, tag="finished"):
     generation: int
     nbytes: int
     run_us: int  # inside the executor
+    passes_us: Passes = {}  # see mesh.core.workload.Timing
 
 
 class Outcome(msgspec.Struct, frozen=True, array_like=True):

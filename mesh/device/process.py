@@ -37,7 +37,9 @@ from mesh.core.workload import (
     Batching,
     DeviceInfo,
     Executor,
+    Passes,
     PieceCall,
+    Timing,
     Workload,
 )
 from mesh.device import sandbox
@@ -107,6 +109,7 @@ class Host:
 
     def __init__(self) -> None:
         self._executors: dict[str, Executor] = {}
+        self._timing: dict[str, Timing] = {}  # those of them that say where time went
         self._sessions: dict[str, str] = {}  # session -> workload
         self._arena = memoryview(b"")
         self._stop = memoryview(bytes(STOP_BYTES)).cast("Q")
@@ -124,6 +127,8 @@ class Host:
                 executor, opened[plugin.name] = _open(plugin)
                 if isinstance(executor, Abandonable):
                     executor.heed(self._check)
+                if isinstance(executor, Timing):
+                    self._timing[plugin.name] = executor
                 self._executors[plugin.name] = executor
             except Exception as problem:
                 log.debug("%s does not open", plugin.name, exc_info=True)
@@ -178,7 +183,9 @@ class Host:
         nbytes = executor.run(request.session, request.spec, inputs, output)
         run_us = (time.monotonic_ns() - start_ns) // 1000
         _check_size(nbytes, output)
-        return Finished(request.request, request.output.generation, nbytes, run_us)
+        timing = self._timing.get(request.workload)
+        passes_us = _passes(timing.passes_us()) if timing is not None else {}
+        return Finished(request.request, request.output.generation, nbytes, run_us, passes_us)
 
     def run_batch(self, request: RunBatch) -> BatchFinished:
         """Run several pieces in one call."""
@@ -322,6 +329,14 @@ def _check_size(nbytes: int, output: memoryview) -> None:
             "a result was refused",
             f"the executor says it wrote {nbytes} bytes into {len(output)}",
         )
+
+
+def _passes(reported: Passes) -> Passes:
+    """What an executor says of its time, as long as it is short enough to be sent."""
+    try:
+        return msgspec.convert(reported, Passes)
+    except msgspec.ValidationError as problem:
+        raise _defect("a result was refused", f"its passes cannot be sent: {problem}") from problem
 
 
 def _outcome(piece: BatchPiece, call: PieceCall, result: int | MeshError) -> Outcome:

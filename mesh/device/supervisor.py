@@ -26,7 +26,7 @@ from mesh.core.errors import (
     PieceOverran,
     from_problem,
 )
-from mesh.core.workload import AssetId, Buffer, DeviceInfo, Settings
+from mesh.core.workload import AssetId, Buffer, DeviceInfo, Passes, Settings
 from mesh.device.assetfiles import AssetFiles
 from mesh.device.buffers import Arena, Lease
 from mesh.device.child import Child
@@ -78,6 +78,7 @@ class PieceResult:
 
     lease: Lease
     run_us: int  # inside the executor
+    passes_us: Passes  # what that went into, if the executor says so
 
 
 @dataclass(frozen=True, slots=True)
@@ -301,7 +302,7 @@ class Device:
             record.fatal_pieces = 0
         flight.arrive()
         output.shorten(result.nbytes)
-        return PieceResult(output, result.run_us)
+        return PieceResult(output, result.run_us, result.passes_us)
 
     async def run_batch(
         self,

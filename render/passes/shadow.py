@@ -194,6 +194,7 @@ class ShadowPass:
             lib.vkCmdDrawIndexedIndirect(commands, casters.buffer, at, batch.draws, stride)
         lib.vkCmdEndRendering(commands)
         lib.vkCmdPipelineBarrier2(commands, shadows.end)
+        self._device.stopwatch.lap(commands, "shadow")
 
     def _casters(self, scene: DeviceScene) -> Casters:
         if scene.casters is None:

@@ -7,6 +7,7 @@ in order of number: so its bytes depend neither on the tiling nor on how the wor
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 
@@ -205,8 +206,10 @@ class PathTracer:
         tile: TileSpec,
         *,
         check: Callable[[], None],
-    ) -> None:
+    ) -> Counter[str]:
         """Bring a tile's pixels to `tile.samples` samples, in as many submissions as it takes.
+
+        Returns the microseconds that the device took by pass, all submissions together.
 
         tile: its rectangle is of the frame as it is drawn, smaller by `tile.scale`.
 
@@ -219,11 +222,13 @@ class PathTracer:
         pipeline = self._pipeline({**scene.constants, _SKY: int(lit_by_sky)})
         drawn = drawn_rect(tile.region())
         view = msgspec.structs.replace(tile, rect=(0, 0, 0, 0), samples=0)
+        passes_us: Counter[str] = Counter()
         before = 0
         for made in self._slicer.slices(drawn, tile.samples):
             check()
             began_ns = time.perf_counter_ns()
             with self._device.recording() as commands:
+                self._device.stopwatch.start(commands)
                 self._bend_if_due(commands, scene.raster)
                 sums.begin(commands, view, scene, environment)
                 lib.vkCmdBindPipeline(commands, _TRACING, pipeline)
@@ -232,9 +237,12 @@ class PathTracer:
                 across, down = -(-made.rect.width // _GROUP), -(-made.rect.height // _GROUP)
                 lib.vkCmdDispatch(commands, across, down, 1)
                 sums.settle(commands)
+                self._device.stopwatch.lap(commands, "trace")
             took_us = (time.perf_counter_ns() - began_ns) // 1000
             self._slicer.learn(made, before, took_us)
+            passes_us.update(self._device.stopwatch.read_us())
             before = made.until if made.rect == drawn else made.until - 1
+        return passes_us
 
     def resolve(
         self, commands: CData, targets: RasterTargets, sums: Sums, scene: TracedScene, rect: Rect
@@ -310,6 +318,7 @@ class PathTracer:
         read = (stage, vk.VK_ACCESS_2_SHADER_STORAGE_READ_BIT)
         barrier = buffer_barrier(scene.vertices, wrote, read)
         lib.vkCmdPipelineBarrier2(commands, dependency(buffers=[barrier]))
+        self._device.stopwatch.lap(commands, "bend")
 
     def _bind(
         self, commands: CData, point: int, sums: Sums, scene: TracedScene, around: DeviceEnvironment

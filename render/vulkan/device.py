@@ -10,15 +10,15 @@ from mesh.core.errors import DeviceLost
 from render.vulkan.api import NULL, CData, check, ffi, lib, new, vk
 from render.vulkan.instance import FEATURES, FEATURES_13, Instance, PhysicalDevice
 from render.vulkan.pipelinecache import PipelineCacheFile
+from render.vulkan.stopwatch import Stopwatch
 
 WAIT_LIMIT_NS = 20_000_000_000
-TIMESTAMPS = 4
 
 
 class Device:
     """A VkDevice that runs one submission at a time; for one thread.
 
-    memory_bytes: what is allocated of its memory now.
+    memory_bytes: what is allocated of its memory now. stopwatch: of its submissions.
     What a caller creates on it, it destroys before the device closes.
     """
 
@@ -53,16 +53,7 @@ class Device:
         self.pipeline_cache = self._create_pipeline_cache(scope)
         self._fence = self.create(scope, "Fence", new("VkFenceCreateInfo"))
         self._fences = ffi.new("VkFence[1]", [self._fence])
-        self._queries = self.create(
-            scope,
-            "QueryPool",
-            new(
-                "VkQueryPoolCreateInfo",
-                queryType=vk.VK_QUERY_TYPE_TIMESTAMP,
-                queryCount=TIMESTAMPS,
-            ),
-        )
-        self._ticks = ffi.new("uint64_t[]", TIMESTAMPS)
+        self.stopwatch = Stopwatch(physical, handle, self.create, scope)
 
         buffers = ffi.new("VkCommandBuffer[1]")
         allocate = new(
@@ -131,32 +122,6 @@ class Device:
             )
         check(result, "vkWaitForFences")
         check(lib.vkResetFences(self.handle, 1, self._fences), "vkResetFences")
-
-    def reset_timestamps(self, commands: CData) -> None:
-        """First command of a recording that calls `timestamp`."""
-        lib.vkCmdResetQueryPool(commands, self._queries, 0, TIMESTAMPS)
-
-    def timestamp(self, commands: CData, index: int) -> None:
-        """Note the device's time when all commands before have finished; index < TIMESTAMPS."""
-        lib.vkCmdWriteTimestamp2(
-            commands, vk.VK_PIPELINE_STAGE_2_ALL_COMMANDS_BIT, self._queries, index
-        )
-
-    def elapsed_us(self, count: int) -> list[int]:
-        """Microseconds between consecutive ones of the first `count` timestamps just written."""
-        result = lib.vkGetQueryPoolResults(
-            self.handle,
-            self._queries,
-            0,
-            count,
-            8 * count,
-            self._ticks,
-            8,
-            vk.VK_QUERY_RESULT_64_BIT | vk.VK_QUERY_RESULT_WAIT_BIT,
-        )
-        check(result, "vkGetQueryPoolResults")
-        scale = self.physical.timestamp_ns / 1000
-        return [int((self._ticks[i + 1] - self._ticks[i]) * scale) for i in range(count - 1)]
 
 
 def _cache_file(folder: Path, properties: CData) -> PipelineCacheFile:

@@ -22,7 +22,8 @@ class PhysicalDevice:
     """One Vulkan device as its driver describes it.
 
     index: position in vkEnumeratePhysicalDevices. software: runs on the CPU (lavapipe).
-    lacks: why it cannot be used here; empty when it can.
+    lacks: why it cannot be used here; empty when it can. timestamp_ns, timestamp_bits: of what its
+    queue counts time with, a tick and how many bits count.
     """
 
     handle: CData
@@ -33,6 +34,7 @@ class PhysicalDevice:
     software: bool
     queue_family: int
     timestamp_ns: float
+    timestamp_bits: int
     lacks: str = ""
 
 
@@ -177,7 +179,7 @@ def _describe(handle: CData, index: int) -> PhysicalDevice:
     properties = new("VkPhysicalDeviceProperties2", pNext=ids)
     lib.vkGetPhysicalDeviceProperties2(handle, properties)
     found = properties.properties
-    family = _graphics_family(handle)
+    family, timestamp_bits = _graphics_family(handle)
     return PhysicalDevice(
         handle=handle,
         index=index,
@@ -187,6 +189,7 @@ def _describe(handle: CData, index: int) -> PhysicalDevice:
         software=found.deviceType == vk.VK_PHYSICAL_DEVICE_TYPE_CPU,
         queue_family=family,
         timestamp_ns=float(found.limits.timestampPeriod),
+        timestamp_bits=timestamp_bits,
         lacks=_lacks(handle, found.apiVersion, family),
     )
 
@@ -205,8 +208,8 @@ def _lacks(handle: CData, version: int, family: int) -> str:
     return f"it lacks {' and '.join(missing)}" if missing else ""
 
 
-def _graphics_family(handle: CData) -> int:
-    """The first queue family with graphics, compute and timestamps, or -1."""
+def _graphics_family(handle: CData) -> tuple[int, int]:
+    """The first queue family with graphics, compute and timestamps, and their bits; or (-1, 0)."""
     count = ffi.new("uint32_t*")
     lib.vkGetPhysicalDeviceQueueFamilyProperties(handle, count, NULL)
     families = ffi.new("VkQueueFamilyProperties[]", max(count[0], 1))
@@ -215,5 +218,5 @@ def _graphics_family(handle: CData) -> int:
     for index in range(count[0]):
         family = families[index]
         if family.queueFlags & wanted == wanted and family.timestampValidBits:
-            return index
-    return -1
+            return index, family.timestampValidBits
+    return -1, 0

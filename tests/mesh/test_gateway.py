@@ -128,6 +128,7 @@ async def test_frames_made_by_pieces_reach_the_viewer_in_order(
         facts = await frame_facts(viewer)
         assert (facts["filled"], facts["rung"]) == (0, 0)
         assert len(facts["pieces"]) == 4
+        assert facts["passes"] == {"paint": 12}
         assert facts["makers"][0].startswith("me@")
         assert set(facts["stages"]) == {"open", "pieces", "compose", "encode", "send"}
 

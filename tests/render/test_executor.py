@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from mesh.core.errors import ContentRefused, DeviceUnavailable, Misuse
-from mesh.core.workload import DeviceInfo
+from mesh.core.workload import DeviceInfo, Timing
 from render.camera import Orbit
 from render.executor import MAX_SESSIONS, RenderExecutor
 from render.gltf.writer import GlbWriter
@@ -91,6 +91,13 @@ def test_a_prepared_session_renders_its_scene(executor: RenderExecutor, run: Cal
     assert len(whole) == SIZE[0] * SIZE[1] * 3 // 2
     assert np.ptp(np.frombuffer(whole, np.uint8)) > 50
     assert run(executor) == whole
+
+
+def test_a_tile_s_time_is_told_by_pass(executor: RenderExecutor, run: Callable):
+    executor.prepare("s", SESSION, asset(small_scene()))
+    run(executor)
+    assert isinstance(executor, Timing)
+    assert list(executor.passes_us()) == ["raster", "finish"]
 
 
 def test_results_go_to_the_start_of_a_longer_output(executor: RenderExecutor, run: Callable):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -70,6 +72,35 @@ def test_frames_allocate_nothing_on_the_device(calls: CallCounter, fox: Scene, v
         assert renderer.memory_bytes == held
         canvas.close()
         scene.close()
+
+
+@pytest.mark.parametrize("samples", [0, 2])
+def test_a_tile_says_which_passes_ran_and_for_how_long(
+    studio, fox: Scene, view_of: Callable, samples: int
+):
+    """Only those that had to: the second tile of a frame finds vertices bent and its map drawn."""
+    pose = frame_bounds(tuple(fox.bounds_min), tuple(fox.bounds_max), SIZE[0] / SIZE[1])
+    view = view_of(pose, SIZE, animation=0, time=0.1, shadows=1024, samples=samples)
+    renderer = studio.renderer
+    with closing(renderer.upload(fox)) as scene, ExitStack() as scope:
+        canvas = scope.enter_context(closing(renderer.create_canvas(*SIZE)))
+        if samples:
+            traced = scope.enter_context(closing(renderer.upload_traced(scene, fox)))
+        passes = []
+        for rect in cut(*SIZE, 2):
+            tile = msgspec.structs.replace(view, rect=tuple(rect))
+            output = memoryview(bytearray(rect.i420_bytes))
+            began_ns = time.perf_counter_ns()
+            if samples:
+                times = renderer.trace(canvas, traced, tile, output)
+            else:
+                times = renderer.render(canvas, scene, tile, output)
+            took_us = (time.perf_counter_ns() - began_ns) // 1000
+            assert times.passes_us["trace" if samples else "raster"] > 0
+            assert sum(times.passes_us.values()) <= took_us
+            passes.append(list(times.passes_us))
+    first = ["bend", "trace", "finish"] if samples else ["bend", "shadow", "raster", "finish"]
+    assert passes == [first, first[-2:]]
 
 
 def test_what_a_session_took_it_leaves(

@@ -57,6 +57,22 @@ async def test_a_piece_reads_its_inputs_and_assets_and_writes_its_result(device)
     result.lease.release()
 
 
+async def test_a_piece_comes_with_the_passes_that_its_executor_tells(device):
+    told = {f"pass {number}": number for number in range(8)}
+    spec = f"time {json.dumps(told)}".encode()
+    result = await device.run("s", "tiny", spec, 0, kill_after_us=9_000_000)
+    assert result.passes_us == told
+    result.lease.release()
+
+
+@pytest.mark.parametrize("told", [dict.fromkeys("nine pass", 1) | {"x": 1, "y": 2}, {"p" * 17: 1},
+                                  {"raster": -1}, {"raster": "long"}])  # fmt: skip
+async def test_passes_that_cannot_be_sent_fail_the_piece_only(device, ask, told):
+    with pytest.raises(PieceFailed, match="its passes"):
+        await ask(device, "time " + json.dumps(told))
+    assert await ask(device, "time {}") == b""
+
+
 async def test_a_device_says_what_it_runs_and_what_not(open_tiny, info, foreign_info):
     async with open_tiny(infos=(foreign_info, info)) as device:
         assert device.workloads == ("tiny",) and device.opened == {"tiny": info}

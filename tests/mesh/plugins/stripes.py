@@ -46,6 +46,9 @@ class StripesExecutor:
         output[:] = bytes([band.shade]) * len(output)
         return len(output)
 
+    def passes_us(self):
+        return {"paint": 3}
+
     def forget(self, session):
         pass
 

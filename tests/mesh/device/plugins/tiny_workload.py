@@ -26,6 +26,7 @@ class TinyExecutor:
         self.sessions = {}
         self.keys = {}
         self.batches = []
+        self.passes = {}
 
     def prepare(self, session, spec, assets):
         if spec == b"refuse":
@@ -71,6 +72,9 @@ class TinyExecutor:
         name, _, argument = spec.decode().partition(" ")
         return getattr(self, "do_" + name)(session, argument, inputs, output)
 
+    def passes_us(self):
+        return self.passes
+
     def forget(self, session):
         self.sessions.pop(session, None)
 
@@ -80,6 +84,11 @@ class TinyExecutor:
     # --- commands ---
 
     def do_noop(self, session, argument, inputs, output):
+        return 0
+
+    def do_time(self, session, argument, inputs, output):
+        """Say from now on that pieces took so long."""
+        self.passes = json.loads(argument)
         return 0
 
     def do_sum(self, session, argument, inputs, output):
