@@ -1,16 +1,16 @@
 """Sweeps on the way up: bytes and milliseconds beside LAZ and Draco, at the same bound.
 
 Every codec gets the same points, positions to within 1 cm of where they were measured, and 8 bits
-of intensity. LAZ and ours round to one lattice, the coarsest that keeps the bound. Draco's steps
-are its cloud's longest side by a power of two, so it gets the fewest bits that keep the bound, and
-its lattice is up to twice as fine; `step` says how fine. What Draco does with a lattice as coarse
-as ours is asked too (the longest side is said to be longer): that is the row `Draco, our step`, and
+of intensity. LAZ and ours round to steps of one length, the longest that keep the bound. Draco's
+steps are its cloud's longest side by a power of two, so it gets the fewest bits that keep the
+bound, and they are up to twice as fine; `step` says how fine. What Draco does with steps as long as
+ours is asked too (the longest side is said to be longer): that is the row `Draco, our step`, and
 figures are ratios to it. Errors are measured, on what was decoded.
 
 KITTI: eight full sweeps of 64 rows, in the file's order, which is the sensor's. Argoverse 2: two
-sweeps of two sensors with 32 rows each, by rings (ours and LAZ; Draco sorts for itself). Raw is
-float32 x y z intensity. Encode and decode are medians over the sweeps of the least of several
-rounds, one thread.
+sweeps of two sensors with 32 rows each, by rings (ours and LAZ; Draco sorts for itself), told from
+the rear axle, so ours is given where the sensors stand. Raw is float32 x y z intensity. Encode and
+decode are medians over the sweeps of the least of several rounds, one thread.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from numpy.typing import NDArray
 from scipy.spatial import KDTree
 
 from bench.report import Report, arguments
-from infer.readers.av2 import read_sweep
+from infer.readers.av2 import Log
 from infer.readers.kitti import list_sweeps, read_points
 from infer.uplink.packing import BOUND_M, pack_sweep, step_for, unpack_sweep
 
@@ -42,10 +42,14 @@ DATA = Path(os.environ.get("FRAMEMESH_DATA") or "../shared/data")
 
 @dataclass(frozen=True, slots=True)
 class Cloud:
-    """One sweep: points float32 (n, 4); rings where the sensor fires its lasers in turn."""
+    """One sweep: points float32 (n, 4); rings where the sensor fires its lasers in turn.
+
+    origin: where the sensor stands, metres.
+    """
 
     points: NDArray[np.float32]
-    rings: NDArray[np.uint8] | None = None
+    rings: NDArray[np.integer] | None = None
+    origin: tuple[float, ...] = (0.0, 0.0, 0.0)
 
     def sorted(self) -> NDArray[np.float32]:
         """By rings, as whoever knows them would hand it to any codec that keeps the order."""
@@ -109,7 +113,7 @@ def laz() -> Codec:
 
 def ours() -> Codec:
     return Codec(
-        lambda cloud: pack_sweep(cloud.points, rings=cloud.rings),
+        lambda cloud: pack_sweep(cloud.points, rings=cloud.rings, origin=cloud.origin),
         lambda data: unpack_sweep(0, data).points,
         lambda _: STEP_M,
     )
@@ -189,8 +193,10 @@ def recordings() -> dict[str, list[Cloud]]:
     if (clip := DATA / "kitti_raw_clip").is_dir():
         found["kitti"] = [Cloud(read_points(path)) for path in list_sweeps(clip)]
     if logs := sorted((DATA / "av2").glob("*")):
-        sweeps = [read_sweep(path) for path in sorted(logs[0].glob("[0-9]*.feather"))]
-        found["av2"] = [Cloud(sweep.points, sweep.rings) for sweep in sweeps]
+        log = Log(logs[0])
+        origin = tuple(log.calibration.pose("ego", "up_lidar").translation.tolist())
+        scans = [frame.lidars[0] for frame in log.frames(cameras=False)]
+        found["av2"] = [Cloud(scan.points, scan.rings, origin) for scan in scans]
     return found
 
 

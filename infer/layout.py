@@ -63,6 +63,11 @@ CLUSTER_FIELDS = 18
 ) = range(10)
 COUNTERS = 10
 
+# Runs of a packed sweep (infer.kernels.uplink), and what is known of each: x, y, z, distance from
+# the axis, and x and y over it; float64.
+CHAINS = 4
+CHAIN_STATE = 6
+
 ANGLES = 90
 TURN_SHIFT = 14  # cosines are whole numbers, 1.0 being 1 << 14
 NONE = 1 << 30  # "no point here", higher than any height

@@ -17,11 +17,12 @@ import pytest
 import uvloop
 
 import framemesh
-from infer.codec import Boxes
+from infer.codec import Boxes, decode_result
 from infer.frames.calibration import Calibration
 from infer.frames.measurements import LidarScan
 from infer.frames.pose import Pose
 from infer.readers.kitti import PERIOD_US
+from infer.sweep import encode_sweep
 from infer.synthetic import scan, street
 from mesh.core.home import NodeHome
 from mesh.core.membership import Scope, verify_token
@@ -102,7 +103,8 @@ async def test_a_packed_sweep_is_asked_about(
     host: Any, program: Any, sweeps: list[np.ndarray]
 ) -> None:
     boxes, points = await program("look_around_cheaply")(host.url(query=PATIENT), sweeps[0])
-    plain, _ = await program("look_around_cheaply")(host.url(query=PATIENT), points)
+    async with framemesh.connect(host.url(query=PATIENT), "infer") as session:
+        plain = decode_result((await session.ask(encode_sweep(points))).data).boxes
     assert len(boxes.yaws) > 10
     np.testing.assert_array_equal(boxes.centres, plain.centres)
 

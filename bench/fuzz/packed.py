@@ -15,6 +15,7 @@ from infer.uplink.form import HEADER_BYTES, STREAMS, decode_header
 from infer.uplink.packing import pack_sweep, unpack_sweep
 from mesh.core.errors import ContentRefused
 
+_TURNS = (0, -1, 3_000_000, -100_000_000, 100_000_001, 2**31 - 1, -(2**31))
 _COUNTS = (0, 1, 255, 65_536, 299_999, 300_000, 300_001, 2**31, 2**32 - 1)
 
 
@@ -24,7 +25,13 @@ def packed_sweeps() -> list[bytes]:
     rng, n = np.random.default_rng(6), len(points)
     return [
         pack_sweep(points),
-        pack_sweep(points, rings=np.arange(n) % 8, times_us=np.arange(n) * 7, bound_m=0.03),
+        pack_sweep(
+            points,
+            rings=np.arange(n) % 8,
+            times_us=np.arange(n) * 7,
+            bound_m=0.03,
+            origin=(1, 0, -2),
+        ),
         pack_sweep(rng.permutation(points)),
         pack_sweep(points[:0]),
     ]
@@ -41,8 +48,11 @@ def spoil_packed(rng: random.Random, data: bytes) -> bytes:
     ends = np.cumsum((HEADER_BYTES, *head.sizes))
     streams = [data[a:b] for a, b in pairwise(ends)]
     if rng.random() < 0.2:
-        name = rng.choice(("points", "masked", "escapes", "step_um"))
-        head = replace(head, **{name: rng.choice(_COUNTS)})
+        if rng.random() < 0.2:
+            head = replace(head, turn_nrad=rng.choice(_TURNS))
+        else:
+            name = rng.choice(("points", "masked", "escapes", "step_um"))
+            head = replace(head, **{name: rng.choice(_COUNTS)})
     else:
         at = rng.randrange(STREAMS)
         try:

@@ -11,15 +11,12 @@ import pytest
 import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.spatial import KDTree
 
 from infer.sweep import MAX_POINTS, encode_sweep
 from infer.uplink.form import HEADER_BYTES, Header, decode_header
 from infer.uplink.packing import BOUND_M, pack_sweep, step_for, unpack_sweep
 from mesh.core.errors import ContentRefused, Misuse
-
-
-def sorted_rows(points):
-    return points[np.lexsort(points.T)]
 
 
 @st.composite
@@ -57,27 +54,44 @@ def test_every_point_comes_back_within_the_bound(points, bound_mm, ordered):
     assert not sweep.points.flags.writeable
 
 
-def test_a_real_sweep_keeps_its_order_and_a_tenth_of_its_bytes(clip):
+def test_a_real_sweep_keeps_its_order_and_a_twelfth_of_its_bytes(clip):
     for points in clip:
         packed = pack_sweep(points)
         back = unpack_sweep(0, packed)
         away = np.linalg.norm(back.points[:, :3] - points[:, :3].astype(np.float64), axis=1)
         assert away.max() <= BOUND_M
         assert np.abs(back.points[:, 3] - points[:, 3]).max() <= 1 / 510 + 1e-6
-        assert len(packed) <= 0.12 * points.nbytes
+        assert len(packed) <= 0.09 * points.nbytes
 
 
 def test_points_in_no_order_are_sorted_and_stay_small(clip):
     shuffled = np.random.default_rng(3).permutation(clip[0])
     packed = pack_sweep(shuffled)
     assert len(packed) <= 0.15 * shuffled.nbytes
-    one, other = (sorted_rows(unpack_sweep(0, p).points) for p in (packed, pack_sweep(clip[0])))
+    back = unpack_sweep(0, packed).points[:, :3].astype(np.float64)
+    apart, _ = KDTree(shuffled[:, :3].astype(np.float64)).query(back)
+    assert apart.max() <= BOUND_M
+    assert np.abs(np.sort(back[:, 0]) - np.sort(shuffled[:, 0])).max() <= BOUND_M
+
+
+def test_a_sweep_is_packed_to_the_same_bytes_and_numbers_whatever_went_before(clip):
+    packed = [pack_sweep(points[::7]) for points in (clip[0], clip[1], clip[0])]
+    assert packed[0] == packed[2] != packed[1]
+    one, other = (unpack_sweep(0, data).points for data in packed[::2])
     np.testing.assert_array_equal(one, other)
 
 
-def test_what_is_unpacked_packs_to_the_same_bytes(clip):
-    packed = pack_sweep(clip[0][::7])
-    assert pack_sweep(unpack_sweep(0, packed).points) == packed
+def test_knowing_where_the_sensor_stands_saves_bytes_and_changes_no_bound(clip):
+    moved = clip[0].copy()
+    moved[:, :3] += [1.35, -0.4, 1.6]
+    blind, told = pack_sweep(moved), pack_sweep(moved, origin=(1.35, -0.4, 1.6))
+    assert len(told) < 0.95 * len(blind)
+    assert abs(len(told) - len(pack_sweep(clip[0]))) < 0.01 * len(told)
+    for packed in (blind, told):
+        back = unpack_sweep(0, packed).points[:, :3].astype(np.float64)
+        assert np.linalg.norm(back - moved[:, :3], axis=1).max() <= BOUND_M
+    with pytest.raises(Misuse, match="does not stand"):
+        pack_sweep(moved, origin=(0, 0, 101))
 
 
 @pytest.mark.parametrize("count", [0, 1, MAX_POINTS])
@@ -152,6 +166,8 @@ BOMB = squeezed(bytes(1 << 28))
         (remade(points=2**32 - 1, masked=2**32 - 1), "it has 8589934590 points"),
         (remade(escapes=1201), "cannot have 1201 escapes"),
         (remade(step_um=999), "steps of 999"),
+        (remade(turn_nrad=-(2**31)), "beyond all sense"),
+        (remade(origin_mm=(0, 0, 100_001)), "beyond all sense"),
         (remade(points=299), "does not say that it holds 299"),
         (remade(timed=False, escapes=900), "no content has bytes"),
         (remade(streams={0: BOMB}), "does not say that it holds 300"),
@@ -162,18 +178,31 @@ BOMB = squeezed(bytes(1 << 28))
         (remade(streams={0: squeezed(b"\xff" * 300)}), "escapes are too few"),
         (remade(streams={0: squeezed(bytes(300))}), "escapes .* have a place|beyond its reach"),
         (remade(streams={5: squeezed(b"\xff" * 3 * decode_header(memoryview(PACKED)).escapes)}),
-         "beyond its reach"),
+         "over a second from its stamp"),
     ],
-    ids=range(21),
+    ids=range(23),
 )  # fmt: skip
 def test_garbage_is_refused_and_said_why(data, why):
     with pytest.raises(ContentRefused, match=why):
         unpack_sweep(0, data)
 
 
+def test_points_that_end_up_beyond_their_reach_are_refused():
+    """Each number is one that may be, and together they lead away."""
+    far = np.zeros((300, 4), np.float32)
+    far[::4, 0] = 900
+    packed = pack_sweep(far)
+    head = decode_header(memoryview(packed))
+    streams = [packed[a:b] for a, b in pairwise(np.cumsum((HEADER_BYTES, *head.sizes)))]
+    streams[5] = squeezed(b"\xfe" * 3 * head.escapes)
+    head = replace(head, sizes=tuple(map(len, streams)))
+    with pytest.raises(ContentRefused, match="beyond its reach"):
+        unpack_sweep(0, b"".join((head.encode(), *streams)))
+
+
 @given(data=st.binary(max_size=300))
 def test_any_bytes_are_read_or_refused(data):
-    head = Header(20, 0, 3, 11_485, False, True, (20, 20, 20, 20, 20, 9)).encode()
+    head = Header(20, 0, 3, 11_485, 5, (0, 0, 0), False, True, (20, 20, 20, 20, 20, 9)).encode()
     for whole in (data, head + data[len(head) :], head[: HEADER_BYTES - 24] + data):
         with pytest.raises(ContentRefused):
             unpack_sweep(0, whole)
