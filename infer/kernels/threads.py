@@ -41,8 +41,9 @@ def _digest() -> str:
 _DIGEST = _digest()
 
 
-def _is_parallel(function: FunctionType) -> bool:
-    return "prange" in function.__code__.co_names
+def _is_parallel(function: Any) -> bool:
+    """Of a function, bare or compiled (it stays bare where NUMBA_DISABLE_JIT is set)."""
+    return "prange" in getattr(function, "py_func", function).__code__.co_names
 
 
 def _compiled(function: FunctionType, *, parallel: bool) -> Any:
@@ -58,7 +59,7 @@ _SHARED = bind(
 _ALONE = bind(
     (*BODIES, *THREADED),
     lambda function: _compiled(function, parallel=False),
-    {name: known for name, known in vars(_SHARED).items() if not _is_parallel(known.py_func)},
+    {name: known for name, known in vars(_SHARED).items() if not _is_parallel(known)},
 )
 
 
@@ -78,7 +79,7 @@ def kernels_for(threads: int) -> SimpleNamespace:
 
     return SimpleNamespace(
         **{
-            name: within(kernel) if _is_parallel(kernel.py_func) else kernel
+            name: within(kernel) if _is_parallel(kernel) else kernel
             for name, kernel in vars(_SHARED).items()
         }
     )

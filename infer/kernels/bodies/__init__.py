@@ -19,11 +19,14 @@ from infer.kernels.bodies import (
     components,
     ground,
     motion,
+    nms,
     occupancy,
     painting,
     plane,
     points,
+    radar,
     range_image,
+    rotated_iou,
     shared,
     voxels,
 )
@@ -44,4 +47,7 @@ MODULES = (
     range_image,
     occupancy,
     painting,
+    rotated_iou,
+    nms,
+    radar,
 )

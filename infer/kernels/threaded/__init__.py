@@ -9,11 +9,13 @@ from __future__ import annotations
 from infer.kernels.threaded import (
     components,
     motion,
+    nms,
     occupancy,
     painting,
     plane,
+    radar,
     range_image,
     voxels,
 )
 
-MODULES = (motion, voxels, plane, components, range_image, occupancy, painting)
+MODULES = (motion, voxels, plane, components, range_image, occupancy, painting, nms, radar)

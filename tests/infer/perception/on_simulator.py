@@ -1,8 +1,14 @@
 """Run by test_cuda in a process of its own, because Numba's simulator is chosen when it is loaded.
 
-Holds what the simulated CUDA device makes of one small sweep against what the CPU makes of it:
-whole numbers are equal, others agree to the last bits of float32. Prints what was compared.
+Holds what the simulated CUDA device makes of one small sweep against what the CPU's loops make of
+it: whole numbers are equal, others agree to the last bits of float32. Prints what was compared.
+The loops run as plain Python here, which saves compiling them; compiled, they are held against the
+references by the other tests.
 """
+
+import os
+
+os.environ["NUMBA_DISABLE_JIT"] = "1"
 
 import numpy as np
 
@@ -11,8 +17,10 @@ from infer.cuda_devices import simulator
 simulator()
 
 from infer.kernels.gpu import motion as motion_there  # noqa: E402
+from infer.kernels.gpu import nms as nms_there  # noqa: E402
 from infer.kernels.gpu import painting as painting_there  # noqa: E402
 from infer.kernels.gpu import plane as plane_there  # noqa: E402
+from infer.kernels.gpu import radar as radar_there  # noqa: E402
 from infer.kernels.gpu.components import CudaClusterer  # noqa: E402
 from infer.kernels.gpu.occupancy import CudaOccupancy  # noqa: E402
 from infer.kernels.gpu.range_image import CudaRangeImager  # noqa: E402
@@ -21,8 +29,10 @@ from infer.perception.area import Area  # noqa: E402
 from infer.perception.clusters import Clusterer  # noqa: E402
 from infer.perception.ground import GroundFinder, PlaneSearch  # noqa: E402
 from infer.perception.motion import Motion, deskew  # noqa: E402
+from infer.perception.nms import iou, suppress  # noqa: E402
 from infer.perception.occupancy import Belief, OccupancyGrid  # noqa: E402
 from infer.perception.painting import PinholeView, paint  # noqa: E402
+from infer.perception.radar import Radar, associate  # noqa: E402
 from infer.perception.range_image import RangeImager, View  # noqa: E402
 from infer.perception.voxels import Voxeliser, VoxelSpace  # noqa: E402
 
@@ -108,8 +118,48 @@ def painting(points):
     assert (here.seen_by == 0).sum() > 20
 
 
+def nms(points):
+    boxes = np.abs(points[200:240, [0, 1, 3, 3, 2]]) * np.float32(1.5)
+    scores = points[200:240, 3]
+    boxes = boxes[np.isfinite(boxes).all(axis=1)]
+    scores = scores[: len(boxes)]
+    np.testing.assert_allclose(
+        iou(boxes[:9], boxes[9:]), nms_there.iou(boxes[:9], boxes[9:]), atol=1e-5
+    )
+    kept = suppress(boxes, scores, 0.05)
+    np.testing.assert_array_equal(kept, nms_there.suppress(boxes, scores, 0.05))
+    assert 5 < len(kept) < len(boxes)
+
+
+def radar(points):
+    seen = points[201:249, :2]
+    away, azimuth = np.hypot(*seen.T), np.arctan2(seen[:, 1], seen[:, 0])
+    zero = np.zeros_like(away)
+    targets = np.stack((away, azimuth, zero, zero, zero), axis=1)
+    objects = np.zeros((6, 4), np.float32)
+    objects[:, :2] = seen[::8]
+    covariances = np.repeat(np.eye(4, dtype=np.float32)[None], 6, axis=0)
+    here = associate(targets, objects, covariances, Radar())
+    there = radar_there.associate(targets, objects, covariances, Radar())
+    np.testing.assert_array_equal(here.object_of, there.object_of)
+    np.testing.assert_array_equal(here.target_of, there.target_of)
+    np.testing.assert_allclose(here.distances, there.distances, atol=1e-4)
+    assert (here.object_of >= 0).sum() > 6
+
+
+COMPARED = (
+    voxels,
+    motion,
+    ground_and_clusters,
+    range_image,
+    occupancy,
+    painting,
+    nms,
+    radar,
+)
+
 if __name__ == "__main__":
     scene = sweep()
-    for compare in (voxels, motion, ground_and_clusters, range_image, occupancy, painting):
+    for compare in COMPARED:
         compare(scene)
         print(compare.__name__)

@@ -15,27 +15,43 @@ from numba import types
 import infer.kernels.gpu
 
 SCRIPT = Path(__file__).parent / "on_simulator.py"
-COMPARED = ["voxels", "motion", "ground_and_clusters", "range_image", "occupancy", "painting"]
+COMPARED = [
+    "voxels",
+    "motion",
+    "ground_and_clusters",
+    "range_image",
+    "occupancy",
+    "painting",
+    "nms",
+    "radar",
+]
 MODULES = [info.name for info in pkgutil.iter_modules(infer.kernels.gpu.__path__)]
 
-# The arrays that kernels take, by name; those of other kinds by module and name.
+# What kernels take, by name.
 KINDS = {
-    "points carried segments planes image pixels painted": (types.float32, 2),
-    "space area view field before belief camera": (types.float32, 1),
-    "times_us cell_of slot cells start member counts voxels low votes parents names n clusters "
-    "index seen_by": (
-        types.int32,
-        1,
-    ),
-    "count coordinates triples": (types.int32, 2),
-    "touched labels occupied hit free": (types.uint8, 1),
-    "found lowest sums nearest farthest": (types.int64, 2),
-    "features picture": (types.float32, 3),
+    (types.float32, 0): "steepest within most",
+    (types.int64, 0): "link move_rows move_columns number others",
+    (types.float32, 1): "space area view field before belief camera radar distances",
+    (types.float32, 2): """
+        points carried segments planes image pixels painted boxes turns ious targets objects
+        covariances
+    """,
+    (types.float32, 3): "features picture",
+    (types.float32, 4): "scratch",
+    (types.int32, 1): """
+        times_us cell_of slot cells start member counts voxels low votes parents names n clusters
+        index seen_by object_of
+    """,
+    (types.int32, 2): "count coordinates triples",
+    (types.int64, 1): "closest",
+    (types.int64, 2): "found lowest sums nearest farthest",
+    (types.uint8, 1): "touched labels occupied hit free",
+    (types.uint8, 2): "ruled_out",
 }
-NUMBERS = {"steepest": types.float32, "within": types.float32, "link": types.int64}
-NUMBERS |= dict.fromkeys(("move_rows", "move_columns", "number"), types.int64)
-TYPES = NUMBERS | {
-    name: types.Array(*kind, "C") for names, kind in KINDS.items() for name in names.split()
+TYPES = {
+    name: types.Array(kind, axes, "C") if axes else kind
+    for (kind, axes), names in KINDS.items()
+    for name in names.split()
 }
 
 
@@ -79,6 +95,7 @@ def test_shared_numbers_change_atomically(ptx):
         "plane.each_noted",
         "plane.each_voted",
         "components.each_linked",
+        "radar.each_associated",
     ):
         assert "atom." in ptx[name] or "red." in ptx[name], name
 
