@@ -30,7 +30,7 @@ from render.clusters import DrawnClusters, cluster_scene
 from render.cost import cost_map
 from render.ladder import Quality, ladder, qualities
 from render.package import load_scene, pack
-from render.pieces import TileSpec
+from render.pieces import Shadows, TileSpec
 from render.renderer import Renderer, open_renderer
 from render.reproject import MOST_PIXELS, Reprojection, warm_up
 from render.scene import Scene
@@ -39,6 +39,7 @@ from render.vulkan.instance import open_instance
 
 SIZE, TRACED_SIZE = (640, 360), (160, 96)
 SAMPLES = 16
+SHADOWS: Shadows = 2048
 REFERENCE = 4  # times the samples
 TURN = 0.02  # radians: a slow orbit's at 30 frames a second
 DATA = Path(os.environ.get("FRAMEMESH_DATA") or "../shared/data")
@@ -115,7 +116,7 @@ def climb(
     report: Report, name: str, studio: Studio, view: TileSpec, clusters: DrawnClusters, rounds: int
 ) -> None:
     """Every rung of one integrator on one scene; `view` says which integrator."""
-    choices = qualities(view.samples)
+    choices = qualities(view.samples, view.shadows)
     cost = cost_map(clusters.boxes, clusters.triangles, view.matrix(), *view.rect[2:])
     predicted = {
         quality: rung.cost for quality, rung in zip(*ladder(choices, cost, 1), strict=True)
@@ -129,6 +130,8 @@ def climb(
         looks: list[str | float] = ["-", "-"] if same else [psnr(made, truth), flip(made, truth)]
         rows.append([_name(choice), share, predicted.get(choice, "none"), *looks])
         key = f"{name}_{choice.samples}_samples_{choice.scale}"
+        if view.shadows:
+            key += f"_shadows_{choice.shadows}"
         report.figure(f"cost_{key}", share)
         if not same:
             report.figure(f"flip_{key}", float(looks[1]))
@@ -164,7 +167,8 @@ def stand_in(
 
 def _name(choice: Quality) -> str:
     paths = f"{choice.samples} samples, " if choice.samples else ""
-    return f"{paths}{choice.scale} %"
+    shadows = f", shadows {choice.shadows}" if choice.shadows else ""
+    return f"{paths}{choice.scale} %{shadows}"
 
 
 def main() -> None:
@@ -183,7 +187,10 @@ def main() -> None:
             pose = frame_bounds(low, high, SIZE[0] / SIZE[1])
             with ExitStack() as scope:
                 studio = Studio(renderer, scene, SIZE, scope)
-                climb(report, name, studio, tile_of(pose, SIZE), clusters, rounds)
+                view = tile_of(pose, SIZE)
+                climb(report, name, studio, view, clusters, rounds)
+                shadowed = msgspec.structs.replace(view, shadows=SHADOWS)
+                climb(report, name, studio, shadowed, clusters, rounds)
                 stand_in(report, name, studio, pose, clusters, rounds)
             if name == "courtyard":
                 with ExitStack() as scope:

@@ -20,6 +20,8 @@ from render.tiles import GRID, even_cost, grid_shape
 # Relative costs, fitted to lavapipe on the courtyard and FlightHelmet (median error 14 %; area
 # alone: 71 %). One unit is one pixel's clearing and conversion.
 SHADED_PIXEL = 14.0
+# A covered pixel's, by the width of the shadow map that is looked at for it.
+SHADOWED_PIXEL = {0: 0.0, 1024: 50.0, 2048: 80.0}
 UPSCALED_PIXEL = 2.0  # bringing a smaller picture to full size, and converting it
 TRIANGLE_SHARE = 0.6  # of a triangle's cost that does not shrink with the picture
 TRIANGLE = 80.0
@@ -42,6 +44,11 @@ class FrameCost:
     def total(self) -> NDArray[np.float64]:
         """Of a frame drawn as it is shown; > 0."""
         return self.pixels + self.triangles
+
+    @property
+    def covered(self) -> NDArray[np.float64]:
+        """Pixels where something is."""
+        return (self.pixels - self.area) / SHADED_PIXEL
 
     def at(self, cells: tuple[NDArray[np.int64], ...]) -> FrameCost:
         """Of those cells, as numpy indexes them."""

@@ -134,8 +134,9 @@ class RenderExecutor:
             self._render(held, tile, output)
             if size.traced:
                 self._render(held, msgspec.structs.replace(tile, samples=1), output)
-        coarse = min(size.shadows, COARSE_SHADOWS)
-        self._render(held, msgspec.structs.replace(tile, scale=SCALES[-1], shadows=coarse), output)
+        coarse = msgspec.structs.replace(tile, scale=SCALES[-1])
+        for width in {min(size.shadows, COARSE_SHADOWS), 0}:
+            self._render(held, msgspec.structs.replace(coarse, shadows=width), output)
         self._renderer.save_pipelines()
 
     def run(self, session: str, spec: bytes, inputs: memoryview, output: memoryview) -> int:

@@ -23,7 +23,7 @@ MAX_BOUNCES = 64
 
 Antialias: TypeAlias = Literal[1, 4]  # what every device has
 Shadows: TypeAlias = Literal[0, 1024, 2048]
-COARSE_SHADOWS: Final = 1024  # enough for a frame that is drawn smaller
+COARSE_SHADOWS: Final = 1024  # the next best, and enough for a frame that is drawn smaller
 Side: TypeAlias = Annotated[int, Meta(ge=MIN_SIDE, le=MAX_SIDE, multiple_of=2)]
 Pixel: TypeAlias = Annotated[int, Meta(ge=0, le=MAX_SIDE)]
 Matrix16: TypeAlias = Annotated[tuple[float, ...], Meta(min_length=16, max_length=16)]

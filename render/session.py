@@ -39,7 +39,6 @@ from render.headpose import Coordinate, HeadPose, head_of
 from render.headset import Eye, Headset
 from render.ladder import cost_at, ladder, qualities
 from render.pieces import (
-    COARSE_SHADOWS,
     Antialias,
     SessionSpec,
     Shadows,
@@ -51,7 +50,6 @@ from render.pose import REST, Pose, Poser
 from render.reproject import Reprojection
 from render.scene import Camera, DirectionalLight, Vec3
 from render.tiles import Rect, Tile, Tiler
-from render.upscale import FULL
 from render.viewresult import NAME as FMVR
 
 TURN_RAD_PER_S = 0.25
@@ -253,7 +251,7 @@ class RenderSession:
         self._held_at: float | None = None
         self._last_input = -1
         assets = (asset, environment.asset) if environment else (asset,)
-        self._bounces, self._shadows = bounces, shadows
+        self._bounces = bounces
         integrator = "pathtrace" if samples else "raster"
         self._kind = "-".join([integrator, *(each.digest[:12] for each in assets)])
         period_us = round(1e6 / fps)
@@ -274,7 +272,9 @@ class RenderSession:
         self._head, self._posed = head_of(self._pose), False
         rects = [[part.rect for part in parts] for parts in self._parts]
         self._tiler = Tiler(*self._sent, TILE, parts=rects)
-        self._qualities, steps = ladder(qualities(samples), self._first_cost(), tiles)
+        sunless = environment is not None and facts.light is not None  # no lamp but that sky
+        choices = qualities(samples, 0 if sunless else shadows)
+        self._qualities, steps = ladder(choices, self._first_cost(), tiles)
         self.contract = Contract(
             period_us,
             deadline_us or 2 * period_us,
@@ -381,7 +381,7 @@ class RenderSession:
             samples=quality.samples,
             scale=quality.scale,
             bounces=self._bounces,
-            shadows=self._shadows if quality.scale == FULL else min(self._shadows, COARSE_SHADOWS),
+            shadows=quality.shadows,
             **_sky(self._environment),
         )
         tiles = self._tiler.tiles(cost, hint, self._kind, self._tiles)

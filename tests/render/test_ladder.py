@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from mesh.core.workload import CutHint, SessionRequest
 from render.cost import TILE, FrameCost
 from render.ladder import LEAST_GAIN, Quality, cost_at, ladder, qualities
-from render.pieces import decode_session, decode_tile
+from render.pieces import Shadows, decode_session, decode_tile
 from render.session import RenderSession
 from render.tiles import even_cost
 from render.upscale import SCALES
@@ -44,13 +44,29 @@ def test_the_raster_pass_draws_fewer_pixels():
     assert qualities(0) == tuple(Quality(0, scale) for scale in SCALES)
 
 
-@given(st.integers(0, 64), st.floats(0, 30), st.floats(0, 30), st.integers(1, 16))
+@pytest.mark.parametrize(
+    ("shadows", "full"), [(2048, [(100, 2048), (100, 1024)]), (1024, [(100, 1024)])]
+)
+def test_shadows_are_coarser_before_pixels_are_fewer_and_gone_at_the_end(
+    shadows: Shadows, full: list[tuple[int, int]]
+):
+    coarse = [(scale, 1024) for scale in SCALES[1:]]
+    asked = [(quality.scale, quality.shadows) for quality in qualities(0, shadows)]
+    assert asked == [*full, *coarse, (SCALES[-1], 0)]
+
+
+CHOICES = st.builds(qualities, st.integers(1, 64)) | st.builds(
+    qualities, st.just(0), st.sampled_from([0, 1024, 2048])
+)
+
+
+@given(CHOICES, st.floats(0, 30), st.floats(0, 30), st.integers(1, 16))
 def test_every_rung_is_cheaper_than_the_one_above_and_costs_what_its_pieces_will(
-    samples: int, shading: float, geometry: float, tiles: int
+    choices: tuple[Quality, ...], shading: float, geometry: float, tiles: int
 ):
     cost = frame_cost(shading, geometry)
-    kept, rungs = ladder(qualities(samples), cost, tiles)
-    assert kept[0] == qualities(samples)[0]
+    kept, rungs = ladder(choices, cost, tiles)
+    assert kept[0] == choices[0]
     assert (rungs[0].cost, rungs[0].quality) == (1, 1)
     for above, below in pairwise(rungs):
         assert below.cost < LEAST_GAIN * above.cost
@@ -65,7 +81,9 @@ def test_what_would_not_save_anything_is_no_rung():
     assert len(rungs) == 1
 
 
-@pytest.mark.parametrize("options", [{}, {"integrator": "pathtrace", "samples": 2}])
+@pytest.mark.parametrize(
+    "options", [{}, {"integrator": "pathtrace", "samples": 2}, {"shadows": 2048}]
+)
 def test_a_session_s_tiles_say_what_the_rung_asks_for_and_cost_what_it_promises(options: dict):
     work = session(tiles=1, **options)
     spec = decode_session(work.setup.spec)
@@ -74,8 +92,8 @@ def test_a_session_s_tiles_say_what_the_rung_asks_for_and_cost_what_it_promises(
         canvas = memoryview(bytearray(work.picture.nbytes))
         frame = work.open_frame(0, 0, CutHint(1, rung=rung), canvas, memoryview(b""))
         tiles = [decode_tile(piece.spec, spec) for piece in frame.pieces]
-        assert len({(tile.samples, tile.scale) for tile in tiles}) == 1
-        asked.append((tiles[0].samples, tiles[0].scale))
+        [found] = {(tile.samples, tile.scale, tile.shadows) for tile in tiles}
+        asked.append(found)
         units.append(sum(piece.units for piece in frame.pieces))
     assert len(set(asked)) == len(asked) > 2
     costs = [rung.cost for rung in work.contract.ladder]
