@@ -1,8 +1,8 @@
 """Qualities at which a session's frames can be made, best first: the degrade ladder. Pure.
 
-What cannot be on time in full is drawn coarser, never left out. The raster pass draws coarser shadows,
-then fewer pixels that it brings to full size, in the end no shadows; the path tracer takes fewer
-samples, and at one sample fewer pixels.
+What cannot be on time in full is drawn coarser, never left out. The raster pass draws coarser
+shadows, then fewer pixels that it brings to full size, in the end no shadows; the path tracer takes
+fewer samples, and at one sample fewer pixels.
 """
 
 from __future__ import annotations
