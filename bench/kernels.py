@@ -7,6 +7,8 @@ many as it likes of the two there are. All that is compared takes turns, round b
 
 Error is against the NumPy float64 reference (`infer/kernels/references`) on the same sweep.
 
+NMS and radar have made-up boxes, targets and objects, in the numbers that a busy street has.
+
 The pipeline is de-skew, ground plane, clusters, range image, occupancy, pillars, and the sweep
 pipeline's own ground grid, cells, clusters and oriented boxes, one after the other.
 
@@ -34,7 +36,16 @@ from infer.grid import BINS
 from infer.kernels import reference
 from infer.kernels.bodies.motion import VX
 from infer.kernels.cpu import CpuPipeline
-from infer.kernels.references import components, motion, occupancy, painting, range_image, voxels
+from infer.kernels.references import (
+    components,
+    motion,
+    occupancy,
+    painting,
+    radar,
+    range_image,
+    rotated_iou,
+    voxels,
+)
 from infer.kernels.references import plane as planes
 from infer.layout import CELL, FIRST, LABEL
 from infer.perception import se3
@@ -42,8 +53,10 @@ from infer.perception.area import Area
 from infer.perception.clusters import Clusterer
 from infer.perception.ground import GroundFinder, PlaneSearch, triples
 from infer.perception.motion import Motion, deskew
+from infer.perception.nms import suppress
 from infer.perception.occupancy import Belief, OccupancyGrid
 from infer.perception.painting import PinholeView, project
+from infer.perception.radar import Radar, associate
 from infer.perception.range_image import RangeImager, View
 from infer.perception.voxels import Voxeliser, VoxelSpace
 from infer.pieces import decode_session
@@ -55,6 +68,10 @@ from mesh.core.workload import SessionRequest
 
 DATA = Path(os.environ.get("FRAMEMESH_DATA") or Path(__file__).parents[1] / "../shared/data")
 WARM_UP = 5
+SEED = 0
+BOXES = 300  # as a detector proposes before suppression
+TARGETS, OBJECTS = 256, 64
+MOST_IOU = 0.1
 THREADS = (1, 2)
 TURN_US = 100_000
 FROM_AHEAD = ((0, -1.0, 0, 0), (0, 0, -1.0, -0.08), (1.0, 0, 0, -0.27))  # KITTI's, but for tilts
@@ -82,6 +99,15 @@ class Steps:
         self.grid = decode_session(session.setup.spec).grid()
         self._boxes = CpuPipeline(self.grid, n)
         self.labels = self.ground().labels
+        rng = np.random.default_rng(SEED)
+        low, high = (-40, -40, 0.5, 0.5, -3.2), (40, 40, 5, 2.2, 3.2)
+        self.proposed = rng.uniform(low, high, (BOXES, 5)).astype(np.float32)
+        self.scores = rng.random(BOXES).astype(np.float32)
+        low, high = (2, -1, -0.1, -20, 0), (100, 1, 0.1, 20, 20)
+        self.targets = rng.uniform(low, high, (TARGETS, 5)).astype(np.float32)
+        low, high = (2, -50, -20, -2), (100, 50, 20, 2)
+        self.objects = rng.uniform(low, high, (OBJECTS, 4)).astype(np.float32)
+        self.covariances = np.repeat(np.eye(4, dtype=np.float32)[None], OBJECTS, axis=0)
 
     def deskew(self) -> NDArray[np.float32]:
         return deskew(self.points, self.times_us, DRIVE, threads=self.threads)
@@ -104,6 +130,14 @@ class Steps:
 
     def projection(self) -> NDArray[np.float32]:
         return project(self.points, self.camera, threads=self.threads)
+
+    def suppression(self) -> NDArray[np.int64]:
+        return suppress(self.proposed, self.scores, MOST_IOU, threads=self.threads)
+
+    def radar(self) -> Any:
+        return associate(
+            self.targets, self.objects, self.covariances, Radar(), threads=self.threads
+        )
 
     def boxes(self) -> Any:
         """In one thread, whatever was asked for: a mesh splits it by sector."""
@@ -131,6 +165,8 @@ NAMES = {
     "occupancy": Steps.occupancy,
     "pillars": Steps.pillars,
     "projection": Steps.projection,
+    f"NMS of {BOXES} boxes": Steps.suppression,
+    f"radar, {TARGETS} targets of {OBJECTS} objects": Steps.radar,
     "ground grid to boxes (1 thread)": Steps.boxes,
     "pipeline": Steps.pipeline,
 }
@@ -174,6 +210,14 @@ def errors(steps: Steps) -> dict[str, str]:
     pixels = painting.project(points, MATRIX)
     shown = (pixels[:, 2] > 1) & (np.abs(pixels[:, :2]) < 2000).all(axis=1)
     said["projection"] = f"{np.abs(steps.projection() - pixels)[shown].max():.5f} px at most"
+    stay = rotated_iou.suppress(steps.proposed, steps.scores, MOST_IOU)
+    wrong = len(set(stay) ^ set(steps.suppression().tolist()))
+    said[f"NMS of {BOXES} boxes"] = f"{wrong} boxes otherwise"
+    distances = radar.squared_distances(
+        steps.targets, steps.objects, steps.covariances, Radar().parameters()
+    )
+    off = np.abs(distances.min(axis=1, initial=Radar().gate) - steps.radar().distances).max()
+    said[f"radar, {TARGETS} targets of {OBJECTS} objects"] = f"{off:.5f} of squared distance"
     tables, seen = steps.boxes(), reference.see(points, steps.grid)
     names = dict(zip(seen.cell_of, seen.labels, strict=True))
     firsts = tables.clusters[tables.columns[:, LABEL], FIRST]
@@ -289,7 +333,7 @@ def compensated(report: Report, folder: Path) -> None:
 def main() -> None:
     options = arguments(__doc__)
     points = sweep()
-    report = Report("kernels", config={"points": len(points)}, seeds=[PlaneSearch().seed])
+    report = Report("kernels", config={"points": len(points)}, seeds=[PlaneSearch().seed, SEED])
     one, two = (Steps(points, threads) for threads in THREADS)
     said = errors(two)
     runs = [lambda step=step, on=on: step(on) for step in NAMES.values() for on in (one, two)]

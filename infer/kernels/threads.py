@@ -50,7 +50,10 @@ def _compiled(function: FunctionType, *, parallel: bool) -> Any:
     # No loop allocates: without Numba's runtime (_nrt) no array's references are counted.
     # The cache goes by the name and not by options.
     function.__qualname__ += f".{_DIGEST}.parallel" if parallel else f".{_DIGEST}"
-    return _njit(function, cache=True, nogil=True, parallel=parallel, _nrt=False)
+    # Divisions are not checked, as on a GPU: bodies see to what must not be 0.
+    return _njit(
+        function, cache=True, nogil=True, parallel=parallel, error_model="numpy", _nrt=False
+    )
 
 
 _SHARED = bind(

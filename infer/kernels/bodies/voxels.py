@@ -70,8 +70,8 @@ def survey_block(part: int, block: int, count: Array, touched: Array, found: Arr
             found[part, FOUND_POINTS] += here
 
 
-def sum_before(found: Array, start: Array) -> int:
-    """Turn each part's numbers into those of all parts before it; returns how many voxels."""
+def sum_before(found: Array) -> None:
+    """Turn each part's numbers into those of all parts before it."""
     voxels = points = 0
     for part in range(found.shape[0]):
         here = found[part, FOUND_VOXELS]
@@ -80,8 +80,6 @@ def sum_before(found: Array, start: Array) -> int:
         here = found[part, FOUND_POINTS]
         found[part, FOUND_POINTS] = points
         points += here
-    start[voxels] = points
-    return voxels
 
 
 def number_block(
@@ -116,6 +114,13 @@ def number_block(
         cells[voxel], start[voxel] = cell, at
         found[part, FOUND_VOXELS] = voxel + 1
         found[part, FOUND_POINTS] = end
+
+
+def end_voxels(found: Array, start: Array) -> int:
+    """Where the last voxel's points end; returns how many voxels were listed."""
+    voxels: int = found[found.shape[0] - 1, FOUND_VOXELS]
+    start[voxels] = found[found.shape[0] - 1, FOUND_POINTS]
+    return voxels
 
 
 def list_point(i: int, row: int, cell_of: Array, slot: Array, count: Array, member: Array) -> None:
@@ -172,16 +177,19 @@ def encode_voxel(
     mean_x = mean_y = mean_z = ZERO
     for row in range(kept):
         i = member[first + row]
-        mean_x += points[i, 0] - x
-        mean_y += points[i, 1] - y
-        mean_z += points[i, 2] - z
-    share = ONE / np.float32(kept)
-    mean_x, mean_y, mean_z = mean_x * share, mean_y * share, mean_z * share
-    for row in range(kept):
-        i = member[first + row]
         for field in range(RAW):
             features[k, row, field] = points[i, field]
         from_x, from_y, from_z = points[i, 0] - x, points[i, 1] - y, points[i, 2] - z
+        features[k, row, RAW] = from_x
+        features[k, row, RAW + 1] = from_y
+        features[k, row, RAW + 2] = from_z
+        mean_x, mean_y, mean_z = mean_x + from_x, mean_y + from_y, mean_z + from_z
+    share = ONE / np.float32(kept)
+    mean_x, mean_y, mean_z = mean_x * share, mean_y * share, mean_z * share
+    # Points lie scattered, what was just written does not: it is read again instead of them.
+    for row in range(kept):
+        from_x, from_y = features[k, row, RAW], features[k, row, RAW + 1]
+        from_z = features[k, row, RAW + 2]
         features[k, row, RAW] = from_x - mean_x
         features[k, row, RAW + 1] = from_y - mean_y
         features[k, row, RAW + 2] = from_z - mean_z

@@ -20,6 +20,7 @@ _count_point = bodies.count_point
 _survey_block = bodies.survey_block
 _sum_before = bodies.sum_before
 _number_block = bodies.number_block
+_end_voxels = bodies.end_voxels
 _list_point = bodies.list_point
 _encode_voxel = bodies.encode_voxel
 _forget_voxel = bodies.forget_voxel
@@ -45,10 +46,10 @@ def each_surveyed(count: Any, touched: Any, found: Any) -> None:
 
 
 @cuda.jit
-def summed(found: Any, start: Any, voxels: Any) -> None:
+def summed(found: Any) -> None:
     """`sum_before`, by one thread."""
     if cuda.grid(1) == 0:
-        voxels[0] = _sum_before(found, start)
+        _sum_before(found)
 
 
 @cuda.jit
@@ -58,6 +59,13 @@ def each_numbered(count: Any, touched: Any, found: Any, cells: Any, start: Any) 
     for part in range(cuda.grid(1), parts, cuda.gridsize(1)):
         for block in range(blocks * part // parts, blocks * (part + 1) // parts):
             _number_block(part, block, count, touched, found, cells, start)
+
+
+@cuda.jit
+def ended(found: Any, start: Any, voxels: Any) -> None:
+    """`end_voxels`, by one thread."""
+    if cuda.grid(1) == 0:
+        voxels[0] = _end_voxels(found, start)
 
 
 @cuda.jit
@@ -116,8 +124,9 @@ class CudaVoxeliser:
         count, touched, found = self._count, self._touched, self._found
         each_counted[per_point](sent, self._space, self._cell_of, self._slot, count, touched)
         each_surveyed[per_part](count, touched, found)
-        summed[1, 1](found, self._start, self._voxels)
+        summed[1, 1](found)
         each_numbered[per_part](count, touched, found, self._cells, self._start)
+        ended[1, 1](found, self._start, self._voxels)
         each_listed[per_point](self._cell_of, self._slot, count, self._member, sent)
         each_encoded[launch(self._cells.size)](
             self._voxels,

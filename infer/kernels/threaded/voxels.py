@@ -8,10 +8,9 @@ from numba import prange
 
 from infer.kernels.bodies.shared import Array
 from infer.kernels.bodies.voxels import (
-    FOUND_POINTS,
-    FOUND_VOXELS,
     count_point,
     encode_voxel,
+    end_voxels,
     forget_voxel,
     list_point,
     number_block,
@@ -36,11 +35,14 @@ def sort_voxels(
     parts = count.shape[0]
     for part in prange(parts):
         count_part(part, parts, points, space, cell_of, slot, count, touched)
-    for part in prange(parts):
-        survey_part(part, parts, count, touched, found)
-    voxels = sum_before(found, start)
+    found[:] = 0
+    if parts > 1:
+        for part in prange(parts):
+            survey_part(part, parts, count, touched, found)
+        sum_before(found)
     for part in prange(parts):
         number_part(part, parts, count, touched, found, cells, start)
+    voxels = end_voxels(found, start)
     for part in prange(parts):
         list_part(part, parts, cell_of, slot, count, member)
     return voxels
@@ -64,7 +66,6 @@ def count_part(
 
 def survey_part(part: int, parts: int, count: Array, touched: Array, found: Array) -> None:
     """One part's share of the cells."""
-    found[part, FOUND_VOXELS] = found[part, FOUND_POINTS] = 0
     blocks = touched.shape[0]
     for block in range(blocks * part // parts, blocks * (part + 1) // parts):
         survey_block(part, block, count, touched, found)
