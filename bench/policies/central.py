@@ -72,8 +72,9 @@ class _Frame:
         return 1.0 / self.job.job_class.work_us
 
 
-# A device's time lost with each start: a round trip over a pipe to a process took 48 us.
-START_US = 50
+# A device's time lost with each start, when the next piece is at hand there by the end of the one
+# before: what `python -m bench.dispatch` measures as `between_us`.
+START_US = 22
 NOISE = 0.05
 QUANTUM_US = 4_000
 WHOLE, PIECES = Costs(START_US, NOISE), Costs(START_US, NOISE, QUANTUM_US)

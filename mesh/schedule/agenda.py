@@ -27,7 +27,7 @@ from mesh.schedule.ids import FrameKey
 # By how much a frame is raised if its session is owed. Of the mix of bench.schedule, a sweep then
 # passes a game's frame, and a long job passes neither.
 OWED: Final = 3.0
-BEGUN: Final = 2.0  # by how much, if some of it is made
+BEGUN: Final = 12.0  # by how much, if some of it is made: so much that it hardly ever gives way
 
 Rank: TypeAlias = tuple[int, float, float]
 

@@ -17,7 +17,7 @@ nothing itself. The caller's duties:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import ceil
 from typing import Final, TypeAlias
@@ -171,7 +171,6 @@ class SessionDriver:
         self._unplaced: dict[PieceKey, Want] = {}
         self._retry_us: dict[PieceKey, int] = {}
         self._doubt_us = _NEVER_US  # no answer comes into doubt before
-        self._late_seen = placer.turned_late
         self.counts = DriverCounts()
 
     # --- time ------------------------------------------------------------------------------
@@ -442,14 +441,28 @@ class SessionDriver:
         From the last, so that what is further ahead in a queue moves up instead.
         """
         for key, devices in reversed(list(self._ledger.waiting())):
-            cutoff_us = self._ledger.cutoff_us(key.frame)
-            if cutoff_us is None or len(devices) > 1:
-                continue
-            (holder,) = devices
-            place = self._placer.move(self._want(key), holder, idle, cutoff_us, now_us)
-            if place is not None:
-                actions.append(CancelPiece(key, holder))
-                self._send(place, now_us, actions)
+            self._move(key, devices, [idle], now_us, actions)
+
+    def _move(
+        self,
+        key: PieceKey,
+        holders: Sequence[DeviceKey],
+        to: Iterable[DeviceKey],
+        now_us: int,
+        actions: list[Action],
+    ) -> bool:
+        """Let another device make a piece that has not begun, if that is sooner and in time."""
+        cutoff_us = self._ledger.cutoff_us(key.frame)
+        if cutoff_us is None or len(holders) > 1:
+            return False
+        (holder,) = holders
+        place = self._placer.move(self._want(key), holder, to, cutoff_us, now_us)
+        if place is None:
+            return False
+        self._ledger.failed(key, holder)
+        actions.append(CancelPiece(key, holder))
+        self._send(place, now_us, actions)
+        return True
 
     # --- devices ---------------------------------------------------------------------------
 
@@ -504,14 +517,16 @@ class SessionDriver:
             if retry_us <= now_us:
                 self._start(frame, now_us, actions)
         self._close(now_us, actions)
-        news = self._late_seen != self._placer.turned_late or now_us >= self._doubt_us
+        turned_late = self._placer.turned_late
+        news = self._session in turned_late or now_us >= self._doubt_us
         if news or self._unplaced or self._retry_us:
-            self._late_seen = self._placer.turned_late
+            turned_late.pop(self._session, None)
             self._place_again(now_us, actions)
             self._hedge(now_us, actions)
 
     def _call_next(self, now_us: int, actions: list[Action]) -> None:
         """A device has room again: let the most urgent frame that waits try, whosever it is."""
+        actions.extend(map(Nudge, self._placer.turned_late))
         key = self._placer.admission.next_in_line(self._pool, now_us)
         if key is None:
             return
@@ -564,7 +579,7 @@ class SessionDriver:
             self._replace(due, now_us, actions)
 
     def _hedge(self, now_us: int, actions: list[Action]) -> None:
-        """Ask one more device for each piece whose every device is in doubt."""
+        """Have one more device, or another, make each piece whose every device is in doubt."""
         self._doubt_us = _NEVER_US
         for key, devices in list(self._ledger.waiting()):
             if not self._open[key.frame].started:
@@ -581,6 +596,9 @@ class SessionDriver:
     def _hedge_piece(
         self, key: PieceKey, devices: Sequence[DeviceKey], now_us: int, actions: list[Action]
     ) -> None:
+        late = all(self._placer.late(key, device) for device in devices)
+        if late and self._move(key, devices, self._ready, now_us, actions):
+            return
         cutoff_us = self._ledger.cutoff_us(key.frame)
         assert cutoff_us is not None, "only pieces of open frames wait"
         place = None

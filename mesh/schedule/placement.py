@@ -78,7 +78,8 @@ class Placer:
         self.admission = Admission(costs)
         self.quanta = Quanta()
         self._budget = HedgeBudget()
-        self.turned_late = 0  # counts attempts whose answer was put off past its deadline
+        # Sessions with attempts whose answer was put off past its deadline, to look into that.
+        self.turned_late: dict[str, None] = {}
         self._devices: dict[DeviceKey, DeviceAccount] = {}
 
     # --- devices ---------------------------------------------------------------------------
@@ -276,22 +277,28 @@ class Placer:
         return None
 
     def move(
-        self, want: Want, holder: DeviceKey, idle: DeviceKey, deadline_us: int, now_us: int
+        self,
+        want: Want,
+        holder: DeviceKey,
+        to: Iterable[DeviceKey],
+        deadline_us: int,
+        now_us: int,
     ) -> Place | None:
-        """Take a piece that waits behind others on `holder` to `idle`, where it surely comes
-        sooner. None: it stays. Otherwise `holder` is to be told; as it has not begun, nothing is
-        lost.
+        """Take a piece that waits behind others on `holder` to the one of `to` where it surely
+        comes sooner, in time, and at the cost of nobody's deadline. None: it stays. Otherwise
+        `holder` is to be told; as it has not begun, nothing is lost.
         """
-        known, free = self._devices.get(holder), self._devices.get(idle)
+        known = self._devices.get(holder)
         attempt = known.attempts.get(want.key) if known is not None else None
         if known is None or attempt is None or attempt.probe or want.key == known.running:
             return None
-        if free is None or free.suspended:
-            return None
-        state = Round([free], self.costs, [want], deadline_us, now_us)
+        state = Round(self._able(to), self.costs, [want], deadline_us, now_us)
         trusted, _, _ = state.options(want.kind)
-        choice = earliest(want, trusted, state)
-        if choice is None or choice.finish_us >= attempt.expected_us:
+        bearing = [o for o in trusted if o.device.bears(want.units * o.level, deadline_us)]
+        choice = earliest(want, bearing, state)
+        if choice is None or choice.expected_us > deadline_us:
+            return None
+        if choice.finish_us >= attempt.expected_us:
             return None
         known.give_up(want.key)
         return self._commit(want, choice, state)
@@ -432,7 +439,8 @@ class Placer:
             return None
         known.proven |= result
         rtt_us = self.costs.link(device.node).rtt_us
-        self.turned_late += known.heard(now_us, max(0, backlog_us), rtt_us)
+        for session in known.heard(now_us, max(0, backlog_us), rtt_us):
+            self.turned_late[session] = None
         return attempt
 
     def withdraw(self, key: PieceKey, device: DeviceKey, now_us: int) -> bool:
@@ -468,6 +476,7 @@ class Placer:
         """A session ended; devices forget it and will not answer for it."""
         self.admission.drop_session(session)
         self.quanta.drop(session)
+        self.turned_late.pop(session, None)
         for device in self._devices.values():
             for key in [key for key in device.attempts if key.session == session]:
                 del device.attempts[key]
@@ -478,10 +487,15 @@ class Placer:
         attempt = known.attempts.get(key) if known is not None else None
         if known is None or attempt is None:
             return now_us
-        late = attempt.expected_us > attempt.deadline_us
-        if late or attempt.probe or known.suspect(now_us):
+        if attempt.late or attempt.probe or known.suspect(now_us):
             return min(attempt.doubt_us, now_us)
         return attempt.doubt_us
+
+    def late(self, key: PieceKey, device: DeviceKey) -> bool:
+        """Whether by the device's own word the answer will come after its deadline."""
+        known = self._devices.get(device)
+        attempt = known.attempts.get(key) if known is not None else None
+        return attempt is not None and attempt.late
 
     def straggles_us(self, key: PieceKey, device: DeviceKey) -> int:
         """From when `device` should drop a piece that another one makes as well.

@@ -52,6 +52,11 @@ class Attempt(msgspec.Struct):
     paid_us: float
     told: bool = False
 
+    @property
+    def late(self) -> bool:
+        """Whether the answer is expected after its deadline."""
+        return self.expected_us > self.deadline_us
+
 
 @dataclass(slots=True)
 class DeviceAccount:
@@ -110,6 +115,14 @@ class DeviceAccount:
         begun_us = self.other_us + running_us
         return ahead_us + max(0.0, begun_us - max(0, now_us - self.since_us))
 
+    def bears(self, run_us: float, deadline_us: int) -> bool:
+        """Whether so long a piece, of that deadline, makes nothing late that is due after it."""
+        return all(
+            attempt.late or attempt.expected_us + run_us <= attempt.deadline_us
+            for attempt in self.attempts.values()
+            if attempt.deadline_us > deadline_us
+        )
+
     def idle_us(self, kind: str, now_us: int) -> int:
         """How long it has got no piece of that kind, however busy it is with others."""
         return now_us - self.placed_us.get(kind, -NEVER_US)
@@ -138,19 +151,19 @@ class DeviceAccount:
         if key == self.running:
             self.other_us += attempt.run_us
 
-    def heard(self, now_us: int, backlog_us: int, rtt_us: float) -> int:
+    def heard(self, now_us: int, backlog_us: int, rtt_us: float) -> list[str]:
         """Re-base what is still owed on the device's own word, in the order it will serve it.
 
         backlog_us: what the device said it has to do, >= 0; it did not know yet of pieces sent less
         than `rtt_us` ago. A living device is not suspect for what it is late with: its dates
-        are put off. Returns how many attempts are now expected after their deadline and were
-        not before.
+        are put off. Returns the sessions of the attempts that are now expected after their
+        deadline and were not before.
         """
         back_us = rtt_us / 2
         self.since_us = round(now_us - back_us)
         if not self.attempts:
             self.other_us, self.running = float(backlog_us), None
-            return 0
+            return []
         attempts = self.attempts.values()
         for attempt in [a for a in attempts if now_us - a.deadline_us > LOST_US]:
             del self.attempts[attempt.want.key]
@@ -158,12 +171,12 @@ class DeviceAccount:
         seen = [attempt for attempt in owed if attempt.sent_us <= now_us - rtt_us]
         self.other_us = max(0.0, backlog_us - sum([attempt.run_us for attempt in seen]))
         self.running = next((attempt.want.key for attempt in seen or owed), None)
-        free_us, turned_late = self.since_us + self.other_us, 0
+        free_us, turned_late = self.since_us + self.other_us, list[str]()
         for attempt in owed:
             free_us = max(free_us, attempt.sent_us + back_us) + attempt.run_us
             later_us = round(free_us + back_us) - attempt.expected_us
             if attempt.expected_us <= attempt.deadline_us < attempt.expected_us + later_us:
-                turned_late += 1
+                turned_late.append(attempt.want.key.session)
             attempt.expected_us += later_us
             attempt.doubt_us += max(0, later_us)
             attempt.overdue_us += max(0, later_us)

@@ -55,13 +55,13 @@ def test_the_lower_class_gives_way_whatever_it_is_worth() -> None:
     assert agenda.enter(again, IDLE) == [again]
 
 
-def test_a_frame_that_is_begun_counts_twice_for_what_is_left_of_it() -> None:
-    agenda, long = Agenda(Dues()), task(0, 60, 70)
+def test_a_frame_that_is_begun_gives_way_only_to_what_is_far_shorter_than_what_is_left() -> None:
+    agenda, long = Agenda(Dues()), task(0, 60, 62)
     agenda.enter(long, IDLE)
     running = Devices(0.0, 1, {long.key: 20.0})
-    short = task(1, 30, 60)
+    short = task(1, 4, 60)
     assert agenda.enter(short, running) == [short]
-    shorter = task(2, 15, 60)
+    shorter = task(2, 3, 60)
     assert agenda.enter(shorter, running) == [long]
 
 

@@ -8,6 +8,7 @@ from mesh.schedule.driver import (
     Action,
     CancelPiece,
     Compose,
+    Nudge,
     OpenFrame,
     Send,
     SessionDriver,
@@ -291,6 +292,72 @@ def test_no_copies_are_made_at_the_cost_of_frames_that_wait_for_room() -> None:
     admission.leave(waiting, now_us, whole=False)
     (hedge,) = sends(bench.driver.tick(bench.driver.wake_us(now_us)))
     assert hedge.device == spoken.device
+
+
+def crowded_out(bench: Bench) -> tuple[Send, list[Action]]:
+    """Three pieces on each device, and others' work comes to B: its last will be late there.
+
+    Which piece that is, and what follows when B says so.
+    """
+    opened = sends(bench.open(6))
+    bench.done(next(send for send in opened if send.device == A))
+    first, _, late = (send for send in opened if send.device == B)
+    actions = bench.driver.result(
+        first.key,
+        B,
+        bench.opened_us + RUN_US,
+        queue_us=0,
+        run_us=RUN_US,
+        backlog_us=2 * RUN_US + 20_000,
+        nbytes=0,
+    )
+    return late, actions
+
+
+def test_what_waits_where_it_will_be_late_is_made_by_another_device_instead() -> None:
+    """No second copy: it has not begun, so nothing is lost, and it costs no budget."""
+    bench = Bench()
+    late, actions = crowded_out(bench)
+    (moved,) = sends(actions)
+    assert (moved.key, moved.device) == (late.key, A)
+    assert CancelPiece(late.key, B) in actions
+    assert bench.driver.counts.hedges == 0
+    assert not bench.placer.owes(late.key, B)
+
+
+def test_a_moved_piece_that_is_refused_there_is_not_forgotten() -> None:
+    """It waits on nobody: not on the device it was taken from either."""
+    bench = Bench()
+    late, actions = crowded_out(bench)
+    (moved,) = sends(actions)
+    bench.driver.refused(moved.key, moved.device, bench.opened_us + RUN_US, reason="full")
+    assert late.key in bench.driver._unplaced
+
+
+def test_another_session_hears_that_its_piece_will_be_late() -> None:
+    bench = Bench()
+    other = SessionDriver(
+        "t", 3, Contract(PERIOD_US, BUDGET_US), bench.placer, start_us=bench.start_us
+    )
+    for device in (A, B):
+        other.device_ready(device, bench.start_us)
+    opened = sends(bench.open(2))
+    (frame,) = [a for a in other.tick(bench.opened_us) if isinstance(a, OpenFrame)]
+    other.pieces(frame.frame, cut(4), bench.opened_us)
+    slow = next(send for send in opened if send.device == B)
+    took_us = BUDGET_US - RUN_US // 2
+    actions = bench.driver.result(
+        slow.key,
+        B,
+        bench.opened_us + took_us,
+        queue_us=0,
+        run_us=took_us,
+        backlog_us=RUN_US,
+        nbytes=0,
+    )
+    assert Nudge("t") in actions
+    other.nudged(-1, bench.opened_us + took_us)
+    assert not bench.placer.turned_late
 
 
 def test_a_straggler_is_dropped_while_its_copy_is_made() -> None:

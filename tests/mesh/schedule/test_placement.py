@@ -158,14 +158,25 @@ def test_what_waits_behind_others_moves_to_a_device_that_is_free() -> None:
     ahead, behind = placer.place([want(0), want(1)], FAR_US, 0, [A])
     assert isinstance(ahead, Place)
     assert isinstance(behind, Place)
-    assert placer.move(want(0), A, B, FAR_US, 100) is None, "it probably runs"
-    assert placer.move(want(1), B, C, FAR_US, 100) is None, "B does not owe it"
-    assert placer.move(want(1), A, B, FAR_US, 6_000) is None, "it comes no sooner"
-    moved = placer.move(want(1), A, B, FAR_US, 100)
+    assert placer.move(want(0), A, [B], FAR_US, 100) is None, "it probably runs"
+    assert placer.move(want(1), B, [C], FAR_US, 100) is None, "B does not owe it"
+    assert placer.move(want(1), A, [B], FAR_US, 6_000) is None, "it comes no sooner"
+    moved = placer.move(want(1), A, [B], FAR_US, 100)
     assert moved is not None
     assert (moved.device, moved.expected_us < behind.expected_us) == (B, True)
     assert not placer.owes(behind.key, A)
     assert placer.owes(behind.key, B)
+
+
+def test_a_piece_moves_only_where_it_is_in_time_and_makes_nothing_else_late() -> None:
+    placer = placer_with({A: 5_000, B: 5_000, C: 6_000})
+    placer.place([want(i) for i in range(3)], 20_000, 0, [A])
+    assert placer.move(want(2), A, [C], 5_500, 100) is None, "it would be late there"
+    placer.place([want(3), want(4)], 12_000, 0, [B])
+    assert placer.move(want(2), A, [B], 11_900, 100) is None, "it would make another one late"
+    moved = placer.move(want(2), A, [B, C], 11_900, 100)
+    assert moved is not None
+    assert moved.device == C
 
 
 def test_no_copy_goes_to_a_device_that_is_late_itself() -> None:
@@ -209,7 +220,7 @@ def test_an_answer_puts_off_what_else_the_device_owes() -> None:
     placer_late = placer_with({A: 5_000})
     placer_late.place([want(0), want(1)], 30_000, 0, [A])
     placer_late.answered(first.key, A, 28_000, backlog_us=5_000, result=True)
-    assert placer_late.turned_late == 1
+    assert list(placer_late.turned_late) == ["s"]
     assert placer_late.doubt_us(second.key, A, 28_000) <= 28_000
 
 
