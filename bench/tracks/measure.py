@@ -61,7 +61,7 @@ def measured(drives: Sequence[Drive], tracked: Sequence[list[Objects]]) -> Score
     """tracked: by drive and frame; a track's score is the mean of its boxes'."""
     levelled = [_levelled(frames) for frames in tracked]
     everything = count(drives, levelled, -np.inf)
-    steps = thresholds(everything.scores, everything.objects)
+    steps = thresholds(everything.scores, len(everything.scores) + everything.missed)
     counts = [count(drives, levelled, threshold) for threshold, _ in steps]
     scaled = [each.scaled_mota(recall) for each, (_, recall) in zip(counts, steps, strict=True)]
     best = max(counts, key=lambda each: each.mota)
@@ -103,7 +103,7 @@ def _count_frame(
     total.objects += int(truth.counted.sum())
     total.missed += int((~right & truth.counted).sum())
     total.false += sum(not _excused(tracks.pictures[i], truth.regions) for i in free)
-    total.scores += tracks.scores[at[right & truth.counted]].tolist()
+    total.scores += tracks.scores[at[right]].tolist()
     for i, name in enumerate(truth.objects.ids.tolist()):
         who = int(tracks.ids[at[i]]) if right[i] else -1
         history.setdefault(name, []).append((who, not truth.counted[i]))
