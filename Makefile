@@ -41,9 +41,14 @@ demo: $(if $(CHECK),system-check,system-run)
 	@$(MAKE) --no-print-directory $(INSTALLED)
 	$(VENV)/bin/framemesh demo $(if $(SCENE),--scene '$(SCENE)') $(if $(PORT),--port $(PORT)) $(if $(SWEEPS),--sweeps '$(SWEEPS)') $(if $(CHECK),--check)
 
+# Tests that only compute run two at a time; those with real processes and clocks have the machine.
+COMPUTING := tests/bench tests/infer/perception tests/infer/track \
+	tests/mesh/schedule tests/render/passes tests/render/pathtrace tests/sim
+
 test: system-test
 	@$(MAKE) --no-print-directory $(INSTALLED)
-	$(RUN) -m pytest
+	$(RUN) -m pytest -n 2 --dist loadfile $(COMPUTING)
+	$(RUN) -m pytest $(addprefix --ignore=,$(COMPUTING))
 
 scenarios: $(INSTALLED)
 	FRAMEMESH_SCENARIOS=$(or $(SCENARIOS),10000) $(RUN) -m pytest -n auto --timeout=3600 \
