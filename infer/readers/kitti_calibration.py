@@ -43,17 +43,19 @@ def read_numbers(path: Path) -> Numbers:
 def read_calibration(path: Path, size: tuple[int, int] = USUAL_SIZE) -> Calibration:
     """A single file's, as of the object and tracking benchmarks. size: of pictures.
 
-    Raises ContentRefused.
+    Cameras, and the inertial unit, are those that it knows of: files are passed around that were
+    cut down to what one picture and one sweep need. Raises ContentRefused.
     """
     numbers = read_numbers(path)
     rect = numbers.get("R0_rect", numbers.get("R_rect"))
+    known = numbers.keys() & {"Tr_imu_to_velo", "Tr_imu_velo"}
+    cameras = [i for i in range(CAMERAS) if f"P{i}" in numbers]
     return _calibration(
         path,
         lidar=_matrix(path, numbers, "Tr_velo_to_cam", "Tr_velo_cam"),
-        imu=_matrix(path, numbers, "Tr_imu_to_velo", "Tr_imu_velo"),
+        imu=_matrix(path, numbers, *known) if known else None,
         rect=np.eye(3).reshape(-1) if rect is None else rect,
-        projections=[_matrix(path, numbers, f"P{i}") for i in range(CAMERAS)],
-        sizes=[size] * CAMERAS,
+        cameras={i: (_matrix(path, numbers, f"P{i}"), size) for i in cameras},
     )
 
 
@@ -69,8 +71,10 @@ def read_raw_calibration(folder: Path) -> Calibration:
         lidar=_motion(folder / "calib_velo_to_cam.txt"),
         imu=_motion(folder / "calib_imu_to_velo.txt"),
         rect=numbers.get("R_rect_00", np.eye(3).reshape(-1)),
-        projections=[_matrix(cameras, numbers, f"P_rect_{i:02}") for i in range(CAMERAS)],
-        sizes=[(int(size[0]), int(size[1])) for size in sizes],
+        cameras={
+            i: (_matrix(cameras, numbers, f"P_rect_{i:02}"), (int(size[0]), int(size[1])))
+            for i, size in enumerate(sizes)
+        },
     )
 
 
@@ -78,26 +82,27 @@ def _calibration(
     path: Path,
     *,
     lidar: NDArray[np.float64],
-    imu: NDArray[np.float64],
+    imu: NDArray[np.float64] | None,
     rect: NDArray[np.float64],
-    projections: list[NDArray[np.float64]],
-    sizes: list[tuple[int, int]],
+    cameras: Mapping[int, tuple[NDArray[np.float64], tuple[int, int]]],
 ) -> Calibration:
-    """lidar: camera_from_lidar (12,); imu: lidar_from_ego (12,); rect: a rotation (9,)."""
+    """lidar: camera_from_lidar (12,); imu: lidar_from_ego (12,); rect: a rotation (9,).
+
+    cameras: by number, projection (12,) and size of pictures.
+    """
     if rect.shape != (9,):
         raise unreadable(path, f"its rectification has {rect.size} numbers, not 9")
     with read_from(path):
-        return Calibration(
-            (
-                Pose.from_matrix("camera", "lidar", lidar.reshape(3, 4)),
-                Pose.from_matrix("lidar", "ego", imu.reshape(3, 4)),
-                Pose("rect", "camera", rect.reshape(3, 3), np.zeros(3)),
-            ),
-            {
-                f"image_{i:02}": Camera(rows.reshape(3, 4), size)
-                for i, (rows, size) in enumerate(zip(projections, sizes, strict=True))
-            },
-        )
+        poses = [
+            Pose.from_matrix("camera", "lidar", lidar.reshape(3, 4)),
+            Pose("rect", "camera", rect.reshape(3, 3), np.zeros(3)),
+        ]
+        if imu is not None:
+            poses.append(Pose.from_matrix("lidar", "ego", imu.reshape(3, 4)))
+        seen = {
+            f"image_{i:02}": Camera(rows.reshape(3, 4), size) for i, (rows, size) in cameras.items()
+        }
+        return Calibration(tuple(poses), seen)
 
 
 def _matrix(path: Path, numbers: Numbers, *keys: str) -> NDArray[np.float64]:

@@ -72,6 +72,12 @@ def test_the_object_benchmarks_frames_have_each_their_calibration(data_dir):
             != other.calibration.pose("lidar", "rect").translation).any()  # fmt: skip
 
 
+def test_a_calibration_cut_down_to_one_camera_is_that_of_one_camera(data_dir):
+    calibration = read_calibration(data_dir / "kitti_object" / "calib" / "000008.txt")
+    assert list(calibration.cameras) == ["image_02"]
+    assert calibration.frames == {"lidar", "camera", "rect"}
+
+
 def test_labels_and_results_of_the_tracking_benchmark(data_dir):
     folder = data_dir / "kitti_tracking"
     labels = read_labels(folder / "label_02" / "0006.txt")
