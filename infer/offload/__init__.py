@@ -1,0 +1,1 @@
+"""A vehicle's side of inference offload: an answer for every cycle, whatever the mesh does."""

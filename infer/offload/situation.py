@@ -1,0 +1,125 @@
+"""What a vehicle knows of the objects around it, made of answers that come in any order. Pure.
+
+Known kinds are tracked, one tracker for each. Of the other things (poles, walls, what no class
+fits) there are many and few move, so they are kept as they were seen last, with an uncertainty that
+grows as that of anything that was seen once.
+"""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from infer.codec import CLASSES, Boxes
+from infer.track.tracker import Rules, Tracker
+from infer.track.tracks import Beliefs, Tracks, born, nothing
+
+UNKNOWN = 0  # the class "other"
+NO_ID = 0  # of what is not tracked; trackers count from 1
+KEPT = 4  # sweeps that an answer may come after and still be put in its place
+_S = 1e-6
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Objects:
+    """Objects at an instant, in the sensor's frame of reference.
+
+    tracks: as of `tracks.time_s`, seconds of the sensor's clock; ids are 0 for what is not tracked.
+    classes: uint8 (n,), indices into `infer.codec.CLASSES`. seen_us: when the newest sweep was
+    taken that this is made from, on the sensor's clock; None if nothing was ever seen.
+    """
+
+    tracks: Tracks
+    classes: NDArray[np.uint8]
+    seen_us: int | None
+
+    def __len__(self) -> int:
+        return len(self.classes)
+
+    def at(self, stamp_us: int, beliefs: Beliefs) -> Objects:
+        """The same at another time of the sensor's clock, less certain."""
+        return Objects(self.tracks.at(stamp_us * _S, beliefs), self.classes, self.seen_us)
+
+
+@dataclass(slots=True)
+class _Seen:
+    """One sweep's boxes, and what is known after them."""
+
+    stamp_us: int
+    rank: int
+    boxes: Boxes
+    trackers: dict[int, Tracker]
+    objects: Objects
+
+
+class Situation:
+    """Learns from one answer after another, also from those that come late.
+
+    An answer that comes after those to a few newer sweeps is put in its place, and what followed is
+    worked out again; one that comes later still is left out.
+    """
+
+    def __init__(self, rules: Rules | None = None, beliefs: Beliefs | None = None) -> None:
+        self.beliefs = beliefs or Beliefs()
+        self._first = {
+            kind: Tracker(rules, self.beliefs)
+            for kind, name in enumerate(CLASSES)
+            if kind != UNKNOWN and name
+        }
+        self._seen: list[_Seen] = []  # by stamp; what is older than the first is settled
+
+    def learn(self, stamp_us: int, boxes: Boxes, rank: int) -> bool:
+        """Take an answer to the sweep of that stamp; returns whether it was of use.
+
+        rank: of two answers to one sweep the higher counts, of equals the first.
+        """
+        newer = [seen for seen in self._seen if seen.stamp_us > stamp_us]
+        older = self._seen[: len(self._seen) - len(newer)]
+        if older and older[-1].stamp_us == stamp_us:
+            if older[-1].rank >= rank:
+                return False
+            older.pop()
+        if not older and len(newer) >= KEPT:
+            return False  # what came before those is not known any more
+        trackers = older[-1].trackers if older else self._first
+        for at_us, of, how in [
+            (stamp_us, boxes, rank),
+            *((seen.stamp_us, seen.boxes, seen.rank) for seen in newer),
+        ]:
+            older.append(self._after(trackers, at_us, of, how))
+            trackers = older[-1].trackers
+        while len(older) > KEPT:
+            self._first = older.pop(0).trackers
+        self._seen = older
+        return True
+
+    def at(self, stamp_us: int) -> Objects:
+        """What should be there at a time of the sensor's clock."""
+        if not self._seen:
+            return Objects(nothing(stamp_us * _S), np.zeros(0, np.uint8), None)
+        newest = self._seen[-1]
+        if newest.stamp_us == stamp_us:
+            return newest.objects
+        return newest.objects.at(stamp_us, self.beliefs)
+
+    def _after(self, trackers: dict[int, Tracker], stamp_us: int, boxes: Boxes, rank: int) -> _Seen:
+        """Trackers replace what they hold and never change it, so shallow copies are enough."""
+        time_s = stamp_us * _S
+        rows = np.column_stack((boxes.centres, boxes.sizes, boxes.yaws)).astype(np.float64)
+        scores = boxes.scores.astype(np.float64)
+        after, told = {}, []
+        for kind, tracker in trackers.items():
+            after[kind] = copy.copy(tracker)
+            of = boxes.classes == kind
+            told.append((kind, after[kind].step(time_s, rows[of], scores[of])))
+        of = boxes.classes == UNKNOWN
+        ids = np.full(int(of.sum()), NO_ID)
+        told.append((UNKNOWN, born(time_s, ids, rows[of], scores[of], self.beliefs)))
+        tracks = nothing(time_s)
+        for _, some in told:
+            tracks = tracks + some
+        classes = np.concatenate([np.full(len(some), kind, np.uint8) for kind, some in told])
+        return _Seen(stamp_us, rank, boxes, after, Objects(tracks, classes, stamp_us))
