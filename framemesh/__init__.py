@@ -43,6 +43,8 @@ if TYPE_CHECKING:
     from mesh.core.workload import Feedable as Feedable
     from mesh.core.workload import Finder as Finder
     from mesh.core.workload import FinderSession as FinderSession
+    from mesh.core.workload import Followable as Followable
+    from mesh.core.workload import Following as Following
     from mesh.core.workload import Frame as Frame
     from mesh.core.workload import PictureFormat as PictureFormat
     from mesh.core.workload import Piece as Piece
@@ -91,6 +93,8 @@ _EXPORTS = {
         "Feedable",
         "Finder",
         "FinderSession",
+        "Followable",
+        "Following",
         "Frame",
         "PictureFormat",
         "Piece",

@@ -8,16 +8,21 @@ from __future__ import annotations
 import itertools
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from infer.codec import CLASSES, CUT, Boxes, decode_result
 from infer.frames.bundle import SensorFrame
+from infer.frames.calibration import Calibration
+from infer.frames.measurements import EgoPose, LidarScan
 from infer.frames.merging import merged
+from infer.frames.pose import Pose
 from infer.readers import av2, kitti, kitti_frames, mcap_frames, nuscenes
 from infer.sweep import encode_sweep
-from infer.synthetic import drive
+from infer.synthetic import STEP_M, drive
 from infer.uplink.packing import pack_sweep
 from mesh.core.errors import ContentRefused
 from mesh.core.workload import Buffer, Recording
@@ -31,9 +36,22 @@ _READERS: Mapping[str, _Reader] = {
 }
 _COMPRESS = ("none", "delta")
 
-# Where a recording's sweeps are looked at from, and how high that is above the ground. Argoverse's
-# are given about the rear axle; others come in their scanner's own frame of reference.
-_PLACES = {"av2": ("up_lidar", 2.0)}
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """Where a format's sweeps are looked at from.
+
+    place: the frame of reference, "" for the scanner's own. height_m: of it above the ground, where
+    it is not what a session expects. compensated: whether the vehicle's motion within a sweep is
+    taken out already.
+    """
+
+    place: str = ""
+    height_m: float | None = None
+    compensated: bool = False
+
+
+_VIEWS = {"av2": View("up_lidar", 2.0, compensated=True)}  # given about the rear axle
 
 
 def options_for(recording: Recording, rate_hz: float | None) -> dict[str, int | float | str]:
@@ -41,8 +59,8 @@ def options_for(recording: Recording, rate_hz: float | None) -> dict[str, int | 
     options: dict[str, int | float | str] = {} if rate_hz is None else {"rate_hz": rate_hz}
     if recording.compress != "none":
         options["compress"] = recording.compress
-    if recording.path is not None and (place := _PLACES.get(form_of(recording))):
-        options["sensor_height_m"] = place[1]
+    if (height_m := view_of(recording).height_m) is not None:
+        options["sensor_height_m"] = height_m
     return options
 
 
@@ -51,19 +69,38 @@ def read_sweeps(recording: Recording) -> Iterator[tuple[int, bytes]]:
 
     Raises ContentRefused, at once for what can be known without reading sweeps.
     """
+    encode, place = encoder_of(recording), view_of(recording).place
+    scans = ((frame.stamp_us, merged(frame, place)) for frame in read_frames(recording))
+    return ((stamp_us, encode(scan)) for stamp_us, scan in scans)
+
+
+def read_frames(recording: Recording) -> Iterator[SensorFrame]:
+    """The frames of a recording, or a made-up drive without end, that a LiDAR measured.
+
+    A cycle whose LiDAR is missing has nothing to look at. Raises ContentRefused as `read_sweeps`.
+    """
+    if recording.path is None:
+        return (_made_up(number) for number in itertools.count())
+    frames = _READERS[form_of(recording)](recording.path)
+    return (frame for frame in frames if frame.lidars)
+
+
+def encoder_of(recording: Recording) -> Callable[[LidarScan], bytes]:
+    """How its sweeps travel. Raises ContentRefused."""
     if recording.compress not in _COMPRESS:
         raise ContentRefused(
             what="the recording is not fed",
             why=f"sweeps are not compressed by '{recording.compress}'",
             fix=f"Choose one of {', '.join(_COMPRESS)}.",
         )
-    packed = recording.compress == "delta"
-    if recording.path is None:
-        encode = pack_sweep if packed else encode_sweep
-        return ((i * kitti.PERIOD_US, encode(drive(i))) for i in itertools.count())
-    form = form_of(recording)
-    frames = _READERS[form](recording.path)
-    return _encoded(frames, _PLACES.get(form, ("", 0.0))[0], packed)
+    if recording.compress == "delta":
+        return lambda scan: pack_sweep(scan.points, rings=scan.rings)
+    return lambda scan: encode_sweep(scan.points)
+
+
+def view_of(recording: Recording) -> View:
+    """From where its sweeps are looked at. Raises ContentRefused."""
+    return _VIEWS.get(form_of(recording), View())
 
 
 def form_of(recording: Recording) -> str:
@@ -87,17 +124,11 @@ def form_of(recording: Recording) -> str:
     return "kitti"
 
 
-def _encoded(
-    frames: Iterator[SensorFrame], place: str, packed: bool
-) -> Iterator[tuple[int, bytes]]:
-    for frame in frames:
-        if not frame.lidars:
-            continue  # a cycle whose LiDAR is missing has nothing to look at
-        scan = merged(frame, place)
-        if packed:
-            yield frame.stamp_us, pack_sweep(scan.points, rings=scan.rings)
-        else:
-            yield frame.stamp_us, encode_sweep(scan.points)
+def _made_up(number: int) -> SensorFrame:
+    scan = LidarScan("lidar", "lidar", number * kitti.PERIOD_US, drive(number))
+    at = Pose("world", "lidar", np.eye(3), np.array([number * STEP_M, 0, 0]))
+    ego = EgoPose("drive", scan.stamp_us, at)
+    return SensorFrame(scan.stamp_us, Calibration(()), (scan,), ego=ego)
 
 
 def explain(message: Buffer) -> dict[str, Any]:

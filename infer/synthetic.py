@@ -108,7 +108,10 @@ def street(seed: int = 0) -> list[Thing]:
     return things
 
 
-def drive(index: int, *, step_m: float = 0.5) -> NDArray[np.float32]:
+STEP_M = 0.5  # from one sweep of `drive` to the next
+
+
+def drive(index: int, *, step_m: float = STEP_M) -> NDArray[np.float32]:
     """Sweep `index` of a drive along a street without end: forward by step_m from one to the next.
 
     The truck follows. What else falls behind comes again ahead, 49 m from the sensor.

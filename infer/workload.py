@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from importlib.metadata import version
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import msgspec
@@ -21,6 +23,8 @@ from mesh.core.workload import Buffer, DeviceInfo, Recording, SessionRequest, Se
 # What compiles kernels is imported where it is used: clients load this file, and no compiler.
 if TYPE_CHECKING:
     from infer.executor import InferExecutor
+    from infer.pipeline.following import Follower
+    from infer.pipeline.local import LocalBoxes
     from infer.session import InferSession
 
 CELL_SHIFTS = {0.125: 7, 0.25: 8, 0.5: 9}  # metres: cells are a power of two of units wide
@@ -85,7 +89,7 @@ class InferOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class InferWorkload:
     """Boxes around what stands on the ground in LiDAR sweeps.
 
-    See Workload, Preloading and Feedable in mesh.core.workload.
+    See Workload, Preloading, Feedable and Followable in mesh.core.workload.
     """
 
     name = "infer"
@@ -158,6 +162,22 @@ class InferWorkload:
     def read_inputs(self, recording: Recording) -> Iterator[tuple[int, Buffer]]:
         """A recording's LiDAR sweeps, or a made-up drive. Raises ContentRefused."""
         return feed.read_sweeps(recording)
+
+    def follow(
+        self, recording: Recording, files: Mapping[str, Path], *, local: bool = False
+    ) -> AbstractContextManager[Follower]:
+        """See Followable: tracks and occupancy (infer.pipeline). Raises ConfigError."""
+        from infer.pipeline.following import follow  # noqa: PLC0415
+
+        return follow(files, (lambda: self._local_boxes(recording)) if local else None)
+
+    def _local_boxes(self, recording: Recording) -> LocalBoxes:
+        from infer.executor import InferExecutor  # noqa: PLC0415
+        from infer.pipeline.local import LocalBoxes  # noqa: PLC0415
+
+        options = {**feed.options_for(recording, None), "compress": "none"}
+        session = self.open_session(SessionRequest(self.name, options))
+        return LocalBoxes(session, InferExecutor(_this_cpu()))
 
     def explain(self, result: Buffer) -> Mapping[str, Any]:
         """See Feedable. Raises ContentRefused."""

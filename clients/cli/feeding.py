@@ -6,9 +6,9 @@ import asyncio
 import itertools
 import math
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol, TypeAlias
 
 from clients.sdk.session import Result, Session, SessionEnded
 from mesh.core.errors import LinkLost, MeshError, Misuse
@@ -32,8 +32,16 @@ def feedable(name: str) -> Feedable:
     return workload
 
 
+class Reader(Protocol):
+    """A `Feedable`, or what follows one."""
+
+    def read_inputs(self, recording: Recording) -> Iterator[tuple[int, Buffer]]:
+        """See Feedable."""
+        ...
+
+
 async def recorded(
-    plugin: Feedable, recording: Recording, *, loops: int = 1, period_us: int = 100_000
+    plugin: Reader, recording: Recording, *, loops: int = 1, period_us: int = 100_000
 ) -> AsyncIterator[tuple[int, Buffer]]:
     """The inputs of a recording, gone through `loops` times (0: for ever), with rising stamps.
 
@@ -58,10 +66,12 @@ async def recorded(
 class Answer:
     """What came back for one input.
 
-    index: of the input, from 0. sent_us, received_us: on this machine's monotonic clock.
+    index: of the input, from 0. stamp_us: as it was sent. sent_us, received_us: on this machine's
+    monotonic clock.
     """
 
     index: int
+    stamp_us: int
     sent_us: int
     received_us: int
     result: Result
@@ -110,14 +120,34 @@ class NotTaken:
     problem: MeshError
 
 
+News: TypeAlias = Answer | NotTaken
+
+
+class InOrder:
+    """Passes on news of inputs one by one, in the order of the inputs."""
+
+    def __init__(self, take: Callable[[News], Awaitable[None]]) -> None:
+        self._take, self._next = take, 0
+        self._turn = asyncio.Condition()
+
+    async def __call__(self, news: News) -> None:
+        """Wait for those before, then pass it on. Raises what that raises."""
+        async with self._turn:
+            await self._turn.wait_for(lambda: self._next == news.index)
+            await self._take(news)
+            self._next += 1
+            self._turn.notify_all()
+
+
 async def feed(
     session: Session,
     inputs: AsyncIterator[tuple[int, Buffer]],
     rate_hz: float,
-    told: Callable[[Answer | NotTaken], None],
+    told: Callable[[News], Awaitable[None]],
 ) -> None:
     """Send the inputs, at most at the rate, until there are no more and each is answered.
 
+    told: of each, as news comes; while it takes longer than inputs do, fewer are sent.
     An input that is not there in time moves those after it: none is sent in a burst.
     Raises why the session has ended, or what reading raises.
     """
@@ -132,9 +162,9 @@ async def feed(
         except (SessionEnded, LinkLost):
             raise
         except MeshError as problem:
-            told(NotTaken(index, problem))
+            await told(NotTaken(index, problem))
         else:
-            told(Answer(index, sent_us, monotonic_us(), result))
+            await told(Answer(index, stamp_us, sent_us, monotonic_us(), result))
         finally:
             room.release()
 
@@ -161,7 +191,7 @@ class Tally:
     stages_us: dict[str, list[int]] = field(default_factory=dict)
     pieces_by: Counter[str] = field(default_factory=Counter)
 
-    def add(self, told: Answer | NotTaken) -> None:
+    def add(self, told: News) -> None:
         """One input's fate."""
         if isinstance(told, NotTaken):
             self.refused += 1

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
-import json
 import os
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -13,10 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 import uvloop
 
-from clients.cli.feeding import Answer, NotTaken, Tally, feed, feedable, recorded
+from clients.cli.feeding import InOrder, Tally, feed, feedable, recorded
+from clients.cli.telling import Telling
 from clients.sdk.connect import connect
-from mesh.core.errors import ConfigError
-from mesh.core.workload import Recording
+from mesh.core.errors import ConfigError, Misuse
+from mesh.core.loop import monotonic_us
+from mesh.core.workload import Followable, Following, Recording
 
 if TYPE_CHECKING:
     from clients.cli.options import Commands
@@ -28,12 +29,15 @@ FORMS = {
     "nuscenes": "a nuScenes-style folder of .pcd.bin files",
     "mcap": "an MCAP file of ROS 2 messages",
 }
+FILES = {"rerun": ("FILE.rrd", "for Rerun's viewer"), "foxglove": ("FILE.mcap", "for Foxglove")}
+LINES = "sweeps.jsonl"  # in a folder that --out names
 
 
 def register(commands: Commands) -> None:
     """Add the command."""
     parser = commands.add_parser(
-        "infer", help="feed recorded LiDAR sweeps to a gateway: boxes, times per stage, makers"
+        "infer",
+        help="feed recorded LiDAR sweeps to a gateway: boxes, tracks, occupancy, times per stage",
     )
     recordings = parser.add_mutually_exclusive_group(required=True)
     recordings.add_argument(
@@ -41,18 +45,28 @@ def register(commands: Commands) -> None:
     )
     for form, what in FORMS.items():
         recordings.add_argument(f"--{form}", type=Path, metavar="PATH", help=what)
-    parser.add_argument(
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument(
         "--url",
         default=os.environ.get("FRAMEMESH_URL", ""),
         help="as `framemesh demo` prints it, with the token (default: $FRAMEMESH_URL)",
+    )
+    where.add_argument(
+        "--local", action="store_true", help="find boxes in this program too, without a gateway"
     )
     parser.add_argument("--rate", type=hertz, metavar="HZ", help="default: the session's own")
     parser.add_argument(
         "--loop", type=count, default=1, metavar="N", help="go through it N times; 0: for ever"
     )
     parser.add_argument(
-        "--out", type=Path, metavar="FILE", help="write a line of JSON for each sweep, with boxes"
+        "--out",
+        metavar="FILE|DIR/",
+        help="write a line of JSON for each sweep; into a folder, with its arrays as .npz",
     )
+    for name, (metavar, whom) in FILES.items():
+        parser.add_argument(
+            f"--{name}", type=Path, metavar=metavar, help=f"write a recording {whom}"
+        )
     parser.add_argument(
         "--json", action="store_true", help="print such lines, and the summary as the last"
     )
@@ -68,41 +82,56 @@ def register(commands: Commands) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Feed until the end or until interrupted."""
-    if not arguments.url:
+    if not arguments.url and not arguments.local:
         raise ConfigError(
             what="no gateway to feed",
             why="neither --url nor FRAMEMESH_URL names one",
-            fix="Give --url what `framemesh demo` prints.",
+            fix="Give --url what `framemesh demo` prints, or --local.",
         )
-    with _writer(arguments.out) as write:
-        uvloop.run(_infer(arguments, feedable(arguments.workload), write))
+    lines, files = outputs_of(arguments)
+    plugin = feedable(arguments.workload)
+    recording = recording_of(arguments)
+    plugin.read_inputs(recording)  # whether it can be read at all
+    with (
+        _writer(lines) as write,
+        _following(plugin, recording, files, local=arguments.local) as following,
+    ):
+        telling = Telling(plugin, following, write, as_json=arguments.json)
+        feeding = _local if arguments.local else _infer
+        uvloop.run(feeding(arguments, plugin, recording, telling))
     return 0
 
 
 async def _infer(
-    arguments: argparse.Namespace, plugin: Feedable, write: Callable[[str], None]
+    arguments: argparse.Namespace, plugin: Feedable, recording: Recording, telling: Telling
 ) -> None:
-    recording = recording_of(arguments)
-    await asyncio.to_thread(plugin.read_inputs, recording)  # whether it can be read at all
+    """Through a gateway."""
     options: dict[str, Any] = dict(plugin.options_for(recording, arguments.rate))
-    inputs = recorded(plugin, recording, loops=arguments.loop)
+    inputs = recorded(telling.following or plugin, recording, loops=arguments.loop)
     async with connect(arguments.url, arguments.workload, results="link", **options) as session:
-        tally = Tally(session.description["deadline_us"])
-
-        def told(news: Answer | NotTaken) -> None:
-            tally.add(news)
-            facts = record(news, plugin)
-            write(json.dumps(facts))
-            print(json.dumps(facts) if arguments.json else line(facts), flush=True)
-
+        telling.tally = Tally(session.description["deadline_us"])
         try:
             rate_hz = arguments.rate or session.description["fps"]
-            await feed(session, inputs, rate_hz, told)
+            await feed(session, inputs, rate_hz, InOrder(telling.tell))
         finally:
-            summary = tally.summary()
-            print(
-                json.dumps({"summary": summary}) if arguments.json else "\n".join(report(summary))
-            )
+            telling.sum_up()
+
+
+async def _local(
+    arguments: argparse.Namespace, plugin: Feedable, recording: Recording, telling: Telling
+) -> None:
+    """In this program, as fast as it goes or as --rate says."""
+    assert telling.following is not None
+    inputs = recorded(telling.following, recording, loops=arguments.loop)
+    period_us = round(1e6 / arguments.rate) if arguments.rate else 0
+    index, due_us = 0, monotonic_us()
+    try:
+        async for stamp_us, _ in inputs:
+            await asyncio.sleep((due_us - monotonic_us()) / 1e6)
+            await telling.tell_local(index, stamp_us)
+            index, due_us = index + 1, max(due_us + period_us, monotonic_us())
+    finally:
+        telling.sum_up()
 
 
 def recording_of(arguments: argparse.Namespace) -> Recording:
@@ -113,45 +142,36 @@ def recording_of(arguments: argparse.Namespace) -> Recording:
     return Recording(arguments.path, compress=arguments.compress)
 
 
-def record(news: Answer | NotTaken, plugin: Feedable) -> dict[str, Any]:
-    """One sweep's line as JSON has it. Raises ContentRefused if its result cannot be read."""
-    if isinstance(news, NotTaken):
-        problem = news.problem
-        return {"sweep": news.index, "refused": {"code": problem.code, "why": problem.why}}
-    return {
-        "sweep": news.index,
-        "frame": news.result.frame,
-        "latency_ms": news.latency_us / 1000,
-        "stages_us": news.stages(),
-        "pieces": len(news.pieces),
-        "missing": news.missing,
-        "result": plugin.explain(news.result.data),
-    }
+def outputs_of(arguments: argparse.Namespace) -> tuple[Path | None, dict[str, Path]]:
+    """Where lines go, and the files of what follows, by format. Raises ConfigError."""
+    files = {name: getattr(arguments, name) for name in FILES}
+    files = {name: path for name, path in files.items() if path is not None}
+    if arguments.out is None:
+        return None, files
+    path = Path(arguments.out)
+    if not (path.is_dir() or arguments.out.endswith(os.sep)):
+        return path, files
+    with _written_to(path):
+        path.mkdir(exist_ok=True)
+    return path / LINES, {"arrays": path, **files}
 
 
-def line(facts: Mapping[str, Any]) -> str:
-    """The same for people."""
-    if "refused" in facts:
-        return f"sweep {facts['sweep']:4}  refused: {facts['refused']['why']}"
-    return (
-        f"sweep {facts['sweep']:4}  frame {facts['frame']:4}  {facts['latency_ms']:6.1f} ms"
-        f"  missing {facts['missing']} of {facts['pieces']}  {facts['result']['summary']}"
-    )
-
-
-def report(summary: Mapping[str, Any]) -> list[str]:
-    """A few lines for people."""
-    lines = [
-        f"{summary['answered']} answered, {summary['refused']} refused;"
-        f" {summary['late']} later than {summary['deadline_ms']:.0f} ms,"
-        f" {summary['incomplete']} with parts missing"
-    ]
-    times = {"latency": summary["latency_ms"], **summary["stages_ms"]}
-    for stage, cuts in times.items():
-        figures = "  ".join(f"{name} {ms:6.1f}" for name, ms in cuts.items())
-        lines.append(f"  {stage:8} ms  {figures or '-'}")
-    lines += [f"  {maker}: {share:.0%} of the parts" for maker, share in summary["makers"].items()]
-    return lines
+@contextlib.contextmanager
+def _following(
+    plugin: Feedable, recording: Recording, files: Mapping[str, Path], *, local: bool
+) -> Iterator[Following | None]:
+    """What makes more of results, if the workload does. Raises ConfigError, Misuse."""
+    if isinstance(plugin, Followable):
+        with plugin.follow(recording, files, local=local) as following:
+            yield following
+    elif files or local:
+        raise Misuse(
+            what="nothing can be made of the results here",
+            why="the workload's plug-in does not say how (mesh.core.workload.Followable)",
+            fix="Leave out --local, --rerun, --foxglove, and a folder for --out.",
+        )
+    else:
+        yield None
 
 
 @contextlib.contextmanager
@@ -160,16 +180,23 @@ def _writer(path: Path | None) -> Iterator[Callable[[str], None]]:
     if path is None:
         yield lambda _: None
         return
-    try:
+    with _written_to(path):
         file = path.open("w", encoding="utf-8")
+    with file:
+        yield lambda text: print(text, file=file)
+
+
+@contextlib.contextmanager
+def _written_to(path: Path) -> Iterator[None]:
+    """Raises ConfigError for what the system says of writing there."""
+    try:
+        yield
     except OSError as problem:
         raise ConfigError(
             what=f"{path} cannot be written",
             why=problem.strerror or str(problem),
             fix="Choose a folder that can be written to.",
         ) from problem
-    with file:
-        yield lambda text: print(text, file=file)
 
 
 def hertz(text: str) -> float:

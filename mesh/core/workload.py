@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from dataclasses import dataclass, field
 from enum import IntEnum
 from pathlib import Path
@@ -483,6 +483,50 @@ class Feedable(Protocol):
         """A result message as JSON-ready facts; "summary" is a few words for a person.
 
         Raises ContentRefused.
+        """
+        ...
+
+
+class Following(Protocol):
+    """Makes more of the inputs and results of one recording, in order, where results arrive.
+
+    It reads and computes as it goes: call it in threads; reading and taking may be in two.
+    """
+
+    def read_inputs(self, recording: Recording) -> Iterator[tuple[int, Buffer]]:
+        """As `Feedable.read_inputs`; each is kept until it is taken, or a later one is.
+
+        Read again, a recording's inputs are counted on.
+        """
+        ...
+
+    def take(self, index: int, stamp_us: int, result: Buffer | None) -> Mapping[str, Any]:
+        """What follows from an input's result; JSON-ready.
+
+        index: of the input, from 0. stamp_us: as it was sent. result: the message, or None to make
+        it here. "result" is as `Feedable.explain` has it, and "perceived" what follows, with
+        "summary", a few words, and "times_us", microseconds by stage.
+        Raises ContentRefused, Misuse if it is not its turn.
+        """
+        ...
+
+    def summary(self) -> Mapping[str, Any]:
+        """Of all that was taken; JSON-ready, "summary" is a line for a person."""
+        ...
+
+
+@runtime_checkable
+class Followable(Protocol):
+    """What a `Feedable` workload may offer beside: whoever feeds it gets more than its results."""
+
+    def follow(
+        self, recording: Recording, files: Mapping[str, Path], *, local: bool = False
+    ) -> AbstractContextManager[Following]:
+        """For one recording. Slow: loads what it needs.
+
+        files: what is to be written, by the names of formats. local: whether results are made
+        there, and no session is needed. Raises ConfigError for files that cannot be written,
+        ContentRefused.
         """
         ...
 

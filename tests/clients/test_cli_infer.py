@@ -58,13 +58,17 @@ async def test_a_folder_is_fed_and_each_sweep_has_its_line(host, folder, capsys,
     assert [line.split()[:2] for line in lines[:6]] == [["sweep", str(i)] for i in range(6)]
     assert all("missing 0 of" in line for line in lines[:6])
     assert lines[6] == "6 answered, 0 refused; 0 later than 5000 ms, 0 with parts missing"
-    assert "latency  ms  p50" in said
+    assert "latency   ms  p50" in said
+    assert "occupancy ms  p50" in said
     assert "100% of the parts" in said
 
     kept = [json.loads(line) for line in out.read_text().splitlines()]
     boxes = [entry["result"]["boxes"] for entry in kept]
     assert boxes[:3] == boxes[3:], "the same sweeps again"
     for entry, line in zip(kept, lines, strict=False):
+        tracks = entry["perceived"]["tracks"]
+        assert f"{len(tracks)} tracks" in line
+        assert entry["perceived"]["occupancy"]["free_m2"] > 50
         classes = Counter(box["class"] for box in entry["result"]["boxes"])
         assert classes["car"] > 3
         assert f"{classes['car']} car" in line
@@ -79,6 +83,28 @@ async def test_an_argoverse_log_is_fed_packed(host, capsys, data_dir):
     for sweep in sweeps:
         assert sweep["result"]["counts"]["points"] > 99_000
         assert sum(box["class"] == "car" for box in sweep["result"]["boxes"]) > 5
+
+
+async def test_without_a_gateway_the_same_boxes_are_found_and_files_are_written(
+    host, folder, capsys, tmp_path
+):
+    made = tmp_path / "made"
+    files = ("--rerun", tmp_path / "drive.rrd", "--foxglove", tmp_path / "drive.mcap")
+    status, said, _ = await command(capsys, folder, "--local", "--out", f"{made}/", *files)
+    assert status == 0
+    *_, last = said.splitlines()
+    assert "boxes     ms  p50" in said
+    assert last.startswith("  occupancy ms")
+    _, fed, _ = await command(capsys, folder, "--url", url(host), "--rate", 5, "--json")
+    kept = [json.loads(line) for line in (made / "sweeps.jsonl").read_text().splitlines()]
+    through_the_mesh = [json.loads(line) for line in fed.splitlines()][:-1]
+    for here, there in zip(kept, through_the_mesh, strict=True):
+        assert here["result"]["boxes"] == there["result"]["boxes"]
+        assert here["perceived"]["tracks"] == there["perceived"]["tracks"]
+    assert sorted(path.name for path in made.iterdir()) == [
+        "000000.npz", "000001.npz", "000002.npz", "sweeps.jsonl",
+    ]  # fmt: skip
+    assert all(path.stat().st_size > 10_000 for path in files[1::2])
 
 
 async def test_for_programs_there_is_json(host, folder, capsys):
@@ -127,6 +153,9 @@ async def test_what_cannot_be_done_is_said_before_a_session_is_opened(
         ((folder, "--url", host.url(Scope.VIEW, query="workload=infer")), "infer"),
         ((folder, "--url", url(host), "--workload", "render"), "cannot be fed from files"),
         ((folder, "--url", url(host), "--out", tmp_path / "no" / "where"), "cannot be written"),
+        ((folder, "--local", "--out", f"{tmp_path}/no/where/"), "cannot be written"),
+        ((folder, "--local", "--rerun", tmp_path / "no" / "x.rrd"), "cannot be written"),
+        ((folder, "--local", "--foxglove", tmp_path / "no" / "x.mcap"), "cannot be written"),
     ]:
         status, said, errors = await command(capsys, *words)
         assert (status, said) == (2, "")
@@ -144,8 +173,12 @@ async def test_what_is_not_taken_is_counted_and_the_others_go_on(host):
             yield i, data
 
     told = []
+
+    async def tell(news):
+        told.append(news)
+
     async with connect(url(host), rate_hz=5) as session:
-        await feed(session, fed(), 5, told.append)
+        await feed(session, fed(), 5, tell)
     [refused] = [news for news in told if isinstance(news, NotTaken)]
     assert refused.index == 1
     assert isinstance(refused.problem, ContentRefused)
