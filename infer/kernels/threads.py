@@ -48,11 +48,19 @@ def _is_parallel(function: Any) -> bool:
 
 def _compiled(function: FunctionType, *, parallel: bool) -> Any:
     # No loop allocates: without Numba's runtime (_nrt) no array's references are counted.
+    # Bodies become part of their loops, as LLVM would not do by itself: a call passes arrays as
+    # seven numbers each, through memory.
     # The cache goes by the name and not by options.
     function.__qualname__ += f".{_DIGEST}.parallel" if parallel else f".{_DIGEST}"
     # Divisions are not checked, as on a GPU: bodies see to what must not be 0.
     return _njit(
-        function, cache=True, nogil=True, parallel=parallel, error_model="numpy", _nrt=False
+        function,
+        cache=True,
+        nogil=True,
+        parallel=parallel,
+        forceinline=any(function.__module__ == module.__name__ for module in BODIES),
+        error_model="numpy",
+        _nrt=False,
     )
 
 

@@ -18,7 +18,7 @@ LOW, PER_M, CELLS_ALONG = 0, 3, 6
 SPACE_FIELDS = 9
 FOUND_VOXELS, FOUND_POINTS = range(2)
 AXES = 3
-BLOCK_SHIFT = 4  # a block is 16 cells
+BLOCK_SHIFT = 3  # a block is 8 cells
 RAW = 4  # x, y, z, intensity
 WITH_HEIGHT = 10  # features of a point: offsets from the centre along z too, not only x and y
 
@@ -56,10 +56,8 @@ def count_point(
         touched[cell >> BLOCK_SHIFT] = 1
 
 
-def survey_block(part: int, block: int, count: Array, touched: Array, found: Array) -> None:
+def survey_block(part: int, block: int, count: Array, found: Array) -> None:
     """Add up for a part how many cells of the block have points, and how many these have."""
-    if touched[block] == 0:
-        return
     first = block << BLOCK_SHIFT
     for cell in range(first, min(first + (1 << BLOCK_SHIFT), count.shape[1])):
         here = 0
@@ -86,7 +84,6 @@ def number_block(
     part: int,
     block: int,
     count: Array,
-    touched: Array,
     found: Array,
     cells: Array,
     start: Array,
@@ -95,25 +92,21 @@ def number_block(
 
     found: how many voxels and points were listed before, in all parts.
     """
-    if touched[block] == 0:
-        return
-    touched[block] = 0
     first = block << BLOCK_SHIFT
+    voxel, at = found[part, FOUND_VOXELS], found[part, FOUND_POINTS]
     for cell in range(first, min(first + (1 << BLOCK_SHIFT), count.shape[1])):
-        at = found[part, FOUND_POINTS]
         end = at
         for row in range(count.shape[0]):
-            here = count[row, cell]
-            count[row, cell] = end
-            end += here
+            end += count[row, cell]
         if end == at:
-            for row in range(count.shape[0]):
-                count[row, cell] = 0
             continue
-        voxel = found[part, FOUND_VOXELS]
         cells[voxel], start[voxel] = cell, at
-        found[part, FOUND_VOXELS] = voxel + 1
-        found[part, FOUND_POINTS] = end
+        voxel += 1
+        for row in range(count.shape[0]):
+            here = count[row, cell]
+            count[row, cell] = at
+            at += here
+    found[part, FOUND_VOXELS], found[part, FOUND_POINTS] = voxel, at
 
 
 def end_voxels(found: Array, start: Array) -> int:
@@ -132,7 +125,7 @@ def list_point(i: int, row: int, cell_of: Array, slot: Array, count: Array, memb
 def keep_first(first: int, last: int, most: int, member: Array) -> int:
     """Sort the `most` smallest of member[first:last] to its front; returns how many these are.
 
-    A GPU lists points in any order; on a CPU they are in order already and none moves.
+    For a GPU, which lists points in any order; on a CPU they are in order already.
     """
     kept = 0
     for at in range(first, last):
@@ -151,6 +144,7 @@ def keep_first(first: int, last: int, most: int, member: Array) -> int:
 
 def encode_voxel(
     k: int,
+    kept: int,
     points: Array,
     space: Array,
     cells: Array,
@@ -162,34 +156,32 @@ def encode_voxel(
 ) -> None:
     """The features of voxel k: of each point x y z intensity, from the mean, from the centre.
 
-    Rows beyond its points become 0 as far as counts[k], what was written there before, reaches.
+    kept: how many of its points, the first of `member[start[k]:]`. Rows beyond become 0 as far as
+    counts[k], what was written there before, reaches.
     After A. Lang et al., "PointPillars: Fast Encoders for Object Detection from Point Clouds",
     CVPR 2019; the mean is that of the points kept.
     """
-    cell, along_x, along_y = cells[k], int(space[CELLS_ALONG]), int(space[CELLS_ALONG + 1])
-    at_x, at_y, at_z = cell % along_x, cell // along_x % along_y, cell // along_x // along_y
+    along_x, along_y = int(space[CELLS_ALONG]), int(space[CELLS_ALONG + 1])
+    line = cells[k] // along_x  # divisions take as long as three points
+    at_x, at_z = cells[k] - line * along_x, line // along_y
+    at_y = line - at_z * along_y
     coordinates[k, 0], coordinates[k, 1], coordinates[k, 2] = at_z, at_y, at_x
     x = space[LOW] + (np.float32(at_x) + HALF) / space[PER_M]
     y = space[LOW + 1] + (np.float32(at_y) + HALF) / space[PER_M + 1]
     z = space[LOW + 2] + (np.float32(at_z) + HALF) / space[PER_M + 2]
     first = start[k]
-    kept = keep_first(first, start[k + 1], features.shape[1], member)
     mean_x = mean_y = mean_z = ZERO
+    for at in range(first, first + kept):
+        i = member[at]
+        mean_x, mean_y = mean_x + (points[i, 0] - x), mean_y + (points[i, 1] - y)
+        mean_z += points[i, 2] - z
+    share = ONE / np.float32(kept)
+    mean_x, mean_y, mean_z = mean_x * share, mean_y * share, mean_z * share
     for row in range(kept):
         i = member[first + row]
         for field in range(RAW):
             features[k, row, field] = points[i, field]
         from_x, from_y, from_z = points[i, 0] - x, points[i, 1] - y, points[i, 2] - z
-        features[k, row, RAW] = from_x
-        features[k, row, RAW + 1] = from_y
-        features[k, row, RAW + 2] = from_z
-        mean_x, mean_y, mean_z = mean_x + from_x, mean_y + from_y, mean_z + from_z
-    share = ONE / np.float32(kept)
-    mean_x, mean_y, mean_z = mean_x * share, mean_y * share, mean_z * share
-    # Points lie scattered, what was just written does not: it is read again instead of them.
-    for row in range(kept):
-        from_x, from_y = features[k, row, RAW], features[k, row, RAW + 1]
-        from_z = features[k, row, RAW + 2]
         features[k, row, RAW] = from_x - mean_x
         features[k, row, RAW + 1] = from_y - mean_y
         features[k, row, RAW + 2] = from_z - mean_z

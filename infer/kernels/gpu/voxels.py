@@ -22,6 +22,7 @@ _sum_before = bodies.sum_before
 _number_block = bodies.number_block
 _end_voxels = bodies.end_voxels
 _list_point = bodies.list_point
+_keep_first = bodies.keep_first
 _encode_voxel = bodies.encode_voxel
 _forget_voxel = bodies.forget_voxel
 
@@ -42,7 +43,8 @@ def each_surveyed(count: Any, touched: Any, found: Any) -> None:
     for part in range(cuda.grid(1), parts, cuda.gridsize(1)):
         found[part, FOUND_VOXELS] = found[part, FOUND_POINTS] = 0
         for block in range(blocks * part // parts, blocks * (part + 1) // parts):
-            _survey_block(part, block, count, touched, found)
+            if touched[block]:
+                _survey_block(part, block, count, found)
 
 
 @cuda.jit
@@ -58,7 +60,9 @@ def each_numbered(count: Any, touched: Any, found: Any, cells: Any, start: Any) 
     parts, blocks = found.shape[0], touched.shape[0]
     for part in range(cuda.grid(1), parts, cuda.gridsize(1)):
         for block in range(blocks * part // parts, blocks * (part + 1) // parts):
-            _number_block(part, block, count, touched, found, cells, start)
+            if touched[block]:
+                _number_block(part, block, count, found, cells, start)
+                touched[block] = 0
 
 
 @cuda.jit
@@ -91,7 +95,10 @@ def each_encoded(
     """`encode_voxel` of each item there is room for; all cells are made empty again."""
     for k in range(cuda.grid(1), voxels[0], cuda.gridsize(1)):
         if k < features.shape[0]:
-            _encode_voxel(k, points, space, cells, start, member, features, counts, coordinates)
+            kept = _keep_first(start[k], start[k + 1], features.shape[1], member)
+            _encode_voxel(
+                k, kept, points, space, cells, start, member, features, counts, coordinates
+            )
         _forget_voxel(k, cells, count)
 
 

@@ -68,7 +68,8 @@ def survey_part(part: int, parts: int, count: Array, touched: Array, found: Arra
     """One part's share of the cells."""
     blocks = touched.shape[0]
     for block in range(blocks * part // parts, blocks * (part + 1) // parts):
-        survey_block(part, block, count, touched, found)
+        if touched[block]:
+            survey_block(part, block, count, found)
 
 
 def number_part(
@@ -77,7 +78,9 @@ def number_part(
     """One part's share of the cells, the same as in `survey_part`."""
     blocks = touched.shape[0]
     for block in range(blocks * part // parts, blocks * (part + 1) // parts):
-        number_block(part, block, count, touched, found, cells, start)
+        if touched[block]:
+            number_block(part, block, count, found, cells, start)
+            touched[block] = 0
 
 
 def list_part(
@@ -137,5 +140,8 @@ def encode_part(
     """One part's share of the voxels."""
     for k in range(voxels * part // parts, voxels * (part + 1) // parts):
         if k < features.shape[0]:
-            encode_voxel(k, points, space, cells, start, member, features, counts, coordinates)
+            kept = min(start[k + 1] - start[k], features.shape[1])
+            encode_voxel(
+                k, kept, points, space, cells, start, member, features, counts, coordinates
+            )
         forget_voxel(k, cells, count)
