@@ -13,6 +13,7 @@ from framemesh._shadow import refuse_foreign_packages
 
 if TYPE_CHECKING:
     from clients.sdk.connect import connect as connect
+    from clients.sdk.session import Notice as Notice
     from clients.sdk.session import Refusal as Refusal
     from clients.sdk.session import Result as Result
     from clients.sdk.session import Session as Session
@@ -64,7 +65,7 @@ if TYPE_CHECKING:
 
 _EXPORTS = {
     "clients.sdk.connect": ("connect",),
-    "clients.sdk.session": ("Refusal", "Result", "Session", "SessionEnded"),
+    "clients.sdk.session": ("Notice", "Refusal", "Result", "Session", "SessionEnded"),
     "mesh.core.config": ("NodeConfig", "read_config"),
     "mesh.core.errors": (
         "ConfigError",

@@ -21,6 +21,7 @@ from mesh.core.wire import (
     ClientInput,
     ClientOpen,
     ClientOpened,
+    ClientRehome,
     ClientResult,
     ClientSteer,
     InputRefused,
@@ -67,6 +68,12 @@ class ClientDesk:
         if client is not None:
             for session in list(client.sessions):
                 self._gateway.end_session(session, "its client is gone")
+
+    def drain(self, within_us: int) -> None:
+        """This gateway will be gone in so long: tell every session's client."""
+        for client in self._clients.values():
+            for session in client.sessions:
+                client.channel.send(ClientRehome(session, within_us))
 
     def body_buffer(self, channel: Channel, message: Message, size: int) -> memoryview | None:
         """Inputs of a session of this client are received; nothing else has a body."""

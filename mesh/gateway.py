@@ -115,6 +115,8 @@ class Gateway:
         self._workers: dict[NodeId, _WorkerNode] = {}
         self._hosted: dict[str, _Hosting] = {}
         self._opening = 0
+        self._draining = False
+        self._idle = asyncio.Event()  # no session is left, once none is opened any more
         costs = CostModel(credentials.identity.node_id)
         self._placer = Placer(costs)
         self._directory = Directory(costs)
@@ -157,6 +159,12 @@ class Gateway:
         Raises NotAuthorized, SessionRefused, DeviceUnavailable (nothing can serve it now), or
         what the workers said of the content.
         """
+        if self._draining:
+            raise DeviceUnavailable(
+                what="the session is not opened",
+                why="this gateway is leaving",
+                fix="Open it at another gateway of the realm.",
+            )
         if len(self._hosted) + self._opening >= self._config.max_sessions:
             raise DeviceUnavailable(
                 what="the session is not opened",
@@ -177,6 +185,25 @@ class Gateway:
             return await self._host(hosting, offer_sdp)
         finally:
             self._opening -= 1
+            self._note_idle()
+
+    def drain(self) -> None:
+        """Open no more sessions."""
+        self._draining = True
+        self._note_idle()
+
+    async def drained(self) -> None:
+        """Wait until no session is left, after `drain`."""
+        await self._idle.wait()
+
+    @property
+    def open_sessions(self) -> int:
+        """Served now."""
+        return len(self._hosted)
+
+    def _note_idle(self) -> None:
+        if self._draining and not self._hosted and not self._opening:
+            self._idle.set()
 
     async def close_session(self, principal: ClientToken, session_id: str) -> None:
         """End a session of the same client. Raises NotAuthorized, UnknownSession."""
@@ -239,6 +266,7 @@ class Gateway:
         return {
             "node": self._credentials.identity.node_id,
             "link_port": self.link_port,
+            "draining": self._draining,
             "workers": [
                 {
                     "node": node,
@@ -511,6 +539,7 @@ class Gateway:
         if hosting.task is not None and hosting.task is not asyncio.current_task():
             hosting.task.cancel()
         self._tasks.create_task(session.stream.close(reason))
+        self._note_idle()
 
     def _description(self, hosting: _Hosting) -> dict[str, Any]:
         contract = hosting.work.contract

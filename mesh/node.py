@@ -16,6 +16,7 @@ from aiohttp import web
 
 from mesh.channel import Channel, LinkChannel, LocalChannel
 from mesh.clients import ClientDesk
+from mesh.control import serve_control
 from mesh.core.config import NodeConfig, default_cache_dir
 from mesh.core.errors import (
     ConfigError,
@@ -92,6 +93,7 @@ class Node:
         )
         self.port = 0  # of the links, once listening
         self.http_port = 0  # of the gateway's HTTP, once listening
+        self.left = asyncio.Event()  # it was asked to leave, and whoever runs it should end it
 
     # --- LinkHandler -----------------------------------------------------------------------
 
@@ -182,6 +184,9 @@ class Node:
         if self.worker is None:
             return
         self.worker.device_changed(device)
+        self._tell_offers()
+
+    def _tell_offers(self) -> None:
         changed = DevicesChanged(self.offers())
         for channel in self._channels.values():
             channel.send(changed)
@@ -197,6 +202,39 @@ class Node:
             gateway_end, worker_end = LocalChannel.pair(node, self.gateway, self.worker)
             self._to_self = worker_end
             self.gateway.worker_found(gateway_end, self.member.name, self.offers())
+
+    # --- leaving (mesh.control.Drainable) ---------------------------------------------------
+
+    @property
+    def sessions(self) -> int:
+        """That its gateway serves now."""
+        return self.gateway.open_sessions if self.gateway is not None else 0
+
+    async def drain(self, within_s: float) -> bool:
+        """Take nothing new, tell everyone, and finish what is under way.
+
+        Clients hear that they have so long to go elsewhere; gateways, that no device is offered
+        here any more. Returns whether all was finished in time.
+        """
+        log.info("draining: %d sessions, for at most %g s", self.sessions, within_s)
+        try:
+            async with asyncio.timeout(within_s):
+                if self.gateway is not None and self.clients is not None:
+                    self.gateway.drain()
+                    self.clients.drain(round(within_s * 1e6))
+                    await self.gateway.drained()  # first: its sessions may run on its own worker
+                if self.worker is not None:
+                    self.worker.drain()
+                    self._tell_offers()
+                    await self.worker.drained()
+        except TimeoutError:
+            log.warning("not all was finished in %g s", within_s)
+            return False
+        return True
+
+    def leave(self) -> None:
+        """Have whoever runs this node end it."""
+        self.left.set()
 
     # --- peers -----------------------------------------------------------------------------
 
@@ -320,6 +358,7 @@ async def open_node(config: NodeConfig, *, static: Path | None = None) -> AsyncI
             loops.append(tasks.create_task(node.keep_advertised(finders), name="adverts"))
             if node.gateway is not None:
                 await _start_http(node, node.gateway, stack, static)
+            await stack.enter_async_context(serve_control(config.state, node))
             yield node
         finally:
             await node.close_links()

@@ -47,6 +47,8 @@ from mesh.schedule.queue import DeviceQueue, Refuse, Start, Waiting
 
 log = logging.getLogger(__name__)
 
+LOOK_AGAIN_S = 0.01  # whether all pieces are done, when draining
+
 
 @dataclass(slots=True)
 class _Job:
@@ -131,7 +133,7 @@ class Worker:
         self._incoming: dict[tuple[str, str, PieceKey], Lease | None] = {}
         self._tasks = asyncio.TaskGroup()
         self._running: set[asyncio.Task[None]] = set()
-        self._closing = False
+        self._closing = self._draining = False
         self._hosting = Hosting(
             {name: slot.device for name, slot in self._slots.items()},
             self._tasks,
@@ -161,8 +163,22 @@ class Worker:
             task.cancel()
         await self._tasks.__aexit__(kind, problem, trace)
 
+    def drain(self) -> None:
+        """Offer no device any more; what has come is finished."""
+        self._draining = True
+
+    async def drained(self) -> None:
+        """Wait until nothing is under way, after `drain`."""
+        while self._busy():  # noqa: ASYNC110  a piece ends in many places
+            await asyncio.sleep(LOOK_AGAIN_S)
+
+    def _busy(self) -> bool:
+        return bool(self._incoming) or any(s.jobs or s.calls for s in self._slots.values())
+
     def offers(self) -> tuple[DeviceOffer, ...]:
         """The devices that can take sessions now."""
+        if self._draining:
+            return ()
         return tuple(
             DeviceOffer(name, tuple(slot.device.infos), tuple(slot.device.workloads))
             for name, slot in self._slots.items()

@@ -17,7 +17,7 @@ LAYERS = (
     ("node",),
     ("clients",),
     ("gateway", "worker"),
-    ("session", "http"),
+    ("session", "http", "control"),
     ("hosting",),
     ("channel", "assets"),
     ("device", "sim"),

@@ -7,10 +7,22 @@ import sys
 from collections.abc import Sequence
 from importlib.metadata import version
 
-from clients.cli import demo, devices, identity, infer, node, peers, realm, simulate, status, view
+from clients.cli import (
+    demo,
+    devices,
+    drain,
+    identity,
+    infer,
+    node,
+    peers,
+    realm,
+    simulate,
+    status,
+    view,
+)
 from mesh.core.errors import MeshError
 
-COMMANDS = (demo, view, infer, status, peers, node, devices, simulate, identity, realm)
+COMMANDS = (demo, view, infer, status, peers, node, drain, devices, simulate, identity, realm)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -8,6 +8,7 @@ import gc
 import logging
 import signal
 import sys
+from collections.abc import Coroutine
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -29,7 +30,7 @@ def register(commands: Commands) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Serve until SIGINT or SIGTERM."""
+    """Serve until SIGINT, SIGTERM or `framemesh drain`."""
     config = read_config(arguments.config)
     logging.basicConfig(
         level=config.log_level.upper(),
@@ -55,4 +56,12 @@ async def _serve(config: NodeConfig) -> None:
         gc.collect()
         gc.freeze()
         logging.getLogger(__name__).info("up: %s", node.summary())
-        await stop.wait()
+        await _first(stop.wait(), node.left.wait())
+
+
+async def _first(*waits: Coroutine[None, None, object]) -> None:
+    """Until one of them ends."""
+    tasks = [asyncio.create_task(wait) for wait in waits]
+    await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    for task in tasks:
+        task.cancel()

@@ -13,7 +13,7 @@ from clients.sdk.address import Option
 from clients.sdk.http import GatewayHttp
 from clients.sdk.messages import json_object
 from clients.sdk.resultbook import ResultBook
-from clients.sdk.session import Refusal, Result, Road, Session, ended_by_gateway, now_or
+from clients.sdk.session import Notice, Refusal, Result, Road, Session, ended_by_gateway, now_or
 from mesh.core.errors import LinkLost, MeshError, Misuse, ProtocolViolation, from_problem
 from mesh.core.identity import NodeIdentity
 from mesh.core.membership import ClientToken
@@ -24,6 +24,7 @@ from mesh.core.wire import (
     ClientInput,
     ClientOpen,
     ClientOpened,
+    ClientRehome,
     ClientResult,
     ClientSteer,
     InputRefused,
@@ -168,6 +169,8 @@ class FedSession(Session):
                 self._take_result(message, body)
             case InputRefused():
                 self._take_refusal(message.number, from_problem(message.problem))
+            case ClientRehome():
+                self.notices.put(Notice(message.within_us))
             case ClientClosed():
                 self._end(ended_by_gateway(message.reason))
             case _:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 Road: TypeAlias = Literal["link", "webrtc"]  # for the results of inputs
 
 # What may wait for a slow consumer. Pictures: the newest, and the one before it.
-MAX_FRAMES, MAX_RESULTS, MAX_FACTS, MAX_REFUSALS = 2, 16, 256, 256
+MAX_FRAMES, MAX_RESULTS, MAX_FACTS, MAX_REFUSALS, MAX_NOTICES = 2, 16, 256, 256, 2
 MAX_STEER = 4096  # bytes; the gateway takes no more
 
 
@@ -52,6 +52,13 @@ class Result:
 
 
 @dataclass(frozen=True, slots=True)
+class Notice:
+    """The gateway will end the session in so long, and takes no others: open one elsewhere."""
+
+    within_us: int
+
+
+@dataclass(frozen=True, slots=True)
 class Refusal:
     """An input that was not taken. number: the input's; 0 for what `steer` sent."""
 
@@ -64,9 +71,9 @@ class Session(abc.ABC):
 
     id: the gateway's name for it. description: what the gateway says of it.
     fed: whether it makes a frame of each input, rather than pictures at a rate of its own.
-    frames, facts, results, refusals: async iterators, each with a `dropped` count of what its
-        reader was too slow for. They end when this end leaves, and raise the reason when the
-        session ended otherwise: SessionEnded or LinkLost.
+    frames, facts, results, refusals, notices: async iterators, each with a `dropped` count of
+        what its reader was too slow for. They end when this end leaves, and raise the reason when
+        the session ended otherwise: SessionEnded or LinkLost.
     """
 
     fed = False
@@ -78,6 +85,7 @@ class Session(abc.ABC):
         self.facts: Feed[Mapping[str, Any]] = Feed(MAX_FACTS)
         self.results: Feed[Result] = Feed(MAX_RESULTS)
         self.refusals: Feed[Refusal] = Feed(MAX_REFUSALS)
+        self.notices: Feed[Notice] = Feed(MAX_NOTICES)
         self._numbers = 0  # of inputs, bulk and small: both count up together
         self._ended = False
         self._why: MeshError | None = None
@@ -153,7 +161,7 @@ class Session(abc.ABC):
         if self._ended:
             return
         self._ended, self._why = True, why
-        for feed in (self.frames, self.facts, self.results, self.refusals):
+        for feed in (self.frames, self.facts, self.results, self.refusals, self.notices):
             feed.end(why)
 
     def _raise_if_ended(self) -> None:

@@ -280,6 +280,13 @@ class ClientClosed(msgspec.Struct, frozen=True, tag="client_closed"):
     reason: Annotated[str, Meta(max_length=1000)]
 
 
+class ClientRehome(msgspec.Struct, frozen=True, tag="client_rehome"):
+    """This gateway will be gone in so long: open the session at another, then close it here."""
+
+    session: Id
+    within_us: Count
+
+
 Message: TypeAlias = (
     Hello
     | Refuse
@@ -306,6 +313,7 @@ Message: TypeAlias = (
     | ClientResult
     | ClientClose
     | ClientClosed
+    | ClientRehome
 )
 
 encode_message = msgspec.msgpack.Encoder().encode
