@@ -60,14 +60,24 @@ class Rules:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Seen:
-    """What the LiDAR sees. of_point: int32 (n,), the cluster of each point, NONE for none; valid
-    until the next sweep. above: float32 (n,), heights above the ground, metres.
+    """What the LiDAR sees; valid until the next sweep.
+
+    of_point: int32 (n,), the cluster of each point, NONE for none. above: float32 (n,), heights
+    above the ground, metres. begin, members: the points by cluster, see `footprints.grouped`.
     """
 
     objects: Objects
     of_point: NDArray[np.int32]
     above: NDArray[np.float32]
     ground: Ground | None
+    begin: Whole
+    members: Whole
+
+    def points_of(self, cluster: int) -> Whole:
+        """A cluster's points, by their indices; none of NONE."""
+        if cluster == NONE:
+            return self.members[:0]
+        return self.members[self.begin[cluster] : self.begin[cluster + 1]]
 
 
 class LidarDetector:
@@ -88,8 +98,9 @@ class LidarDetector:
         """
         ground = self._ground.find(points)
         if ground is None:
-            apart = np.full(len(points), NONE, np.int32)
-            return Seen(nothing(), apart, np.full(len(points), np.nan, np.float32), None)
+            apart, unknown = np.full(len(points), NONE, np.int32), np.full(len(points), np.nan)
+            none = np.zeros(1, np.int64)
+            return Seen(nothing(), apart, unknown.astype(np.float32), None, none, none[:0])
         above = heights(points, ground.slope_x, ground.slope_y, ground.height_m)
         of_point, count = self._clustered(points, above, ground)
         begin, members = grouped(of_point, count)
@@ -97,7 +108,8 @@ class LidarDetector:
         around = surroundings(
             points, above, of_point, count, self.rules.area.reach_m, *self.rules.overhead
         )
-        return Seen(self._objects(prints, around, ground), of_point, above, ground)
+        objects = self._objects(prints, around, ground)
+        return Seen(objects, of_point, above, ground, begin, members)
 
     def _clustered(
         self, points: NDArray[np.float32], above: NDArray[np.float32], ground: Ground

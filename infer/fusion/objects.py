@@ -27,7 +27,7 @@ class Objects:
     the ground, m/s; 0 where nothing is known of it, which the covariance says. covariance: float64
     (n, 4, 4), of x, y, vx, vy. clusters, pictures, targets: int64 (n,), which of the LiDAR's
     clusters, of the camera's detections and of the radar's targets it was made of, NONE for none.
-    cameras: int64 (n,), which camera that detection is of.
+    cameras: int64 (n,), which camera that detection is of; the first that saw it.
     """
 
     boxes: Floats

@@ -1,0 +1,1 @@
+"""What `bench.detect` measures with: truth of three kinds, and what counts as found."""
