@@ -9,6 +9,7 @@ from bench.detection import av2, kitti
 from bench.detection.measure import Found, Tally, Truth, same_places, tally
 from infer.fusion.objects import CYCLIST, PEDESTRIAN, VEHICLE
 from infer.fusion.pictures import View, outlines
+from infer.perception.painting import PinholeView, project
 from infer.readers.kitti_calibration import read_numbers
 from infer.readers.kitti_labels import DONT_CARE, Label, read_labels
 
@@ -82,8 +83,8 @@ def test_labels_fall_in_the_picture_where_the_devkit_puts_them(data_dir):
         p2 = read_numbers(folder / "calib" / f"{frame.name}.txt")["P2"].reshape(3, 4)
         camera = frame.calibration.cameras[kitti.CAMERA]
         pose = frame.calibration.pose("rect", "lidar")
-        none = np.zeros(0, np.int64)
-        view = View(camera, pose, np.zeros((0, 4)), none, np.zeros(0))
+        pinhole = PinholeView(camera.projection @ pose.matrix(), *camera.size)
+        view = View(camera, pose, np.zeros((0, 4)), np.zeros(0, np.int64), np.zeros(0))
         found, _ = outlines(frame.space.boxes, view)
         labels = read_labels(folder / "label_2" / f"{frame.name}.txt")
         for shown, label in zip(found, (x for x in labels if x.category != DONT_CARE), strict=True):
@@ -96,14 +97,15 @@ def test_labels_fall_in_the_picture_where_the_devkit_puts_them(data_dir):
             rows = np.column_stack((eight, np.ones(8))) @ p2.T
             ahead = eight[:, 2] > 0.3
             devkits = (rows[:, :2] / rows[:, 2:])[ahead]
-            ours, _ = camera.project(pose.apply(pose.inverse().apply(eight)))
-            np.testing.assert_allclose(ours[ahead], devkits, atol=1.0)
+            placed = frame.calibration.pose("lidar", "rect").apply(eight)
+            exact, _ = camera.project(pose.apply(placed))
+            np.testing.assert_allclose(exact[ahead], devkits, atol=0.01)
+            points = np.column_stack((placed, np.zeros(8))).astype(np.float32)
+            np.testing.assert_allclose(project(points, pinhole)[ahead, :2], devkits, atol=1.0)
             checked += 1
-            if (
-                label.place[2] > 5
-            ):  # the LiDAR stands a degree askew, and boxes upright in its frame
+            if label.place[2] > 10:  # boxes upright in the LiDAR's frame, which is a degree askew
                 devkits = np.clip(devkits, 0, np.array(camera.size) - 1)
-                np.testing.assert_allclose(shown, (*devkits.min(0), *devkits.max(0)), atol=1.0)
+                np.testing.assert_allclose(shown, (*devkits.min(0), *devkits.max(0)), atol=2.0)
     assert checked == 10
 
 
