@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from infer.codec import CLASSES, Boxes
-from infer.frames.measurements import LidarScan
+from infer.frames.measurements import REACH_M, LidarScan
 from infer.frames.pose import Pose
 from infer.perception.area import Area
 from infer.perception.ground import Ground, GroundFinder, PlaneSearch
@@ -26,11 +26,14 @@ from infer.sweep import MAX_POINTS
 from infer.track.overlap import YAW
 from infer.track.tracker import Rules, Tracker
 from infer.track.tracks import Beliefs, Tracks
+from mesh.core.errors import ContentRefused
 from mesh.core.loop import monotonic_us
 
 T = TypeVar("T")
 Floats = NDArray[np.float64]
 
+MOST_TURN = 2 * np.pi  # of a box's yaw
+MOST_TRACKED = 1024  # boxes of a sweep: matching takes the square of that
 FADED_S = 1e-6  # of a belief that must not outlive its sweep, for the sensor has moved since
 
 
@@ -67,9 +70,11 @@ class Pipeline:
     ) -> Perceived:
         """Take in the next sweep and its boxes, sensor's frame of reference.
 
-        stamp_us: when it was, on a clock that rises from sweep to sweep. Raises ContentRefused
-        where the sweep is out of order, or the world too far away, and Misuse.
+        stamp_us: when it was, on a clock that rises from sweep to sweep. Of very
+        many boxes the surest MOST_TRACKED are tracked. Raises ContentRefused for boxes that are
+        none or a world too far away, and Misuse for a sweep out of order.
         """
+        _check(boxes)
         scan, pose = sighting.scan, sighting.world_from_sensor
         place_from_sensor = Pose.identity(scan.frame, scan.frame) if pose is None else pose
         if place_from_sensor.target != self._place:
@@ -77,8 +82,11 @@ class Pipeline:
             self._begin(place_from_sensor.target, fading)
         times = {"deskew": sighting.deskew_us} if sighting.deskewed else {}
         ground, labels = _timed(times, "ground", lambda: self._find_ground(scan))
-        tracks = _timed(times, "tracks", lambda: self._track(stamp_us, boxes, place_from_sensor))
-        names = self._names.vote(tracks.ids, boxes.classes[self._tracker.sources])
+        tracked = _surest(boxes)
+        tracks = _timed(
+            times, "tracks", lambda: self._track(stamp_us, boxes, tracked, place_from_sensor)
+        )
+        names = self._names.vote(tracks.ids, boxes.classes[tracked[self._tracker.sources]])
         occupancy = _timed(
             times, "occupancy", lambda: self._occupy(scan, labels, place_from_sensor, stamp_us)
         )
@@ -121,11 +129,12 @@ class Pipeline:
             return None, np.zeros(len(scan.points), np.uint8)
         return ground, ground.labels.copy()  # they are valid until the next sweep's only
 
-    def _track(self, stamp_us: int, boxes: Boxes, place_from_sensor: Pose) -> Tracks:
-        rows = np.column_stack((boxes.centres, boxes.sizes, boxes.yaws)).astype(np.float64)
-        return self._tracker.step(
-            stamp_us / 1e6, carried(rows, place_from_sensor), boxes.scores.astype(np.float64)
-        )
+    def _track(
+        self, stamp_us: int, boxes: Boxes, which: NDArray[np.int64], place_from_sensor: Pose
+    ) -> Tracks:
+        rows = np.column_stack((boxes.centres, boxes.sizes, boxes.yaws))[which].astype(np.float64)
+        scores = boxes.scores[which].astype(np.float64)
+        return self._tracker.step(stamp_us / 1e6, carried(rows, place_from_sensor), scores)
 
     def _occupy(
         self,
@@ -164,6 +173,27 @@ class _Names:
         for number in [n for n, last in self._last.items() if last < self._instant - self._kept]:
             del self._votes[number], self._last[number]
         return names
+
+
+def _check(boxes: Boxes) -> None:
+    """Raises ContentRefused for what is no box near a sensor: results come from outside."""
+    placed = (np.abs(boxes.centres) < REACH_M).all() and (np.abs(boxes.yaws) <= MOST_TURN).all()
+    sized = ((boxes.sizes >= 0) & (boxes.sizes < REACH_M)).all()
+    if not (placed and sized and ((boxes.scores >= 0) & (boxes.scores <= 1)).all()):
+        raise ContentRefused(
+            what="a result's boxes are refused",
+            why=f"one is not finite, over {REACH_M} m away or large, or its score is not 0 to 1",
+            fix="Update framemesh on the gateway.",
+        )
+
+
+def _surest(boxes: Boxes) -> NDArray[np.int64]:
+    """Which boxes are tracked, in their order."""
+    count = len(boxes.scores)
+    if count <= MOST_TRACKED:
+        return np.arange(count)
+    best: NDArray[np.int64] = np.sort(np.argsort(-boxes.scores, kind="stable")[:MOST_TRACKED])
+    return best
 
 
 def carried(boxes: Floats, motion: Pose) -> Floats:

@@ -83,6 +83,8 @@ async def test_an_argoverse_log_is_fed_packed(host, capsys, data_dir):
     for sweep in sweeps:
         assert sweep["result"]["counts"]["points"] > 99_000
         assert sum(box["class"] == "car" for box in sweep["result"]["boxes"]) > 5
+        assert sweep["perceived"]["place"] == "world"
+        assert sweep["perceived"]["occupancy"]["free_m2"] > 1000
 
 
 async def test_without_a_gateway_the_same_boxes_are_found_and_files_are_written(

@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from infer.codec import CLASSES
+from infer.codec import CLASSES, Boxes
 from infer.frames.pose import Pose
-from infer.pipeline.pipeline import Pipeline, _Names, carried
+from infer.pipeline.pipeline import MOST_TRACKED, Pipeline, _Names, carried
 from infer.synthetic import STEP_M
 from infer.track.overlap import YAW
-from mesh.core.errors import Misuse
+from mesh.core.errors import ContentRefused, Misuse
 
 SPEED = STEP_M / 0.1
 CAR, TRUCK = CLASSES.index("car"), CLASSES.index("truck")
@@ -96,6 +96,29 @@ def test_a_sweep_out_of_order_is_refused(street_drive):
     pipeline.perceive(one, 1_000_000, boxes)
     with pytest.raises(Misuse, match="1 s came before"):
         pipeline.perceive(one, 900_000, boxes)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("centres", np.nan), ("sizes", np.inf), ("sizes", -1), ("yaws", 1e30), ("scores", np.nan)],
+)
+def test_boxes_that_are_none_are_refused(street_drive, field, value):
+    sighting, boxes = street_drive[0]
+    spoilt = getattr(boxes, field).copy()
+    spoilt.flat[-1] = value
+    with pytest.raises(ContentRefused, match="boxes are refused"):
+        Pipeline().perceive(sighting, 0, replace(boxes, **{field: spoilt}))
+
+
+def test_of_very_many_boxes_the_surest_are_tracked(street_drive):
+    sighting, boxes = street_drive[0]
+    many = replace(
+        boxes,
+        **{name: np.concatenate([getattr(boxes, name)] * 30) for name in Boxes.__slots__},
+    )
+    told = Pipeline().perceive(sighting, 0, many)
+    assert len(told.tracks) == MOST_TRACKED < len(many.scores)
+    assert told.tracks.scores.min() >= np.sort(many.scores)[-MOST_TRACKED]
 
 
 def test_each_stage_says_how_long_it_took(perceived_drive):
