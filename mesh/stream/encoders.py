@@ -195,7 +195,9 @@ def _unavailable(library: str, why: str) -> DeviceUnavailable:
 def _encode(
     context: VideoCodecContext, picture: NDArray[np.uint8], pts: int, force_keyframe: bool
 ) -> EncodedPicture:
-    frame = av.VideoFrame.from_numpy_buffer(picture, format="yuv420p")
+    # PyAV wraps heights that are a multiple of four; of others it would leave out two rows.
+    wrap = av.VideoFrame.from_ndarray if context.height % 4 else av.VideoFrame.from_numpy_buffer
+    frame = wrap(picture, format="yuv420p")
     frame.pts, frame.time_base = pts, TIME_BASE
     if force_keyframe:
         frame.pict_type = PictureType.I

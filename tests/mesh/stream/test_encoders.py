@@ -49,6 +49,22 @@ def test_every_picture_leaves_the_encoder_at_once_and_decodes_to_what_went_in(co
             assert np.abs(shown_luma - picture[: FORMAT.height]).mean() < 4
 
 
+@pytest.mark.parametrize("height", [268, 270])
+@pytest.mark.parametrize("codec", ENCODERS)
+def test_every_row_and_colour_is_encoded_whatever_the_height(codec, height):
+    size = PictureFormat(480, height)
+    planes = np.empty((height * 3 // 2, 480), np.uint8)
+    planes[:height] = np.linspace(40, 200, height, dtype=np.uint8)[:, None]
+    chroma = planes[height:].reshape(2, height // 2, 240)
+    chroma[0] = np.linspace(100, 150, height // 2, dtype=np.uint8)[:, None]
+    chroma[1] = 170
+    packet = open_encoder(codec, size, FPS, 20_000_000).encode(planes, 0).packet
+    decoder = av.CodecContext.create(DECODERS[codec], "r")
+    [shown] = [*decoder.decode(packet), *decoder.decode(None)]
+    assert (shown.width, shown.height) == (480, height)
+    assert np.abs(shown.to_ndarray().astype(int) - planes).max() < 12
+
+
 @pytest.mark.parametrize("codec", ENCODERS)
 def test_keyframes_come_first_and_when_asked_for_and_never_else(codec):
     encoder = open_encoder(codec, FORMAT, FPS, 4_000_000)
