@@ -15,9 +15,10 @@ Floats = NDArray[np.float64]
 Whole = NDArray[np.int64]
 
 # Columns of a footprint. ANGLE is of its first axis, 0 to 90 degrees; the others are along the two
-# axes from the sensor. ON_EDGE: share of its points near the two sides that face the sensor.
-ANGLE, U_LOW, U_HIGH, V_LOW, V_HIGH, BOTTOM, TOP, POINTS, ON_EDGE = range(9)
-FOOTPRINT_FIELDS = 9
+# axes from the sensor. BOTTOM, TOP: above the ground, which is at FLOOR. ON_EDGE: share of its
+# points near the two sides that face the sensor.
+ANGLE, U_LOW, U_HIGH, V_LOW, V_HIGH, BOTTOM, TOP, FLOOR, POINTS, ON_EDGE = range(10)
+FOOTPRINT_FIELDS = 10
 
 STEPS = 45  # angles tried in 90 degrees
 CLOSEST = 0.1  # m: points nearer to an edge than this speak for it alike
@@ -79,10 +80,11 @@ def footprints(
         if not len(own):
             continue
         xs, ys = np.empty(len(own)), np.empty(len(own))
-        low, high = np.inf, -np.inf
+        low, high, floor = np.inf, -np.inf, 0.0
         for i in range(len(own)):
             xs[i], ys[i] = points[own[i], 0], points[own[i], 1]
             low, high = min(low, above[own[i]]), max(high, above[own[i]])
+            floor += (points[own[i], 2] - above[own[i]]) / len(own)
         angle = 0.0
         if max(xs.max() - xs.min(), ys.max() - ys.min()) < LONGEST:
             stride = (len(own) - 1) // MOST_FITTED + 1
@@ -96,6 +98,6 @@ def footprints(
         for i in range(len(own)):
             on_edge += min(abs(us[i] - u_near), abs(vs[i] - v_near)) < EDGE
         found[k] = np.array(
-            (angle, u_low, u_high, v_low, v_high, low, high, len(own), on_edge / len(own))
+            (angle, u_low, u_high, v_low, v_high, low, high, floor, len(own), on_edge / len(own))
         )
     return found

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from infer.fusion.footprints import (
     ANGLE,
+    FLOOR,
     FOOTPRINT_FIELDS,
     POINTS,
     TOP,
@@ -21,7 +22,6 @@ from infer.fusion.lidar_objects import standing
 from infer.fusion.objects import Floats
 from infer.fusion.pictures import View, outlines, overlap
 from infer.fusion.shapes import SIZES, completed, within
-from infer.perception.ground import Ground
 
 TURNS = np.radians(np.arange(0, 180, 4.0))
 CLOSE_M = 0.1  # points nearer to a side than this speak for it alike
@@ -34,7 +34,6 @@ class Fitting:
     """Boxes of things that a camera saw, and a LiDAR that stands at `origin`."""
 
     view: View
-    ground: Ground
     origin: tuple[float, float]
 
     def fitted(
@@ -52,10 +51,10 @@ class Fitting:
         was seen. above: (n,), the points' heights above the ground.
         """
         prints, closeness = turned(points[:, :2].astype(np.float64))
-        prints[:, TOP] = above.max()
+        prints[:, TOP], prints[:, FLOOR] = above.max(), (points[:, 2] - above).mean()
         kinds = np.full(len(prints), kind)
         flat = completed(prints, kinds, np.ones(len(prints), np.bool_), self.origin)
-        boxes = standing(flat, kinds, prints[:, TOP], self.ground)
+        boxes = standing(flat, kinds, prints)
         alike = overlap(outlines(boxes, self.view)[0], picture[None])[:, 0]
         size = SIZES[kind]
         fits = within(flat[:, 2], size.longer) * within(flat[:, 3], size.shorter)

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from infer.fusion.footprints import (
     ANGLE,
+    FLOOR,
     POINTS,
     TOP,
     U_HIGH,
@@ -108,7 +109,7 @@ class LidarDetector:
         around = surroundings(
             points, above, of_point, count, self.rules.area.reach_m, *self.rules.overhead
         )
-        objects = self._objects(prints, around, ground)
+        objects = self._objects(prints, around)
         return Seen(objects, of_point, above, ground, begin, members)
 
     def _clustered(
@@ -130,7 +131,7 @@ class LidarDetector:
         of_point = np.where(again, fine.of_point + coarse.count, coarse.of_point)
         return of_point.astype(np.int32), coarse.count + fine.count
 
-    def _objects(self, prints: Floats, around: Floats, ground: Ground) -> Objects:
+    def _objects(self, prints: Floats, around: Floats) -> Objects:
         """prints: of all clusters. around: see `surroundings`."""
         kept = np.flatnonzero(prints[:, POINTS] >= self.rules.least_points)
         prints, around = prints[kept], around[kept]
@@ -141,7 +142,7 @@ class LidarDetector:
         alone = within(around[:, OVERHEAD], COVERED) * within(around[:, BESIDE], CROWDED)
         known = prints[:, POINTS] / (prints[:, POINTS] + DOUBT)
         flat = completed(prints, kinds, lengthwise(prints, kinds), self.rules.origin)
-        boxes = standing(flat, kinds, prints[:, TOP], ground)
+        boxes = standing(flat, kinds, prints)
         return seen_by_lidar(boxes, kinds, best * alone * known, kept)
 
 
@@ -153,14 +154,14 @@ def distances(prints: Floats, origin: tuple[float, float]) -> Floats:
     return away
 
 
-def standing(flat: Floats, kinds: Whole, tops: Floats, ground: Ground) -> Floats:
+def standing(flat: Floats, kinds: Whole, prints: Floats) -> Floats:
     """Boxes (n, 7) that stand on the ground, of x y length width yaw (n, 5); at least as high as
-    is usual of their class, and as what was seen of them, tops (n,), metres.
+    is usual of their class, and as what was seen of them.
     """
-    floor = ground.slope_x * flat[:, 0] + ground.slope_y * flat[:, 1] + ground.height_m
     usual = np.array([SIZES[k].typical[2] if k in SIZES else 0.0 for k in kinds.tolist()])
-    height = np.maximum(tops, usual)
-    return np.column_stack((flat[:, :2], floor + height / 2, flat[:, 2:4], height, flat[:, 4]))
+    height = np.maximum(prints[:, TOP], usual)
+    middle = prints[:, FLOOR] + height / 2
+    return np.column_stack((flat[:, :2], middle, flat[:, 2:4], height, flat[:, 4]))
 
 
 def seen_by_lidar(boxes: Floats, kinds: Whole, scores: Floats, clusters: Whole) -> Objects:

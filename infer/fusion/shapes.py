@@ -42,7 +42,7 @@ class Size:
     typical: length, width, height. longer, shorter: most of the two sides seen; least_longer,
     least_shorter: the least. lowest_top, highest_top: of what is seen. floor: how high above the
     ground its lowest point may be seen. on_edge: share of its points at the sides that face the
-    sensor; a body is seen from outside, a bush all through.
+    sensor; a body is seen from outside, a bush all through. trust: what its shape alone is worth.
     """
 
     typical: tuple[float, float, float]
@@ -54,6 +54,7 @@ class Size:
     least_shorter: Bound = ANY
     on_edge: Bound = ANY
     floor: Bound = (0.5, 0.8)
+    trust: float = 1.0
 
 
 SIZES = {
@@ -76,6 +77,7 @@ SIZES = {
         lowest_top=(1.5, 1.1),
         highest_top=(2.0, 2.2),
         least_shorter=(0.3, 0.15),
+        trust=0.55,  # posts, bins and young trees look alike, and are more
     ),
     CYCLIST: Size(
         typical=(1.75, 0.6, 1.5),
@@ -118,7 +120,7 @@ def likeness(footprints: Floats, away: Floats, size: Size) -> Floats:
         within(footprints[:, BOTTOM] - beam, size.floor),
         within(footprints[:, ON_EDGE], size.on_edge),
     )
-    product: Floats = np.prod(parts, axis=0)
+    product: Floats = size.trust * np.prod(parts, axis=0)
     return product
 
 

@@ -32,9 +32,7 @@ class CameraFusion:
 
     def fused(self, objects: Objects) -> Objects:
         """Objects with what the camera knows of them, and what only it has seen."""
-        if self.seen.ground is None:
-            return objects
-        fitting = Fitting(self.view, self.seen.ground, self.lidar.origin)
+        fitting = Fitting(self.view, self.lidar.origin)
         spots = spots_of(self.points, self.seen, self.view, self.lidar.band)
         shown, inside = outlines(objects.boxes, self.view)
         at = self._matched(objects, shown, spots)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from infer.fusion.footprints import ANGLE, POINTS, footprints, grouped
+from infer.fusion.footprints import ANGLE, FOOTPRINT_FIELDS, POINTS, footprints, grouped
 from infer.fusion.heights import heights
 from infer.fusion.objects import VEHICLE
 from infer.fusion.shapes import completed, lengthwise, within
@@ -68,7 +68,7 @@ def test_the_back_of_a_car_goes_on_ahead(away):
 
 
 def test_nothing_is_completed_to_nothing():
-    prints = np.zeros((0, 9))
+    prints = np.zeros((0, FOOTPRINT_FIELDS))
     kinds = np.zeros(0, np.int64)
     assert completed(prints, kinds, lengthwise(prints, kinds), (0.0, 0.0)).shape == (0, 5)
 
