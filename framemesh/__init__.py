@@ -13,6 +13,7 @@ from framemesh._shadow import refuse_foreign_packages
 
 if TYPE_CHECKING:
     from clients.sdk.connect import connect as connect
+    from clients.sdk.offload import offload as offload
     from clients.sdk.session import Notice as Notice
     from clients.sdk.session import Refusal as Refusal
     from clients.sdk.session import Result as Result
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from mesh.core.errors import ProtocolViolation as ProtocolViolation
     from mesh.core.errors import SessionRefused as SessionRefused
     from mesh.core.errors import WrongRoad as WrongRoad
+    from mesh.core.offload import Offloading as Offloading
     from mesh.core.workload import Asset as Asset
     from mesh.core.workload import Batching as Batching
     from mesh.core.workload import Contract as Contract
@@ -65,6 +67,7 @@ if TYPE_CHECKING:
 
 _EXPORTS = {
     "clients.sdk.connect": ("connect",),
+    "clients.sdk.offload": ("offload",),
     "clients.sdk.session": ("Notice", "Refusal", "Result", "Session", "SessionEnded"),
     "mesh.core.config": ("NodeConfig", "read_config"),
     "mesh.core.errors": (
@@ -83,6 +86,7 @@ _EXPORTS = {
         "SessionRefused",
         "WrongRoad",
     ),
+    "mesh.core.offload": ("Offloading",),
     "mesh.core.workload": (
         "Asset",
         "Batching",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -18,11 +18,13 @@ from infer.grid import UNITS_PER_M
 from infer.pieces import MAX_SECTORS, Api, SessionSpec
 from infer.uplink import Compress
 from mesh.core.errors import ConfigError, DeviceUnavailable, SessionRefused
+from mesh.core.offload import Door
 from mesh.core.workload import Buffer, DeviceInfo, Recording, SessionRequest, Settings
 
 # What compiles kernels is imported where it is used: clients load this file, and no compiler.
 if TYPE_CHECKING:
     from infer.executor import InferExecutor
+    from infer.offload.vehicle import Vehicle
     from infer.pipeline.following import Follower
     from infer.pipeline.local import LocalBoxes
     from infer.session import InferSession
@@ -182,6 +184,14 @@ class InferWorkload:
     def explain(self, result: Buffer) -> Mapping[str, Any]:
         """See Feedable. Raises ContentRefused."""
         return feed.explain(result)
+
+    def offload(
+        self, doors: Mapping[str, Door], options: Mapping[str, Any]
+    ) -> AbstractAsyncContextManager[Vehicle]:
+        """See mesh.core.offload.Offloading. Raises Misuse."""
+        from infer.offload.vehicle import open_vehicle  # noqa: PLC0415  loads a compiler
+
+        return open_vehicle(doors, options)
 
 
 def create(settings: Settings) -> InferWorkload:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import inspect
+import itertools
 import os
 import shutil
 import subprocess
@@ -123,13 +124,16 @@ class Host:
 def open_host(tmp_path: Path) -> Callable[..., AbstractAsyncContextManager[Host]]:
     """open_host(NAME={settings}): a node that serves these workloads, after a [device] table."""
 
+    count = itertools.count()  # a test may open several
+
     @asynccontextmanager
     async def make(
         device: DeviceConfig = DeviceConfig(),  # noqa: B008  frozen
         /,
         **workloads: Settings,
     ) -> AsyncIterator[Host]:
-        realm, home = RealmKey.generate(), NodeHome(tmp_path / "state")
+        home = NodeHome(tmp_path / (f"state-{opened}" if (opened := next(count)) else "state"))
+        realm = RealmKey.generate()
         now_s = int(time.time())
         home.install_membership(
             sign_membership(

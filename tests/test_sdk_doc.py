@@ -88,7 +88,7 @@ class Vehicle:
 
 
 def test_every_block_is_run_here(printed: dict[str, list[str]]) -> None:
-    assert {language: len(blocks) for language, blocks in printed.items()} == {"sh": 2, "python": 6}
+    assert {language: len(blocks) for language, blocks in printed.items()} == {"sh": 2, "python": 7}
 
 
 async def test_one_sweep_is_asked_about(
@@ -128,6 +128,21 @@ async def test_scans_of_two_sensors_are_asked_about_by_cycles(
     await program("drive_by_cycles")(host.url(query=PATIENT), *arguments)
     assert list(seen) == [number * PERIOD_US for number in range(len(sweeps))]
     assert all(len(boxes.yaws) > 10 for boxes in seen.values())
+
+
+async def test_every_sweep_is_answered_once_and_says_by_whom(
+    host: Any, program: Any, sweeps: list[np.ndarray]
+) -> None:
+    vehicle, answers = Vehicle(sweeps, wanted=3), []
+
+    def act(answer: Any) -> None:
+        answers.append(answer)
+        vehicle.act(answer.stamp_us, answer.objects)
+
+    await program("drive_on")([host.url()], vehicle.sensor(), act)
+    assert [answer.cycle for answer in answers] == list(range(1, len(answers) + 1))
+    assert [answer.stamp_us for answer in answers] == [i * PERIOD_US for i in range(len(answers))]
+    assert {answer.mark for answer in answers} <= {"remote", "local", "extrapolated"}
 
 
 @pytest.mark.parametrize("name", ["drive", "drive_by_newest"])

@@ -123,3 +123,20 @@ class Situation:
             tracks = tracks + some
         classes = np.concatenate([np.full(len(some), kind, np.uint8) for kind, some in told])
         return _Seen(stamp_us, rank, boxes, after, Objects(tracks, classes, stamp_us))
+
+
+def warm_up() -> None:
+    """Load, or compile, what tracking needs: seconds, the first time."""
+    one = np.ones(1, np.float32)
+    boxes = Boxes(
+        centres=np.zeros((1, 3), np.float32),
+        sizes=np.ones((1, 3), np.float32),
+        yaws=0 * one,
+        scores=one,
+        points=one.astype(np.uint32),
+        classes=np.full(1, CLASSES.index("car"), np.uint8),
+        flags=np.zeros(1, np.uint8),
+    )
+    situation = Situation()
+    for stamp_us in range(3):
+        situation.learn(stamp_us, boxes, 0)
