@@ -21,6 +21,7 @@ HELPERS = {
     "rayside",
     "report",
     "stragglers",
+    "vehicle",
     "victim",
     "workernode",
 }

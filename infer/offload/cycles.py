@@ -139,8 +139,6 @@ class Cycles:
 
     def _wake_us(self, cycle: _Cycle) -> int:
         due_us, start_us = self._due_us(cycle), self._start_us(cycle)
-        if cycle.local and cycle.foreseen_us is not None:
-            return min(due_us, cycle.foreseen_us)  # then it is hoped for no longer
         if cycle.tried or start_us is None or not self._local_free():
             return due_us
         return min(due_us, start_us)
@@ -159,8 +157,8 @@ class Cycles:
         due = now_us >= self._due_us(cycle)
         if cycle.remote:
             return "remote"
-        if cycle.local and (due or not self._hopeful(cycle, now_us)):
-            return "local"
+        if cycle.local and (due or cycle.foreseen_us is None):
+            return "local"  # else there may be a better one until it is due
         return "extrapolated" if due else None
 
     def _hopeful(self, cycle: _Cycle, now_us: int) -> bool:

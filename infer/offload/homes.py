@@ -21,7 +21,7 @@ RETRY_FIRST_US, RETRY_MOST_US = 500_000, 10_000_000
 
 _NEVER = 1 << 53
 
-State: TypeAlias = Literal["away", "opening", "open", "leaving"]
+State: TypeAlias = Literal["away", "opening", "open", "leaving", "closing"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +140,7 @@ class Homes:
         decided: list[Open | Leave] = []
         for name, door in self._doors.items():
             if door.state == "leaving" and not door.waiting:
+                door.state = "closing"
                 decided.append(Leave(name))
         kept = sum(door.state in ("open", "opening") for door in self._doors.values())
         due = [n for n, d in self._doors.items() if d.state == "away" and _is_due(d, now_us)]

@@ -73,6 +73,7 @@ def test_a_home_that_leaves_gets_no_more_sweeps_and_is_closed_when_it_has_answer
     assert homes.poll(0) == [Open("c")]
     homes.answered("a", 1, 20_000)
     assert homes.poll(20_000) == [Leave("a")]
+    assert homes.poll(20_000) == []  # it is said once
     assert homes.moves == 1
 
 
