@@ -166,12 +166,17 @@ class InferWorkload:
         return feed.read_sweeps(recording)
 
     def follow(
-        self, recording: Recording, files: Mapping[str, Path], *, local: bool = False
+        self,
+        recording: Recording,
+        files: Mapping[str, Path],
+        *,
+        local: bool = False,
+        way: str = "",
     ) -> AbstractContextManager[Follower]:
-        """See Followable: tracks and occupancy (infer.pipeline). Raises ConfigError."""
+        """See Followable: tracks and occupancy (infer.pipeline). Raises ConfigError, Misuse."""
         from infer.pipeline.following import follow  # noqa: PLC0415
 
-        return follow(files, (lambda: self._local_boxes(recording)) if local else None)
+        return follow(files, (lambda: self._local_boxes(recording)) if local else None, way)
 
     def _local_boxes(self, recording: Recording) -> LocalBoxes:
         from infer.executor import InferExecutor  # noqa: PLC0415

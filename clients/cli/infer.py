@@ -68,6 +68,12 @@ def register(commands: Commands) -> None:
             f"--{name}", type=Path, metavar=metavar, help=f"write a recording {whom}"
         )
     parser.add_argument(
+        "--track",
+        default="",
+        metavar="WHAT",
+        help="boxes, or objects fused here from whole sweeps (default: boxes)",
+    )
+    parser.add_argument(
         "--json", action="store_true", help="print such lines, and the summary as the last"
     )
     parser.add_argument(
@@ -94,7 +100,7 @@ def run(arguments: argparse.Namespace) -> int:
     plugin.read_inputs(recording)  # whether it can be read at all
     with (
         _writer(lines) as write,
-        _following(plugin, recording, files, local=arguments.local) as following,
+        _following(plugin, recording, files, arguments) as following,
     ):
         telling = Telling(plugin, following, write, as_json=arguments.json)
         feeding = _local if arguments.local else _infer
@@ -158,17 +164,21 @@ def outputs_of(arguments: argparse.Namespace) -> tuple[Path | None, dict[str, Pa
 
 @contextlib.contextmanager
 def _following(
-    plugin: Feedable, recording: Recording, files: Mapping[str, Path], *, local: bool
+    plugin: Feedable,
+    recording: Recording,
+    files: Mapping[str, Path],
+    arguments: argparse.Namespace,
 ) -> Iterator[Following | None]:
     """What makes more of results, if the workload does. Raises ConfigError, Misuse."""
     if isinstance(plugin, Followable):
-        with plugin.follow(recording, files, local=local) as following:
+        local, way = arguments.local, arguments.track
+        with plugin.follow(recording, files, local=local, way=way) as following:
             yield following
-    elif files or local:
+    elif files or arguments.local or arguments.track:
         raise Misuse(
             what="nothing can be made of the results here",
             why="the workload's plug-in does not say how (mesh.core.workload.Followable)",
-            fix="Leave out --local, --rerun, --foxglove, and a folder for --out.",
+            fix="Leave out --local, --track, --rerun, --foxglove, and a folder for --out.",
         )
     else:
         yield None

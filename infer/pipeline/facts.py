@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
-from infer.codec import CLASSES
 from infer.pipeline.perceived import Perceived
 from infer.track.overlap import YAW
 
@@ -45,9 +44,9 @@ def facts_of(perceived: Perceived) -> dict[str, Any]:
 
 def summary(perceived: Perceived) -> str:
     """A few words for a person."""
-    named = Counter(CLASSES[c] for c in perceived.classes.tolist())
-    cars, occupancy = named["car"], perceived.occupancy
-    return f"{len(perceived.tracks)} tracks: {cars} car, {occupancy.free_m2:.0f} m2 free"
+    named = ", ".join(f"{n} {name}" for name, n in sorted(Counter(perceived.kinds).items()))
+    free_m2 = perceived.occupancy.free_m2
+    return f"{len(perceived.kinds)} tracks: {named or 'none'}; {free_m2:.0f} m2 free"
 
 
 def _track(perceived: Perceived, i: int) -> Mapping[str, Any]:
@@ -55,7 +54,7 @@ def _track(perceived: Perceived, i: int) -> Mapping[str, Any]:
     box = tracks.boxes[i]
     return {
         "id": int(tracks.ids[i]),
-        "class": CLASSES[perceived.classes[i]],
+        "class": perceived.kinds[i],
         "centre": [round(float(v), 3) for v in box[:3]],
         "size": [round(float(v), 3) for v in box[3:YAW]],
         "yaw": round(float(box[YAW]), 4),

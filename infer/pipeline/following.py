@@ -12,7 +12,7 @@ from infer import feed
 from infer.codec import decode_result
 from infer.pipeline.facts import facts_of
 from infer.pipeline.local import LocalBoxes
-from infer.pipeline.pipeline import Pipeline
+from infer.pipeline.pipeline import Choices, Pipeline
 from infer.pipeline.sighting import Preparation, Sighting
 from infer.pipeline.sinks import Sink, open_sinks
 from mesh.core.errors import Misuse
@@ -22,10 +22,10 @@ from mesh.core.workload import Buffer, Recording
 
 @contextmanager
 def follow(
-    files: Mapping[str, Path], make_local: Callable[[], LocalBoxes] | None
+    files: Mapping[str, Path], make_local: Callable[[], LocalBoxes] | None, way: str = ""
 ) -> Iterator[Follower]:
     """See mesh.core.workload.Followable; make_local: how boxes are found without a session."""
-    pipeline = Pipeline()
+    pipeline = Pipeline(Choices(way=way))
     local = None if make_local is None else make_local()
     with ExitStack() as stack:
         follower = Follower(pipeline, stack.enter_context(open_sinks(files)), local)

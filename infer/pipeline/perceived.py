@@ -46,8 +46,8 @@ class Perceived:
     (n,) of its points, see `infer.kernels.bodies.plane`. ground: None where none was found.
     missing: sectors that never came, so nothing is known of boxes there. place_from_sensor: the
     frame of reference of tracks and occupancy, which is the world's where the recording says where
-    the vehicle was, and else the sensor's own. classes: uint8, of each track, see
-    `infer.codec.CLASSES`. times_us: microseconds by stage, in the order they ran.
+    the vehicle was, and else the sensor's own. kinds: what each track is of. times_us:
+    microseconds by stage, in the order they ran.
     """
 
     stamp_us: int
@@ -58,6 +58,6 @@ class Perceived:
     missing: tuple[int, ...]
     place_from_sensor: Pose
     tracks: Tracks
-    classes: NDArray[np.uint8]
+    kinds: tuple[str, ...]
     occupancy: Occupancy
     times_us: Mapping[str, int]

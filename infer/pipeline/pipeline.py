@@ -13,35 +13,37 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from infer.codec import CLASSES, Boxes
-from infer.frames.measurements import REACH_M, LidarScan
+from infer.codec import Boxes, boxes_of
+from infer.frames.measurements import LidarScan
 from infer.frames.pose import Pose
+from infer.layout import CLUSTER_FIELDS
 from infer.perception.area import Area
-from infer.perception.ground import Ground, GroundFinder, PlaneSearch
 from infer.perception.motion import Motion, deskew
 from infer.perception.occupancy import Belief, OccupancyGrid
+from infer.pipeline.detection import Detected, open_detection
 from infer.pipeline.perceived import Occupancy, Perceived
 from infer.pipeline.sighting import Sighting
 from infer.sweep import MAX_POINTS
 from infer.track.overlap import YAW
 from infer.track.tracker import Rules, Tracker
 from infer.track.tracks import Beliefs, Tracks
-from mesh.core.errors import ContentRefused
 from mesh.core.loop import monotonic_us
 
 T = TypeVar("T")
 Floats = NDArray[np.float64]
 
-MOST_TURN = 2 * np.pi  # of a box's yaw
-MOST_TRACKED = 1024  # boxes of a sweep: matching takes the square of that
 FADED_S = 1e-6  # of a belief that must not outlive its sweep, for the sensor has moved since
 
 
 @dataclass(frozen=True, slots=True)
 class Choices:
-    """How the pipeline's stages work; area: of occupancy. threads: for each stage."""
+    """How the pipeline's stages work.
 
-    plane: PlaneSearch = field(default_factory=PlaneSearch)
+    way: to what is tracked (`infer.pipeline.detection`). area: of occupancy. threads: for each
+    stage.
+    """
+
+    way: str = ""
     area: Area = field(default_factory=lambda: Area(48.0, 0.25))
     belief: Belief = field(default_factory=Belief)
     rules: Rules = field(default_factory=Rules)
@@ -61,7 +63,7 @@ class Pipeline:
         """Compile the stages by running them, seconds where they are not cached."""
         self._choices = choices or Choices()
         threads = self._choices.threads
-        self._ground = GroundFinder(self._choices.plane, MAX_POINTS, threads)
+        self._detection = open_detection(self._choices.way, threads)
         self._warm_up()
         self._place: str | None = None  # what was made up is forgotten with the first sweep
 
@@ -74,32 +76,30 @@ class Pipeline:
         many boxes the surest MOST_TRACKED are tracked. Raises ContentRefused for boxes that are
         none or a world too far away, and Misuse for a sweep out of order.
         """
-        _check(boxes)
         scan, pose = sighting.scan, sighting.world_from_sensor
         place_from_sensor = Pose.identity(scan.frame, scan.frame) if pose is None else pose
         if place_from_sensor.target != self._place:
             fading = Belief(fade_s=FADED_S) if pose is None else self._choices.belief
             self._begin(place_from_sensor.target, fading)
         times = {"deskew": sighting.deskew_us} if sighting.deskewed else {}
-        ground, labels = _timed(times, "ground", lambda: self._find_ground(scan))
-        tracked = _surest(boxes)
-        tracks = _timed(
-            times, "tracks", lambda: self._track(stamp_us, boxes, tracked, place_from_sensor)
-        )
-        names = self._names.vote(tracks.ids, boxes.classes[tracked[self._tracker.sources]])
+        found = _timed(times, self._detection.stage, lambda: self._detection.detect(scan, boxes))
+        tracks = _timed(times, "tracks", lambda: self._track(stamp_us, found, place_from_sensor))
+        kinds = self._votes.add(tracks.ids, found.kinds[self._tracker.sources])
         occupancy = _timed(
-            times, "occupancy", lambda: self._occupy(scan, labels, place_from_sensor, stamp_us)
+            times,
+            "occupancy",
+            lambda: self._occupy(scan, found.labels, place_from_sensor, stamp_us),
         )
         return Perceived(
             stamp_us,
             scan,
-            labels,
-            ground,
+            found.labels,
+            found.ground,
             boxes,
             missing,
             place_from_sensor,
             tracks,
-            names,
+            tuple(self._detection.names[kind] for kind in kinds.tolist()),
             occupancy,
             times,
         )
@@ -108,7 +108,7 @@ class Pipeline:
         choices = self._choices
         self._place = place
         self._tracker = Tracker(choices.rules, choices.motion)
-        self._names = _Names(choices.rules.missed)
+        self._votes = _Votes(choices.rules.missed, len(self._detection.names))
         self._grid = OccupancyGrid(choices.area, believes, MAX_POINTS, choices.threads)
 
     def _warm_up(self) -> None:
@@ -117,24 +117,15 @@ class Pipeline:
         points[:, :2] = 8 * np.indices((2, 4)).reshape(2, -1).T
         deskew(points, np.zeros(8, np.int32), Motion.constant(np.zeros(3), np.zeros(3)))
         scan = LidarScan("", "", 0, points)
-        _, labels = self._find_ground(scan)
-        self._occupy(scan, labels, Pose.identity("", ""), 0)
+        found = self._detection.detect(scan, boxes_of(np.zeros((0, CLUSTER_FIELDS), np.int64)))
+        self._occupy(scan, found.labels, Pose.identity("", ""), 0)
         two = np.array([[0.0, 0, 0, 4, 2, 2, 0], [9.0, 0, 0, 4, 2, 2, 0]])
         for time_s in range(2):
             self._tracker.step(float(time_s), two, np.ones(2))
 
-    def _find_ground(self, scan: LidarScan) -> tuple[Ground | None, NDArray[np.uint8]]:
-        ground = self._ground.find(scan.points)
-        if ground is None:
-            return None, np.zeros(len(scan.points), np.uint8)
-        return ground, ground.labels.copy()  # they are valid until the next sweep's only
-
-    def _track(
-        self, stamp_us: int, boxes: Boxes, which: NDArray[np.int64], place_from_sensor: Pose
-    ) -> Tracks:
-        rows = np.column_stack((boxes.centres, boxes.sizes, boxes.yaws))[which].astype(np.float64)
-        scores = boxes.scores[which].astype(np.float64)
-        return self._tracker.step(stamp_us / 1e6, carried(rows, place_from_sensor), scores)
+    def _track(self, stamp_us: int, found: Detected, place_from_sensor: Pose) -> Tracks:
+        boxes = carried(found.boxes, place_from_sensor)
+        return self._tracker.step(stamp_us / 1e6, boxes, found.scores)
 
     def _occupy(
         self,
@@ -152,48 +143,27 @@ class Pipeline:
         return Occupancy(self._grid.log_odds.copy(), self._grid.corner, self._grid.area.cell_m)
 
 
-class _Names:
-    """The class of each object: what it was taken for most often, and first among equals."""
+class _Votes:
+    """The kind of each object: what it was taken for most often, and first among equals."""
 
-    def __init__(self, kept: int) -> None:
+    def __init__(self, kept: int, kinds: int) -> None:
         """kept: instants without a sighting after which an object's votes are forgotten."""
-        self._kept, self._instant = kept, 0
+        self._kept, self._kinds, self._instant = kept, kinds, 0
         self._votes: dict[int, NDArray[np.int64]] = {}
         self._last: dict[int, int] = {}
 
-    def vote(self, ids: NDArray[np.int64], classes: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Add what objects were taken for this time; returns the class of each."""
+    def add(self, ids: NDArray[np.int64], kinds: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Count what objects were taken for this time; returns the kind of each."""
         self._instant += 1
-        names = np.zeros(len(ids), np.uint8)
-        for i, (number, taken_for) in enumerate(zip(ids.tolist(), classes.tolist(), strict=True)):
-            votes = self._votes.setdefault(number, np.zeros(len(CLASSES), np.int64))
+        elected = np.zeros(len(ids), np.uint8)
+        for i, (number, taken_for) in enumerate(zip(ids.tolist(), kinds.tolist(), strict=True)):
+            votes = self._votes.setdefault(number, np.zeros(self._kinds, np.int64))
             votes[taken_for] += 1
             self._last[number] = self._instant
-            names[i] = votes.argmax()
+            elected[i] = votes.argmax()
         for number in [n for n, last in self._last.items() if last < self._instant - self._kept]:
             del self._votes[number], self._last[number]
-        return names
-
-
-def _check(boxes: Boxes) -> None:
-    """Raises ContentRefused for what is no box near a sensor: results come from outside."""
-    placed = (np.abs(boxes.centres) < REACH_M).all() and (np.abs(boxes.yaws) <= MOST_TURN).all()
-    sized = ((boxes.sizes >= 0) & (boxes.sizes < REACH_M)).all()
-    if not (placed and sized and ((boxes.scores >= 0) & (boxes.scores <= 1)).all()):
-        raise ContentRefused(
-            what="a result's boxes are refused",
-            why=f"one is not finite, over {REACH_M} m away or large, or its score is not 0 to 1",
-            fix="Update framemesh on the gateway.",
-        )
-
-
-def _surest(boxes: Boxes) -> NDArray[np.int64]:
-    """Which boxes are tracked, in their order."""
-    count = len(boxes.scores)
-    if count <= MOST_TRACKED:
-        return np.arange(count)
-    best: NDArray[np.int64] = np.sort(np.argsort(-boxes.scores, kind="stable")[:MOST_TRACKED])
-    return best
+        return elected
 
 
 def carried(boxes: Floats, motion: Pose) -> Floats:

@@ -520,13 +520,18 @@ class Followable(Protocol):
     """What a `Feedable` workload may offer beside: whoever feeds it gets more than its results."""
 
     def follow(
-        self, recording: Recording, files: Mapping[str, Path], *, local: bool = False
+        self,
+        recording: Recording,
+        files: Mapping[str, Path],
+        *,
+        local: bool = False,
+        way: str = "",
     ) -> AbstractContextManager[Following]:
         """For one recording. Slow: loads what it needs.
 
         files: what is to be written, by the names of formats. local: whether results are made
-        there, and no session is needed. Raises ConfigError for files that cannot be written,
-        ContentRefused.
+        there, and no session is needed. way: one of the workload's, "" for its usual. Raises
+        ConfigError for files that cannot be written, ContentRefused, Misuse.
         """
         ...
 

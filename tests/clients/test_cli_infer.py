@@ -156,6 +156,7 @@ async def test_what_cannot_be_done_is_said_before_a_session_is_opened(
         ((folder, "--url", url(host), "--workload", "render"), "cannot be fed from files"),
         ((folder, "--url", url(host), "--out", tmp_path / "no" / "where"), "cannot be written"),
         ((folder, "--local", "--out", f"{tmp_path}/no/where/"), "cannot be written"),
+        ((folder, "--local", "--track", "guesses"), "there is no such way"),
         ((folder, "--local", "--rerun", tmp_path / "no" / "x.rrd"), "cannot be written"),
         ((folder, "--local", "--foxglove", tmp_path / "no" / "x.mcap"), "cannot be written"),
     ]:

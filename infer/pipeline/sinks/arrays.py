@@ -13,7 +13,7 @@ track_ids              int64 (t,)
 place_tracks           float64 (t, 7), as boxes
 place_velocities       float64 (t, 3), m/s
 track_motion           float64 (t, 3, 3): variance of place, with speed, of speed, by axis
-track_classes          uint8 (t,)
+track_kinds            str (t,)
 place_occupancy        float32 (rows, columns): log-odds, above 0 occupied; row 0 southernmost
 occupancy_corner       float64 (3,): x, y of the grid's corner, and the width of a cell, metres
 ====================== =========================================================================
@@ -51,7 +51,7 @@ class ArrayFolder:
             place_tracks=tracks.boxes,
             place_velocities=tracks.velocity,
             track_motion=tracks.motion,
-            track_classes=perceived.classes,
+            track_kinds=np.array(perceived.kinds, str),
             place_occupancy=occupancy.log_odds,
             occupancy_corner=np.array([*occupancy.corner, occupancy.cell_m]),
         )

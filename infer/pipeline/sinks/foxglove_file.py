@@ -8,6 +8,7 @@ microseconds by stage).
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import foxglove
@@ -15,10 +16,16 @@ import numpy as np
 from foxglove import channels, messages
 from numpy.typing import NDArray
 
-from infer.codec import CLASSES
 from infer.frames.pose import Pose
 from infer.pipeline.perceived import Perceived
-from infer.pipeline.sinks.drawing import COLOURS, cells, floor_m, track_names, yaw_quaternions
+from infer.pipeline.sinks.drawing import (
+    box_kinds,
+    cells,
+    colours,
+    floor_m,
+    track_names,
+    yaw_quaternions,
+)
 from infer.track.overlap import YAW
 from mesh.core.errors import ContentRefused
 
@@ -65,13 +72,14 @@ class FoxgloveFile:
         pose, boxes, tracks = perceived.place_from_sensor, perceived.boxes, perceived.tracks
         sensor = _sensor_name(pose)
         rows = np.column_stack((boxes.centres, boxes.sizes, boxes.yaws))
-        names = [f"{CLASSES[c]} box {i}" for i, c in enumerate(boxes.classes.tolist())]
+        kinds = box_kinds(perceived)
+        names = [f"{kind} box {i}" for i, kind in enumerate(kinds)]
         self._tf.log(_transform(at, pose), log_time=log_time)
         self._points.log(_cloud(at, sensor, perceived), log_time=log_time)
-        found = _scene(at, sensor, rows, names, boxes.classes, alpha=0.35)
+        found = _scene(at, sensor, rows, names, kinds, alpha=0.35)
         self._boxes.log(found, log_time=log_time)
         told = _scene(
-            at, pose.target, tracks.boxes, track_names(perceived), perceived.classes, alpha=0.6
+            at, pose.target, tracks.boxes, track_names(perceived), perceived.kinds, alpha=0.6
         )
         self._tracks.log(told, log_time=log_time)
         self._grid.log(_grid(at, perceived), log_time=log_time)
@@ -115,24 +123,24 @@ def _scene(
     frame: str,
     rows: NDArray[np.floating],
     names: list[str],
-    classes: NDArray[np.uint8],
+    kinds: Sequence[str],
     *,
     alpha: float,
 ) -> messages.SceneUpdate:
     """Boxes (n, 7) as entities that take the place of those before."""
-    turns = yaw_quaternions(rows[:, YAW])
+    turns, shades = yaw_quaternions(rows[:, YAW]), colours(kinds)
     entities = [
         messages.SceneEntity(
             timestamp=at,
             frame_id=frame,
             id=names[i],
             lifetime=messages.Duration.from_secs(LIFE_S),
-            metadata=[messages.KeyValuePair(key="class", value=CLASSES[classes[i]])],
+            metadata=[messages.KeyValuePair(key="class", value=kinds[i])],
             cubes=[
                 messages.CubePrimitive(
                     pose=_pose(row[:3], turns[i]),
                     size=_vector(row[3:6]),
-                    color=_colour(int(classes[i]), alpha),
+                    color=_colour(shades[i], alpha),
                 )
             ],
         )
@@ -172,6 +180,6 @@ def _vector(values: NDArray[np.floating]) -> messages.Vector3:
     return messages.Vector3(x=x, y=y, z=z)
 
 
-def _colour(name: int, alpha: float) -> messages.Color:
-    r, g, b = (float(v) / 255 for v in COLOURS[name])
+def _colour(shade: NDArray[np.uint8], alpha: float) -> messages.Color:
+    r, g, b = (float(v) / 255 for v in shade)
     return messages.Color(r=r, g=g, b=b, a=alpha)

@@ -12,12 +12,12 @@ from pathlib import Path
 import numpy as np
 import rerun as rr
 
-from infer.codec import CLASSES
 from infer.pipeline.perceived import Perceived
 from infer.pipeline.sinks.drawing import (
-    COLOURS,
     LABELS,
+    box_kinds,
     cells,
+    colours,
     floor_m,
     track_names,
     yaw_quaternions,
@@ -62,6 +62,7 @@ class RerunFile:
 
     def _log_sensor(self, perceived: Perceived) -> None:
         pose, scan, boxes = perceived.place_from_sensor, perceived.scan, perceived.boxes
+        kinds = box_kinds(perceived)
         placed = rr.Transform3D(translation=pose.translation, mat3x3=pose.rotation)
         self._to.log("place/sensor", placed)
         cloud = rr.Points3D(
@@ -74,23 +75,23 @@ class RerunFile:
             centers=boxes.centres,
             half_sizes=boxes.sizes / 2,
             quaternions=yaw_quaternions(boxes.yaws),
-            labels=[CLASSES[c] for c in boxes.classes],
-            colors=COLOURS[boxes.classes],
+            labels=kinds,
+            colors=colours(kinds),
             show_labels=False,
         )
         self._to.log("place/sensor/boxes", found)
 
     def _log_tracks(self, perceived: Perceived) -> None:
-        tracks, colours = perceived.tracks, COLOURS[perceived.classes]
+        tracks, shades = perceived.tracks, colours(perceived.kinds)
         objects = rr.Boxes3D(
             centers=tracks.boxes[:, :3],
             half_sizes=tracks.boxes[:, 3:6] / 2,
             quaternions=yaw_quaternions(tracks.boxes[:, 6]),
             labels=track_names(perceived),
-            colors=colours,
+            colors=shades,
         )
         self._to.log("place/tracks", objects)
-        moving = rr.Arrows3D(vectors=tracks.velocity, origins=tracks.boxes[:, :3], colors=colours)
+        moving = rr.Arrows3D(vectors=tracks.velocity, origins=tracks.boxes[:, :3], colors=shades)
         self._to.log("place/tracks/velocity", moving)
 
     def _log_occupancy(self, perceived: Perceived) -> None:

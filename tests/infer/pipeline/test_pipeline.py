@@ -9,21 +9,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from infer.codec import CLASSES, Boxes
+from infer.codec import Boxes
 from infer.frames.pose import Pose
-from infer.pipeline.pipeline import MOST_TRACKED, Pipeline, _Names, carried
+from infer.pipeline.detection import BELIEVED, MOST_TRACKED
+from infer.pipeline.pipeline import Choices, Pipeline, _Votes, carried
 from infer.synthetic import STEP_M
 from infer.track.overlap import YAW
 from mesh.core.errors import ContentRefused, Misuse
 
 SPEED = STEP_M / 0.1
-CAR, TRUCK = CLASSES.index("car"), CLASSES.index("truck")
 
 
 def test_in_the_world_what_is_parked_stands_still_and_keeps_its_name(perceived_drive):
     last = perceived_drive[-1]
     assert last.place_from_sensor.target == "world"
-    cars = (last.classes == CAR) & (np.hypot(*_seen_from_sensor(last)) < 20)
+    cars = (of(last, "car")) & (np.hypot(*_seen_from_sensor(last)) < 20)
     assert cars.sum() >= 4
     speeds = np.abs(last.tracks.velocity[cars, 0])
     assert np.median(speeds) < 0.3
@@ -38,7 +38,11 @@ def test_what_keeps_up_moves_as_fast_as_the_vehicle(perceived_drive):
     behind = np.flatnonzero((np.abs(x + 17) < 5) & (np.abs(y - 1) < 2))
     assert behind.size == 1
     assert abs(last.tracks.velocity[behind[0], 0] - SPEED) < 1
-    assert last.classes[behind[0]] == TRUCK
+    assert last.kinds[behind[0]] == "truck"
+
+
+def of(perceived, kind: str) -> np.ndarray:
+    return np.array([name == kind for name in perceived.kinds])
 
 
 def _seen_from_sensor(perceived) -> tuple[np.ndarray, np.ndarray]:
@@ -50,7 +54,7 @@ def test_the_lane_is_free_and_parked_cars_are_not(perceived_drive):
     last = perceived_drive[-1]
     here_x = last.place_from_sensor.translation[0]
     assert believed(last, here_x + np.arange(5, 12), np.zeros(7)).max() < 0
-    cars = last.tracks.boxes[(last.classes == CAR) & (last.tracks.boxes[:, 1] > 3)]
+    cars = last.tracks.boxes[(of(last, "car")) & (last.tracks.boxes[:, 1] > 3)]
     near = cars[np.abs(cars[:, 0] - here_x) < 8]
     sides = near[:, 1] - near[:, 4] / 2 + 0.1  # what of them the vehicle sees
     assert len(near) >= 2
@@ -71,7 +75,7 @@ def test_without_poses_all_is_relative_and_occupancy_is_of_the_last_sweep(street
     told = [pipeline.perceive(s, s.stamp_us, boxes) for s, boxes in still]
     last = told[-1]
     assert last.place_from_sensor.target == last.scan.frame
-    cars = (last.classes == CAR) & (np.hypot(*last.tracks.boxes[:, :2].T) < 20)
+    cars = (of(last, "car")) & (np.hypot(*last.tracks.boxes[:, :2].T) < 20)
     assert np.median(last.tracks.velocity[cars, 0]) < -SPEED / 2
     only = alone.perceive(still[-1][0], still[-1][0].stamp_us, still[-1][1])
     np.testing.assert_allclose(last.occupancy.log_odds, only.occupancy.log_odds, atol=1e-6)
@@ -96,6 +100,23 @@ def test_a_sweep_out_of_order_is_refused(street_drive):
     pipeline.perceive(one, 1_000_000, boxes)
     with pytest.raises(Misuse, match="1 s came before"):
         pipeline.perceive(one, 900_000, boxes)
+
+
+def test_objects_are_of_few_kinds_and_as_large_as_the_things(street_drive, perceived_drive):
+    pipeline = Pipeline(Choices(way="objects"))
+    told = [pipeline.perceive(s, s.stamp_us, boxes) for s, boxes in street_drive]
+    last = told[-1]
+    assert list(last.times_us) == ["objects", "tracks", "occupancy"]
+    assert set(last.kinds) <= {"vehicle", "pedestrian", "cyclist"}
+    assert last.tracks.scores.min() >= BELIEVED
+    cars = of(last, "vehicle") & (np.hypot(*_seen_from_sensor(last)) < 15)
+    assert cars.sum() >= 4
+    truth, boxes = np.array([4.2, 1.8, 1.6]), of(perceived_drive[-1], "car")
+    whole = np.abs(last.tracks.boxes[cars, 3:YAW] - truth).mean()
+    assert whole < np.abs(perceived_drive[-1].tracks.boxes[boxes, 3:YAW] - truth).mean()
+    assert last.occupancy.free_m2 > 200
+    with pytest.raises(Misuse, match="no such way"):
+        Pipeline(Choices(way="guessing"))
 
 
 @pytest.mark.parametrize(
@@ -149,10 +170,10 @@ def front(boxes: np.ndarray) -> np.ndarray:
 
 
 def test_an_object_is_what_it_was_taken_for_most_often():
-    names, ids = _Names(kept=2), np.array([4, 7])
+    votes, ids = _Votes(kept=2, kinds=5), np.array([4, 7])
     for taken_for in ((1, 0), (2, 0), (1, 3)):
-        told = names.vote(ids, np.array(taken_for, np.uint8))
+        told = votes.add(ids, np.array(taken_for, np.uint8))
     assert told.tolist() == [1, 0]
     for _ in range(3):
-        names.vote(ids[:0], np.zeros(0, np.uint8))
-    assert names.vote(ids, np.array([2, 3], np.uint8)).tolist() == [2, 3]
+        votes.add(ids[:0], np.zeros(0, np.uint8))
+    assert votes.add(ids, np.array([2, 3], np.uint8)).tolist() == [2, 3]

@@ -12,7 +12,6 @@ from mcap.reader import make_reader
 from mcap_protobuf.decoder import DecoderFactory
 from rerun.chunk import RrdReader
 
-from infer.codec import CLASSES
 from infer.pipeline.sinks import open_sinks
 from infer.pipeline.sinks.drawing import UNKNOWN, cells, yaw_quaternions
 from mesh.core.errors import ConfigError, ContentRefused
@@ -64,7 +63,7 @@ def test_rerun_opens_its_recording(written):
         told = columns["/place/tracks:centers"][number]
         np.testing.assert_allclose(told, tracks.boxes[:, :3], rtol=1e-6)
         names = columns["/place/tracks:labels"][number]
-        assert names[0] == f"{CLASSES[perceived.classes[0]]} {tracks.ids[0]}"
+        assert names[0] == f"{perceived.kinds[0]} {tracks.ids[0]}"
         halves = columns["/place/sensor/boxes:half_sizes"][number]
         np.testing.assert_allclose(halves, boxes.sizes / 2, rtol=1e-6)
         points = columns["/place/sensor/points:positions"][number]
@@ -125,6 +124,7 @@ def test_arrays_are_what_was_perceived(written):
         np.testing.assert_array_equal(kept["place_tracks"], perceived.tracks.boxes)
         np.testing.assert_array_equal(kept["track_ids"], perceived.tracks.ids)
         np.testing.assert_array_equal(kept["place_occupancy"], perceived.occupancy.log_odds)
+        assert tuple(kept["track_kinds"]) == perceived.kinds
         np.testing.assert_array_equal(kept["point_labels"], perceived.labels)
 
 
