@@ -7,7 +7,9 @@ many as it likes of the two there are. All that is compared takes turns, round b
 
 Error is against the NumPy float64 reference (`infer/kernels/references`) on the same sweep.
 
-NMS and radar have made-up boxes, targets and objects, in the numbers that a busy street has.
+NMS, radar and tracks have made-up boxes, targets and objects, in the numbers that a busy street
+has. A track's update is one instant foreseen and seen; these and their overlaps and assignment
+are float64, as the tracker has them, in one thread.
 
 The pipeline is de-skew, ground plane, clusters, range image, occupancy, pillars, and the sweep
 pipeline's own ground grid, cells, clusters and oriented boxes, one after the other.
@@ -47,6 +49,7 @@ from infer.kernels.references import (
     voxels,
 )
 from infer.kernels.references import plane as planes
+from infer.kernels.references import tracks as filters
 from infer.layout import CELL, FIRST, LABEL
 from infer.perception import se3
 from infer.perception.area import Area
@@ -63,6 +66,10 @@ from infer.pieces import decode_session
 from infer.readers.av2 import Log
 from infer.readers.kitti import list_sweeps, read_points
 from infer.synthetic import scan, street
+from infer.track.assignment import assigned
+from infer.track.overlap import YAW, X, Y, overlaps
+from infer.track.tracks import Beliefs, Tracks, born
+from infer.track.turning import born_turning, noises_of
 from infer.workload import create
 from mesh.core.workload import SessionRequest
 
@@ -71,6 +78,7 @@ WARM_UP = 5
 SEED = 0
 BOXES = 300  # as a detector proposes before suppression
 TARGETS, OBJECTS = 256, 64
+TRACK_S = 0.1  # between instants
 MOST_IOU = 0.1
 THREADS = (1, 2)
 TURN_US = 100_000
@@ -108,6 +116,12 @@ class Steps:
         low, high = (2, -50, -20, -2), (100, 50, 20, 2)
         self.objects = rng.uniform(low, high, (OBJECTS, 4)).astype(np.float32)
         self.covariances = np.repeat(np.eye(4, dtype=np.float32)[None], OBJECTS, axis=0)
+        low, high = (-40, -40, -1, 3, 1.5, 1.4, -3), (40, 40, 1, 5, 2.2, 2, 3)
+        self.seen, boxes = rng.uniform(low, high, (2, OBJECTS, 7))
+        told = 0.0, np.arange(OBJECTS), boxes, np.ones(OBJECTS), Beliefs()
+        self.straight, self.turning = born(*told), born_turning(*told)
+        self.turning.course[:] = rng.normal(size=(OBJECTS, 2)) * (10, 0.3)
+        self.costs = -self.upright()
 
     def deskew(self) -> NDArray[np.float32]:
         return deskew(self.points, self.times_us, DRIVE, threads=self.threads)
@@ -139,6 +153,22 @@ class Steps:
             self.targets, self.objects, self.covariances, Radar(), threads=self.threads
         )
 
+    def updated(self, tracks: Tracks) -> Tracks:
+        later = tracks.at(TRACK_S, Beliefs())
+        return later.corrected(self.seen, tracks.scores, Beliefs())
+
+    def update(self) -> Tracks:
+        return self.updated(self.straight)
+
+    def update_turning(self) -> Tracks:
+        return self.updated(self.turning)
+
+    def upright(self) -> NDArray[np.float64]:
+        return overlaps(self.straight.boxes, self.seen, True)
+
+    def assignment(self) -> NDArray[np.int64]:
+        return assigned(self.costs)
+
     def boxes(self) -> Any:
         """In one thread, whatever was asked for: a mesh splits it by sector."""
         return self._boxes.run(self.points, NO_HALO, 0, BINS)
@@ -167,6 +197,10 @@ NAMES = {
     "projection": Steps.projection,
     f"NMS of {BOXES} boxes": Steps.suppression,
     f"radar, {TARGETS} targets of {OBJECTS} objects": Steps.radar,
+    f"Kalman, {OBJECTS} tracks": Steps.update,
+    f"CTRV, {OBJECTS} tracks": Steps.update_turning,
+    f"GIoU, {OBJECTS} by {OBJECTS} upright boxes": Steps.upright,
+    f"assignment, {OBJECTS} by {OBJECTS}": Steps.assignment,
     "ground grid to boxes (1 thread)": Steps.boxes,
     "pipeline": Steps.pipeline,
 }
@@ -218,6 +252,7 @@ def errors(steps: Steps) -> dict[str, str]:
     )
     off = np.abs(distances.min(axis=1, initial=Radar().gate) - steps.radar().distances).max()
     said[f"radar, {TARGETS} targets of {OBJECTS} objects"] = f"{off:.5f} of squared distance"
+    said |= errors_of_tracks(steps)
     tables, seen = steps.boxes(), reference.see(points, steps.grid)
     names = dict(zip(seen.cell_of, seen.labels, strict=True))
     firsts = tables.clusters[tables.columns[:, LABEL], FIRST]
@@ -227,6 +262,59 @@ def errors(steps: Steps) -> dict[str, str]:
     )
     said["ground grid to boxes (1 thread)"] = f"{wrong} of {len(firsts)} cells elsewhere"
     return said
+
+
+def errors_of_tracks(steps: Steps) -> dict[str, str]:
+    """What the filters, overlaps and the assignment of `steps` get wrong, in words."""
+    beliefs, noises = Beliefs(), noises_of(Beliefs())
+    straight, turning = steps.update(), steps.update_turning()
+    faced = steps.turning.at(TRACK_S, beliefs).faced(steps.seen)
+    measured = beliefs.measured()
+    off, off_turning, rated = [0.0], [0.0], steps.upright()
+    for i in range(OBJECTS):
+        for axis in (X, Y):
+            known = np.array((steps.straight.boxes[i, axis], 0.0))
+            spread = steps.straight.motion[i, axis][[0, 1, 1, 2]].reshape(2, 2)
+            known, spread = filters.advanced(known, spread, TRACK_S, beliefs.acceleration**2)
+            noise = measured[axis].reshape(1, 1)
+            at = steps.seen[i, axis : axis + 1]
+            known, _ = filters.corrected(known, spread, np.eye(1, 2), at, noise)
+            off.append(abs(known[0] - straight.boxes[i, axis]))
+        known = np.concatenate((steps.turning.boxes[i, [X, Y, YAW]], steps.turning.course[i]))
+        known, spread = filters.advanced_turning(known, steps.turning.joint[i], TRACK_S, noises)
+        noise, seen = np.diag(measured[[X, Y, YAW]]), faced[i, [X, Y, YAW]]
+        known, _ = filters.corrected(known, spread, np.eye(3, 5), seen, noise)
+        off_turning.append(np.abs(known[:2] - turning.boxes[i, :2]).max())
+    shared = rated_by_reference(steps.straight.boxes, steps.seen)
+    ious = np.abs(overlaps(steps.straight.boxes, steps.seen, False) - shared).max()
+    said = {
+        f"Kalman, {OBJECTS} tracks": f"{1e6 * max(off):.3f} um at most",
+        f"CTRV, {OBJECTS} tracks": f"{1e6 * max(off_turning):.3f} um at most",
+        f"GIoU, {OBJECTS} by {OBJECTS} upright boxes": f"{ious:.0e} of IoU at most",
+    }
+    try:
+        from scipy.optimize import linear_sum_assignment  # noqa: PLC0415
+    except ImportError:
+        return said
+    least = -rated[linear_sum_assignment(-rated)].sum()
+    more = -rated[np.arange(OBJECTS), steps.assignment()].sum() - least
+    return said | {
+        f"assignment, {OBJECTS} by {OBJECTS}": f"costs {abs(more):.0e} more than SciPy's"
+    }
+
+
+def rated_by_reference(boxes: NDArray[np.float64], others: NDArray[np.float64]) -> Any:
+    """IoU of volumes, (n, m), by the reference of rectangles' overlaps."""
+    flat = (0, 1, 3, 4, 6)
+    rated = np.zeros((len(boxes), len(others)))
+    for i, j in np.ndindex(*rated.shape):
+        a, b = boxes[i], others[j]
+        iou = rotated_iou.iou(a[list(flat)], b[list(flat)])
+        shared = iou / (1 + iou) * (a[3] * a[4] + b[3] * b[4])
+        tops, bottoms = ([box[2] + side * box[5] / 2 for box in (a, b)] for side in (1, -1))
+        shared *= max(min(tops) - max(bottoms), 0.0)
+        rated[i, j] = shared / (np.prod(a[3:6]) + np.prod(b[3:6]) - shared)
+    return rated
 
 
 def in_turn(runs: Sequence[Callable[[], Any]], rounds: int) -> list[float]:

@@ -8,7 +8,8 @@ world that does not move. What was told of one sweep is the answer that arrives 
 is (`stale`: in the vehicle's frame of then, taken for now's), moved by the vehicle's own motion
 alone (`ego`), and carried to now by its tracks as well (`carried`); beside it what is told of the
 new sweep itself (`fresh`). Accuracy is the mean IoU (volume) with the annotated boxes of the
-objects that both sweeps show. `recovered_share` is how much of what staleness costs is won back.
+objects that both sweeps show. `recovered_share` is how much of what staleness costs is won back;
+`..._turning` with objects that turn as they go (CTRV) instead of going straight on.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from bench.report import Report, arguments
 from infer.frames.pose import Pose
 from infer.readers.av2 import Boxes, Log
 from infer.track.overlap import YAW, overlaps
-from infer.track.tracker import Tracker
+from infer.track.tracker import Rules, Tracker
 
 ROOT = Path(__file__).resolve().parent.parent
 DATA = Path(os.environ.get("FRAMEMESH_DATA") or ROOT / "../shared/data") / "av2"
@@ -68,9 +69,9 @@ def carried(boxes: Floats, motion: Pose) -> Floats:
     return moved
 
 
-def answers(found: list[Instant]) -> dict[str, list[tuple[float, float]]]:
+def answers(found: list[Instant], rules: Rules) -> dict[str, list[tuple[float, float]]]:
     """By way: of each object in each sweep but the first, its IoU and speed."""
-    random, tracker = np.random.default_rng(SEED), Tracker()
+    random, tracker = np.random.default_rng(SEED), Tracker(rules)
     rated: dict[str, list[tuple[float, float]]] = {way: [] for way in WAYS}
     before = None
     for now in found:
@@ -108,18 +109,22 @@ def main() -> int:
         print(f"left out: no log in {DATA} (FRAMEMESH_DATA names the folder it is in)")
         return 1 if os.environ.get("FRAMEMESH_REQUIRE_DATA") == "1" else 0
     found = list(instants(Log(logs[0])))[: 40 if options.quick else None]
-    rated = answers(found)
     report = Report("latency_compensation", seeds=[SEED], config={"sweeps": len(found)})
     rows: list[list[str | float]] = []
-    for name, least in (("all objects", 0.0), (f"faster than {MOVING:g} m/s", MOVING)):
-        mean = {
-            way: float(np.mean([iou for iou, speed in values if speed >= least]))
-            for way, values in rated.items()
-        }
-        share = (mean["carried"] - mean["stale"]) / (mean["fresh"] - mean["stale"])
-        rows.append([name, *(mean[way] for way in WAYS), 100 * share])
-        key = "recovered_share" if not least else "recovered_share_moving"
-        report.figure(key, share)
+    for model, suffix, rules in (
+        ("straight on", "", Rules()),
+        ("turning", "_turning", Rules(turning=True)),
+    ):
+        rated = answers(found, rules)
+        for name, least in (("all objects", 0.0), (f"faster than {MOVING:g} m/s", MOVING)):
+            mean = {
+                way: float(np.mean([iou for iou, speed in values if speed >= least]))
+                for way, values in rated.items()
+            }
+            share = (mean["carried"] - mean["stale"]) / (mean["fresh"] - mean["stale"])
+            rows.append([f"{name}, {model}", *(mean[way] for way in WAYS), 100 * share])
+            key = "recovered_share" if not least else "recovered_share_moving"
+            report.figure(f"{key}{suffix}", share)
     report.table(["mean IoU", *WAYS, "won back %"], rows)
     report.finish(options)
     return 0

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from infer.track.assignment import assigned
 from infer.track.overlap import BOX_FIELDS, overlaps
-from infer.track.tracks import Beliefs, Floats, Tracks, born, corrected, nothing
+from infer.track.tracks import Beliefs, Floats, Tracks, born
+from infer.track.turning import born_turning
 from mesh.core.errors import Misuse
 
 
@@ -20,13 +21,15 @@ class Rules:
     least_giou: of a box and where its object should be. sightings: before it is told of, but for
     the first instants. missed: from so many instants on without a box it is gone; told_missed: up
     to so many it is told of all the same. (Who wants to know where what is hidden went can ask
-    what was told before: `Tracks.at`.)
+    what was told before: `Tracks.at`.) turning: objects go on along the turn that they are in
+    (`infer.track.turning`) and not straight on.
     """
 
     least_giou: float = -0.2
     sightings: int = 2
     missed: int = 5
     told_missed: int = 0
+    turning: bool = False
 
 
 class Tracker:
@@ -40,6 +43,7 @@ class Tracker:
 
     def __init__(self, rules: Rules | None = None, beliefs: Beliefs | None = None) -> None:
         self.rules, self.beliefs = rules or Rules(), beliefs or Beliefs()
+        self._born = born_turning if self.rules.turning else born
         self._tracks: Tracks | None = None
         self._sightings = np.zeros(0, np.int64)
         self._unseen = np.zeros(0, np.int64)  # instants since it was seen last
@@ -54,7 +58,7 @@ class Tracker:
         Raises Misuse for anything else.
         """
         boxes, scores = _checked(boxes, scores)
-        known = self._tracks if self._tracks is not None else nothing(time_s)
+        known = self._tracks if self._tracks is not None else self._none(time_s)
         if time_s < known.time_s:
             raise Misuse(
                 what="a tracker was given an instant",
@@ -65,17 +69,21 @@ class Tracker:
         known = known.at(time_s, self.beliefs)
         at = self._matched(known, boxes)
         seen = at >= 0
-        kept = corrected(known.taken(seen), boxes[at[seen]], scores[at[seen]], self.beliefs)
+        kept = known.taken(seen).corrected(boxes[at[seen]], scores[at[seen]], self.beliefs)
         new = np.setdiff1d(np.arange(len(boxes)), at[seen])
         ids = self._next + np.arange(len(new))
         self._next += len(new)
-        fresh = born(time_s, ids, boxes[new], scores[new], self.beliefs)
+        fresh = self._born(time_s, ids, boxes[new], scores[new], self.beliefs)
         self._tracks = kept + known.taken(~seen) + fresh
         unseen = np.full(len(known) - int(seen.sum()), -1)
         self._source = np.concatenate([at[seen], unseen, new])
         self._count(seen, len(new))
         self._forget()
         return self._believed()
+
+    def _none(self, time_s: float) -> Tracks:
+        ids, boxes, scores = np.zeros(0, np.int64), np.zeros((0, BOX_FIELDS)), np.zeros(0)
+        return self._born(time_s, ids, boxes, scores, self.beliefs)
 
     def _matched(self, known: Tracks, boxes: Floats) -> NDArray[np.int64]:
         """For each track the box that is its own, -1 for none."""

@@ -1,18 +1,19 @@
 """What is known of objects at an instant, and what follows from it for any other. Pure.
 
-Position and velocity are one Kalman filter per axis, all objects at once: motion of constant
-velocity that white noise accelerates (Bar-Shalom, Li and Kirubarajan, "Estimation with Applications
-to Tracking and Navigation", 2001, 6.2.2). Heading and size are filters of one number each.
+Position and velocity are one Kalman filter per axis: motion of constant velocity that white noise
+accelerates. Heading and size are filters of one number each. See `infer.kernels.bodies.kalman`.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass, fields, replace
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from infer.kernels.bodies.kalman import ACCELERATING, DRIFTING, NOISES, SLIDING, SWERVING
+from infer.kernels.threads import kernels_for
 from infer.track.overlap import BOX_FIELDS, LENGTH, YAW, X, Z
 
 Floats = NDArray[np.float64]
@@ -28,7 +29,9 @@ class Beliefs:
 
     acceleration: m/s^2 over one second, along each axis. drift: of size (m) and heading (rad), over
     the root of one second. place_m, size_m, yaw: of a measurement. speed: of what was never seen
-    before, m/s.
+    before, m/s. Of objects that turn (`infer.track.turning`) also swerve: of the turn rate, rad/s
+    over the root of one second; slide: of place, m over the root of one second; turn_rate: of what
+    was never seen before, rad/s. Their drift of heading is `steady`.
     """
 
     acceleration: float = 4.0
@@ -37,10 +40,23 @@ class Beliefs:
     size_m: float = 0.3
     yaw: float = 0.2
     speed: float = 10.0
+    swerve: float = 0.5
+    slide: float = 0.3
+    turn_rate: float = 0.3
+    steady: float = 0.1
 
     def measured(self) -> Floats:
         """Variances of a measured box: float64 (7,)."""
         return np.array([*[self.place_m] * 3, *[self.size_m] * 3, self.yaw]) ** 2
+
+    def noises(self) -> Floats:
+        """What kernels take: variances per second."""
+        noises = np.empty(NOISES)
+        noises[ACCELERATING], noises[SWERVING] = self.acceleration, self.swerve
+        noises[DRIFTING : DRIFTING + len(self.drift)] = self.drift
+        noises[SLIDING] = self.slide
+        squared: Floats = noises**2
+        return squared
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -64,38 +80,55 @@ class Tracks:
     def __len__(self) -> int:
         return len(self.ids)
 
-    def at(self, time_s: float, beliefs: Beliefs) -> Tracks:
+    def at(self, time_s: float, beliefs: Beliefs) -> Self:
         """The same objects at another time: what a late answer says of now.
 
         Later, or earlier: what is not seen grows more uncertain either way.
         """
-        seconds = time_s - self.time_s
-        gone, q = abs(seconds), beliefs.acceleration**2
-        boxes = self.boxes.copy()
-        boxes[:, PLACE] += self.velocity * seconds
-        place, joint, speed = (self.motion[..., i] for i in range(3))
-        moved = np.stack(
-            [
-                place + seconds * (2 * joint + seconds * speed) + q * gone**3 / 3,
-                joint + seconds * speed + q * gone * seconds / 2,
-                speed + q * gone,
-            ],
-            axis=-1,
-        )
-        others = self.others + np.array(beliefs.drift) ** 2 * gone
-        return replace(self, time_s=time_s, boxes=boxes, motion=moved, others=others)
+        changed = self.state()
+        kernels_for(1).advance_tracks(time_s - self.time_s, beliefs.noises(), *changed.values(), 1)
+        return replace(self, time_s=time_s, **changed)
 
-    def taken(self, which: NDArray[np.bool_] | NDArray[np.int64]) -> Tracks:
+    def corrected(self, seen: Floats, scores: Floats, beliefs: Beliefs) -> Self:
+        """The objects after each was seen as a box; seen: float64 (n, 7), scores: (n,)."""
+        changed = self.state()
+        kernels_for(1).correct_tracks(self.faced(seen), beliefs.measured(), *changed.values(), 1)
+        boxes = changed["boxes"]
+        boxes[:, YAW] = wrapped(boxes[:, YAW])
+        return replace(self, scores=scores.copy(), **changed)
+
+    def faced(self, seen: Floats) -> Floats:
+        """Boxes seen, each with its heading as the track's and the least turn."""
+        yaws = self.boxes[:, YAW]
+        faced = seen.copy()
+        faced[:, YAW] = yaws + _nearest_turn(seen[:, YAW] - yaws)
+        return faced
+
+    def state(self) -> dict[str, Any]:
+        """A copy of what time and sightings change, in the kernels' order."""
+        return {
+            name: getattr(self, name).copy() for name in ("boxes", "velocity", "motion", "others")
+        }
+
+    def taken(self, which: NDArray[np.bool_] | NDArray[np.int64]) -> Self:
         """Some of them, by mask or index."""
-        return Tracks(self.time_s, *(values[which] for values in self._values()))
+        return replace(self, **{name: values[which] for name, values in self._values().items()})
 
-    def _values(self) -> tuple[NDArray[Any], ...]:
-        return self.ids, self.boxes, self.velocity, self.scores, self.motion, self.others
+    def _values(self) -> dict[str, Any]:
+        """All that has a row for each object."""
+        return {
+            field.name: getattr(self, field.name)
+            for field in fields(self)
+            if field.name != "time_s"
+        }
 
-    def __add__(self, others: Tracks) -> Tracks:
+    def __add__(self, others: Self) -> Self:
         """Both, of one time."""
-        pairs = zip(self._values(), others._values(), strict=True)
-        return Tracks(self.time_s, *(np.concatenate(pair) for pair in pairs))
+        added = others._values()
+        both: dict[str, Any] = {
+            name: np.concatenate((own, added[name])) for name, own in self._values().items()
+        }
+        return replace(self, **both)
 
 
 def nothing(time_s: float) -> Tracks:
@@ -118,28 +151,7 @@ def born(
     return Tracks(time_s, ids, boxes.copy(), np.zeros((count, 3)), scores.copy(), motion, others)
 
 
-def corrected(tracks: Tracks, seen: Floats, scores: Floats, beliefs: Beliefs) -> Tracks:
-    """The tracks after each was seen as a box; seen: float64 (n, 7), scores: (n,)."""
-    variances = beliefs.measured()
-    boxes, seen = tracks.boxes.copy(), seen.copy()
-    seen[:, YAW] = boxes[:, YAW] + _nearest_turn(seen[:, YAW] - boxes[:, YAW])
-    place, joint, speed = (tracks.motion[..., i] for i in range(3))
-    spread = place + variances[PLACE]
-    gain, gain_v = place / spread, joint / spread
-    missed = seen[:, PLACE] - boxes[:, PLACE]
-    boxes[:, PLACE] += gain * missed
-    velocity = tracks.velocity + gain_v * missed
-    motion = np.stack([(1 - gain) * place, (1 - gain) * joint, speed - gain_v * joint], axis=-1)
-    gain_others = tracks.others / (tracks.others + variances[OTHERS])
-    boxes[:, OTHERS] += gain_others * (seen[:, OTHERS] - boxes[:, OTHERS])
-    boxes[:, YAW] = _wrapped(boxes[:, YAW])
-    others = (1 - gain_others) * tracks.others
-    return replace(
-        tracks, boxes=boxes, velocity=velocity, scores=scores.copy(), motion=motion, others=others
-    )
-
-
-def _wrapped(angle: Floats) -> Floats:
+def wrapped(angle: Floats) -> Floats:
     """Into [-pi, pi)."""
     wrapped: Floats = (angle + np.pi) % (2 * np.pi) - np.pi
     return wrapped
@@ -147,6 +159,6 @@ def _wrapped(angle: Floats) -> Floats:
 
 def _nearest_turn(angle: Floats) -> Floats:
     """The least turn, a detector being often wrong by half a turn about which end is the front."""
-    turn = _wrapped(angle)
-    opposite: Floats = np.where(np.abs(turn) > np.pi / 2, _wrapped(turn + np.pi), turn)
+    turn = wrapped(angle)
+    opposite: Floats = np.where(np.abs(turn) > np.pi / 2, wrapped(turn + np.pi), turn)
     return opposite

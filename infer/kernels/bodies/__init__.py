@@ -13,11 +13,13 @@ from __future__ import annotations
 from infer.kernels.bodies import (
     angles,
     area,
+    assignment,
     boxes,
     cells,
     clusters,
     components,
     ground,
+    kalman,
     motion,
     nms,
     occupancy,
@@ -28,6 +30,8 @@ from infer.kernels.bodies import (
     range_image,
     rotated_iou,
     shared,
+    turning,
+    upright,
     voxels,
 )
 
@@ -50,4 +54,8 @@ MODULES = (
     rotated_iou,
     nms,
     radar,
+    upright,
+    kalman,
+    turning,
+    assignment,
 )

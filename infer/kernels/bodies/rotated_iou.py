@@ -1,7 +1,8 @@
 """How much two turned rectangles overlap, seen from above.
 
-boxes: float32 (n, 5): centre x y, length, width, yaw. turns: float32 (n, 2), cosine and sine of
-each yaw. scratch: float32 (rows, 2, CORNERS, 2), a row for each thread: two polygons of (x, y).
+boxes: (n, 5), centre x y, length, width, yaw. turns: (n, 2), cosine and sine of each yaw. scratch:
+(rows, 2, CORNERS, 2), a row for each thread: two polygons of (x, y). All of float32, as detectors'
+boxes are, or all of float64, as tracks are: constants are exact in both.
 """
 
 # ruff: noqa: PLR0917  a kernel takes as many arrays as it works on, by position
@@ -79,12 +80,17 @@ def shared_area(a: int, b: int, boxes: Array, turns: Array, scratch: Array, row:
     return abs(twice) * HALVED
 
 
-def rotated_iou(a: int, b: int, boxes: Array, turns: Array, scratch: Array, row: int) -> Float32:
-    """What boxes a and b share over what they cover together; 0 where neither covers anything."""
+def footprints_meet(a: int, b: int, boxes: Array) -> bool:
+    """Whether boxes a and b are near enough to share anything; most pairs are not."""
     dx = boxes[b, CENTRE_X] - boxes[a, CENTRE_X]
     dy = boxes[b, CENTRE_Y] - boxes[a, CENTRE_Y]
     reach = (boxes[a, LENGTH] + boxes[a, WIDTH] + boxes[b, LENGTH] + boxes[b, WIDTH]) * HALVED
-    if dx * dx + dy * dy > reach * reach:
+    return bool(dx * dx + dy * dy <= reach * reach)
+
+
+def rotated_iou(a: int, b: int, boxes: Array, turns: Array, scratch: Array, row: int) -> Float32:
+    """What boxes a and b share over what they cover together; 0 where neither covers anything."""
+    if not footprints_meet(a, b, boxes):
         return NO_AREA
     shared = shared_area(a, b, boxes, turns, scratch, row)
     covered = boxes[a, LENGTH] * boxes[a, WIDTH] + boxes[b, LENGTH] * boxes[b, WIDTH] - shared

@@ -15,7 +15,8 @@ from infer.kernels.threaded import (
     plane,
     radar,
     range_image,
+    tracks,
     voxels,
 )
 
-MODULES = (motion, voxels, plane, components, range_image, occupancy, painting, nms, radar)
+MODULES = (motion, voxels, plane, components, range_image, occupancy, painting, nms, radar, tracks)

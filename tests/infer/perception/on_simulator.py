@@ -21,6 +21,7 @@ from infer.kernels.gpu import nms as nms_there  # noqa: E402
 from infer.kernels.gpu import painting as painting_there  # noqa: E402
 from infer.kernels.gpu import plane as plane_there  # noqa: E402
 from infer.kernels.gpu import radar as radar_there  # noqa: E402
+from infer.kernels.gpu import tracks as tracks_there  # noqa: E402
 from infer.kernels.gpu.components import CudaClusterer  # noqa: E402
 from infer.kernels.gpu.occupancy import CudaOccupancy  # noqa: E402
 from infer.kernels.gpu.range_image import CudaRangeImager  # noqa: E402
@@ -35,6 +36,10 @@ from infer.perception.painting import PinholeView, paint  # noqa: E402
 from infer.perception.radar import Radar, associate  # noqa: E402
 from infer.perception.range_image import RangeImager, View  # noqa: E402
 from infer.perception.voxels import Voxeliser, VoxelSpace  # noqa: E402
+from infer.track.assignment import assigned  # noqa: E402
+from infer.track.overlap import overlaps  # noqa: E402
+from infer.track.tracks import Beliefs, born  # noqa: E402
+from infer.track.turning import born_turning  # noqa: E402
 
 POINTS = 600
 TINY = 2e-6
@@ -147,6 +152,43 @@ def radar(points):
     assert (here.object_of >= 0).sum() > 6
 
 
+def followed(begin):
+    """Six objects seen three times, here and there, one of them the wrong way round."""
+    rng, believes = np.random.default_rng(2), Beliefs()
+    boxes = rng.normal(size=(6, 7)) * (20, 20, 1, 0.2, 0.2, 0.2, 2) + (0, 0, 0, 4, 2, 1.5, 0)
+    here = there = begin(0.0, np.arange(6), boxes, np.ones(6), believes)
+    for k in range(1, 3):
+        seen = boxes + rng.normal(scale=0.2, size=boxes.shape)
+        seen[0, 6] += np.pi
+        here = here.at(0.1 * k, believes).corrected(seen, np.ones(6), believes)
+        there = tracks_there.advanced(there, 0.1 * k, believes)
+        there = tracks_there.corrected(there, seen, np.ones(6), believes)
+    here, there = here.at(0.5, believes), tracks_there.advanced(there, 0.5, believes)
+    for name, known in here.state().items():
+        np.testing.assert_allclose(known, getattr(there, name), rtol=1e-4, atol=1e-4)
+    assert np.abs(here.velocity).max() > 0.1
+
+
+def tracks(points):
+    followed(born)
+
+
+def turning_tracks(points):
+    followed(born_turning)
+
+
+def assignments(points):
+    rng = np.random.default_rng(4)
+    boxes = rng.uniform((-5, -5, -1, 1, 1, 1, -3), (5, 5, 1, 5, 3, 2, 3), (9, 7))
+    for generalised in (False, True):
+        rated = overlaps(boxes[:4], boxes[3:], generalised)
+        found = tracks_there.overlaps(boxes[:4], boxes[3:], generalised)
+        np.testing.assert_allclose(rated, found, atol=1e-5)
+    costs = np.stack((-rated, rng.normal(size=(4, 6))))
+    best = np.stack([assigned(problem) for problem in costs])
+    np.testing.assert_array_equal(best, tracks_there.assigned(costs))
+
+
 COMPARED = (
     voxels,
     motion,
@@ -156,6 +198,9 @@ COMPARED = (
     painting,
     nms,
     radar,
+    tracks,
+    turning_tracks,
+    assignments,
 )
 
 if __name__ == "__main__":

@@ -24,19 +24,24 @@ COMPARED = [
     "painting",
     "nms",
     "radar",
+    "tracks",
+    "turning_tracks",
+    "assignments",
 ]
 MODULES = [info.name for info in pkgutil.iter_modules(infer.kernels.gpu.__path__)]
 
 # What kernels take, by name.
 KINDS = {
-    (types.float32, 0): "steepest within most",
-    (types.int64, 0): "link move_rows move_columns number others",
-    (types.float32, 1): "space area view field before belief camera radar distances",
+    (types.float32, 0): "steepest within most seconds",
+    (types.int64, 0): "link move_rows move_columns number others others_from generalised",
+    (types.float32, 1): """
+        space area view field before belief camera radar distances noises variances
+    """,
     (types.float32, 2): """
         points carried segments planes image pixels painted boxes turns ious targets objects
-        covariances
+        covariances seen velocity course heights least spreads
     """,
-    (types.float32, 3): "features picture",
+    (types.float32, 3): "features picture motion joint costs prices",
     (types.float32, 4): "scratch",
     (types.int32, 1): """
         times_us cell_of slot cells start member counts voxels low votes parents names n clusters
@@ -44,7 +49,7 @@ KINDS = {
     """,
     (types.int32, 2): "count coordinates triples",
     (types.int64, 1): "closest",
-    (types.int64, 2): "found lowest sums nearest farthest",
+    (types.int64, 2): "found lowest sums nearest farthest row_of path done columns_of",
     (types.uint8, 1): "touched labels occupied hit free",
     (types.uint8, 2): "ruled_out",
 }

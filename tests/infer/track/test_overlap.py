@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from infer.track.overlap import overlaps
+from infer.kernels.references.rotated_iou import iou as flat_iou
+from infer.track.overlap import HEIGHT, LENGTH, WIDTH, YAW, X, Y, Z, overlaps
 
 HERE = (0.0, 0.0, 0.0, 4.0, 2.0, 1.5, 0.0)
 boxes = st.tuples(
@@ -43,6 +44,17 @@ def test_the_generalised_one_tells_how_far_apart_they_are():
     assert of(HERE, (10.0, *HERE[1:]), generalised=True) == pytest.approx(-6 / 14)
     further = of(HERE, (20.0, *HERE[1:]), generalised=True)
     assert -1 < further < -6 / 14
+
+
+@given(boxes, boxes)
+def test_it_is_the_references_share_of_the_ground_times_the_height_shared(box: tuple, other: tuple):
+    one, two = ([each[k] for k in (X, Y, LENGTH, WIDTH, YAW)] for each in (box, other))
+    flat = flat_iou(one, two)
+    grounds = one[2] * one[3] + two[2] * two[3]
+    tops, bottoms = ([b[Z] + side * b[HEIGHT] / 2 for b in (box, other)] for side in (1, -1))
+    shared = flat / (1 + flat) * grounds * max(min(tops) - max(bottoms), 0)
+    filled = sum(math.prod(each[LENGTH : HEIGHT + 1]) for each in (box, other)) - shared
+    assert of(box, other) == pytest.approx(shared / filled, abs=1e-9)
 
 
 @given(boxes, boxes, st.floats(-4, 4))

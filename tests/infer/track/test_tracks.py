@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from infer.track.tracks import Beliefs, Tracks, born, corrected
+from infer.track.tracks import Beliefs, Tracks, born
 
 BELIEFS = Beliefs()
 seconds = st.floats(0, 5)
@@ -22,7 +22,7 @@ def some(seed: int, sightings: int = 3) -> Tracks:
     for k in range(1, sightings):
         boxes[:, :3] += velocity * 0.1
         seen = boxes + random.normal(scale=0.05, size=boxes.shape)
-        tracks = corrected(tracks.at(k * 0.1, BELIEFS), seen, np.ones(4), BELIEFS)
+        tracks = tracks.at(k * 0.1, BELIEFS).corrected(seen, np.ones(4), BELIEFS)
     return tracks
 
 
@@ -53,7 +53,7 @@ def test_time_makes_less_certain_and_a_sighting_more(seed: int, later: float):
     tracks = some(seed)
     then = tracks.at(tracks.time_s + later, BELIEFS)
     assert (then.motion[..., 2] > tracks.motion[..., 2]).all()
-    again = corrected(then, then.boxes, then.scores, BELIEFS)
+    again = then.corrected(then.boxes, then.scores, BELIEFS)
     assert (again.motion[..., 0] < then.motion[..., 0]).all()
     assert (again.motion[..., 0] < BELIEFS.place_m**2).all()
     np.testing.assert_allclose(again.boxes[:, :6], then.boxes[:, :6])
@@ -63,7 +63,7 @@ def test_a_velocity_is_learnt_from_places():
     tracks = born(0.0, np.arange(1), np.array([[0, 0, 0, 4, 2, 1.5, 0.0]]), np.ones(1), BELIEFS)
     for k in range(1, 20):
         seen = np.array([[1.5 * k, -0.5 * k, 0, 4, 2, 1.5, 0.0]])
-        tracks = corrected(tracks.at(k * 0.1, BELIEFS), seen, np.ones(1), BELIEFS)
+        tracks = tracks.at(k * 0.1, BELIEFS).corrected(seen, np.ones(1), BELIEFS)
     assert tracks.velocity[0] == pytest.approx([15, -5, 0], abs=0.2)
     assert tracks.at(2.9, BELIEFS).boxes[0, :2] == pytest.approx([43.5, -14.5], abs=0.5)
 
@@ -74,6 +74,6 @@ def test_a_heading_may_be_seen_the_wrong_way_round(turn: float):
     tracks = born(0.0, np.arange(1), box, np.ones(1), BELIEFS)
     seen = box.copy()
     seen[0, 6] += turn
-    after = corrected(tracks, seen, np.ones(1), BELIEFS).boxes[0, 6]
+    after = tracks.corrected(seen, np.ones(1), BELIEFS).boxes[0, 6]
     assert np.cos(after - 3.1) > np.cos(0.11)
     assert -np.pi <= after < np.pi
