@@ -14,6 +14,7 @@ from infer.frames.measurements import REACH_M, LidarScan
 from infer.fusion import objects
 from infer.fusion.fuser import fuse
 from infer.fusion.lidar_objects import LidarDetector
+from infer.fusion.tracked import BELIEVED
 from infer.perception.ground import Ground, GroundFinder, PlaneSearch
 from infer.sweep import MAX_POINTS
 from mesh.core.errors import ContentRefused, Misuse
@@ -22,7 +23,6 @@ Floats = NDArray[np.float64]
 
 MOST_TURN = 2 * np.pi  # of a box's yaw
 MOST_TRACKED = 1024  # of a sweep: matching takes the square of that
-BELIEVED = 0.3  # of an object's score, from which on it is tracked
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from infer.codec import Boxes, boxes_of
 from infer.frames.measurements import LidarScan
 from infer.frames.pose import Pose
+from infer.fusion.tracked import in_world
 from infer.layout import CLUSTER_FIELDS
 from infer.perception.area import Area
 from infer.perception.motion import Motion, deskew
@@ -24,13 +25,11 @@ from infer.pipeline.detection import Detected, open_detection
 from infer.pipeline.perceived import Occupancy, Perceived
 from infer.pipeline.sighting import Sighting
 from infer.sweep import MAX_POINTS
-from infer.track.overlap import YAW
 from infer.track.tracker import Rules, Tracker
 from infer.track.tracks import Beliefs, Tracks
 from mesh.core.loop import monotonic_us
 
 T = TypeVar("T")
-Floats = NDArray[np.float64]
 
 FADED_S = 1e-6  # of a belief that must not outlive its sweep, for the sensor has moved since
 
@@ -72,9 +71,9 @@ class Pipeline:
     ) -> Perceived:
         """Take in the next sweep and its boxes, sensor's frame of reference.
 
-        stamp_us: when it was, on a clock that rises from sweep to sweep. Of very
-        many boxes the surest MOST_TRACKED are tracked. Raises ContentRefused for boxes that are
-        none or a world too far away, and Misuse for a sweep out of order.
+        stamp_us: when it was, on a clock that rises from sweep to sweep. Of very many boxes the
+        surest MOST_TRACKED are tracked. Raises ContentRefused for boxes that are none or a world
+        too far away, and Misuse for a sweep out of order.
         """
         scan, pose = sighting.scan, sighting.world_from_sensor
         place_from_sensor = Pose.identity(scan.frame, scan.frame) if pose is None else pose
@@ -124,7 +123,7 @@ class Pipeline:
             self._tracker.step(float(time_s), two, np.ones(2))
 
     def _track(self, stamp_us: int, found: Detected, place_from_sensor: Pose) -> Tracks:
-        boxes = carried(found.boxes, place_from_sensor)
+        boxes = in_world(found.boxes, place_from_sensor)
         return self._tracker.step(stamp_us / 1e6, boxes, found.scores)
 
     def _occupy(
@@ -164,16 +163,6 @@ class _Votes:
         for number in [n for n, last in self._last.items() if last < self._instant - self._kept]:
             del self._votes[number], self._last[number]
         return elected
-
-
-def carried(boxes: Floats, motion: Pose) -> Floats:
-    """Boxes, float64 (n, 7), in another frame of reference; they stay upright there."""
-    moved = boxes.copy()
-    moved[:, :3] = motion.apply(boxes[:, :3])
-    heading = np.stack((np.cos(boxes[:, YAW]), np.sin(boxes[:, YAW])), axis=1)
-    turned = heading @ motion.rotation[:2, :2].T
-    moved[:, YAW] = np.arctan2(turned[:, 1], turned[:, 0])
-    return moved
 
 
 def _timed(times: dict[str, int], stage: str, run: Callable[[], T]) -> T:

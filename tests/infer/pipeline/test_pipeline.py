@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from infer.codec import Boxes
 from infer.frames.pose import Pose
-from infer.pipeline.detection import BELIEVED, MOST_TRACKED
-from infer.pipeline.pipeline import Choices, Pipeline, _Votes, carried
+from infer.fusion.tracked import BELIEVED, in_world
+from infer.pipeline.detection import MOST_TRACKED
+from infer.pipeline.pipeline import Choices, Pipeline, _Votes
 from infer.synthetic import STEP_M
 from infer.track.overlap import YAW
 from mesh.core.errors import ContentRefused, Misuse
@@ -158,7 +159,7 @@ def test_a_carried_box_has_the_same_corners(yaw, turn, place):
     c, s = np.cos(turn), np.sin(turn)
     motion = Pose("b", "a", np.array([[c, -s, 0], [s, c, 0], [0, 0, 1]]), np.array(place))
     box = np.array([[7.0, -3, 1, 4, 2, 1.5, yaw]])
-    moved = carried(box, motion)
+    moved = in_world(box, motion)
     np.testing.assert_allclose(front(moved), motion.apply(front(box)), atol=1e-9)
     np.testing.assert_array_equal(moved[:, 3:YAW], box[:, 3:YAW])
 
