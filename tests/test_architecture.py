@@ -47,6 +47,7 @@ PURE = (
     "mesh/stream/parts.py",
     "mesh/stream/ratecontrol.py",
     "mesh/stream/repair.py",
+    "infer/drives/*.py",
     "infer/frames/*.py",
     "infer/offload/cycles.py",
     "infer/offload/estimate.py",
