@@ -92,6 +92,10 @@ class Fleet:
         """For vehicles."""
         return f"http://127.0.0.1:{self.ports[gateway]}/#token={self.token}"
 
+    def base(self, gateway: str) -> str:
+        """As vehicles name it."""
+        return read_address(self.url(gateway)).base
+
     async def ready(self) -> None:
         """Until both gateways have found both workers' devices. Raises TimeoutError."""
         async with asyncio.timeout(PATIENCE_S):
@@ -147,10 +151,7 @@ def drive(seconds: float, rate_hz: float, deadline_ms: float) -> Run:
             _vehicle(fleet, stack, number, seconds, rate_hz, deadline_ms)
             for number in range(VEHICLES)
         ]
-        for vehicle in vehicles:
-            assert vehicle.stdout is not None
-            if vehicle.stdout.readline() != b"ready\n":
-                raise RuntimeError("a vehicle did not start; its errors are above")
+        drained = most_common_home(fleet, vehicles)
         start_s = time.monotonic()
         for vehicle in vehicles:
             assert vehicle.stdin is not None
@@ -165,7 +166,7 @@ def drive(seconds: float, rate_hz: float, deadline_ms: float) -> Run:
         until(1 / 2)
         fleet.start("worker-1")
         until(2 / 3)
-        drained, drained_us = GATEWAYS[0], monotonic_us()
+        drained_us = monotonic_us()
         status = drain(fleet, drained)
         drain_s = (monotonic_us() - drained_us) / 1e6
         nodes[drained].wait(timeout=PATIENCE_S)
@@ -175,7 +176,7 @@ def drive(seconds: float, rate_hz: float, deadline_ms: float) -> Run:
             msgspec.json.decode((folder / f"vehicle-{number}.json").read_bytes(), type=Log)
             for number in range(VEHICLES)
         ]
-        return Run(logs, f"http://127.0.0.1:{fleet.ports[drained]}", drained_us, status, drain_s)
+        return Run(logs, fleet.base(drained), drained_us, status, drain_s)
 
 
 def _vehicle(
@@ -193,6 +194,18 @@ def _vehicle(
     )
     words = ["-m", "bench.vehicle", msgspec.json.encode(orders).decode()]
     return stack.enter_context(running(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE))
+
+
+def most_common_home(fleet: Fleet, vehicles: Sequence[subprocess.Popen[bytes]]) -> str:
+    """Wait until all vehicles are ready; the gateway that is home to most."""
+    homes: Counter[str] = Counter()
+    for vehicle in vehicles:
+        assert vehicle.stdout is not None
+        said, _, home = vehicle.stdout.readline().decode().strip().partition(" ")
+        if said != "ready":
+            raise RuntimeError("a vehicle did not start; its errors are above")
+        homes[home] += 1
+    return max(GATEWAYS, key=lambda name: homes[fleet.base(name)])
 
 
 def drain(fleet: Fleet, name: str) -> int:
@@ -260,6 +273,7 @@ def report_vehicles(report: Report, run: Run, deadline_ms: float) -> bool:
     report.figure("answers_per_cycle_min", min(counts))
     report.figure("answers_per_cycle_max", max(counts))
     report.figure("late_answers", late)
+    report.figure("handovers", sum(log.moves for log in run.logs))
     report.figure("handover_gap_cycles", gap)
     report.figure("handover_not_remote_cycles", not_remote)
     still = [r for log in run.logs for r in log.records[-1:] if r.home in ("", run.drained)]

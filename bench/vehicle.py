@@ -1,7 +1,7 @@
 """One vehicle of `bench.offload`, in a process of its own: drives cycles and writes down each one.
 
-Reads its orders from the command line, says "ready", begins when a line comes on its standard
-input, and writes what became of its cycles to a file.
+Reads its orders from the command line, says "ready" and what gateway is its home, begins when a
+line comes on its standard input, and writes what became of its cycles to a file.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ async def drive(orders: Orders) -> Log:
         before = sum(vehicle.counts.values())
         gc.collect()
         gc.freeze()
-        print("ready", flush=True)
+        print(f"ready {vehicle.home or ''}", flush=True)
         await asyncio.to_thread(sys.stdin.readline)
         start_us = monotonic_us()
         for number in range(round(orders.seconds * orders.rate_hz)):

@@ -80,10 +80,13 @@ class Homes:
     def lost(self, name: str, now_us: int) -> list[int]:
         """There is no session, or it could not be opened. Returns the cycles it had not answered.
 
-        It is tried again after a while, twice as long each time that it fails.
+        One that breaks off is tried again at once, what could not be opened after a while, twice
+        as long each time that it fails.
         """
         door = self._doors[name]
         wait_us = min(RETRY_FIRST_US << min(door.failures, 8), RETRY_MOST_US)
+        if door.state == "open":
+            wait_us = 0
         unanswered = list(door.waiting)
         door.state, door.retry_us = "away", now_us + wait_us
         door.failures += 1

@@ -3,31 +3,38 @@
 Known kinds are tracked, one tracker for each. Of the other things (poles, walls, what no class
 fits) there are many and few move, so they are kept as they were seen last, with an uncertainty that
 grows as that of anything that was seen once.
+
+Where the vehicle says where it was, all this is kept in the world, where things move by themselves
+alone; otherwise in the sensor's frame of reference, where a vehicle's turn looks like theirs.
 """
 
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from infer.codec import CLASSES, Boxes
+from infer.frames.pose import Pose
+from infer.track.overlap import YAW
 from infer.track.tracker import Rules, Tracker
-from infer.track.tracks import Beliefs, Tracks, born, nothing
+from infer.track.tracks import PLACE, Beliefs, Tracks, born, nothing
 
 UNKNOWN = 0  # the class "other"
 NO_ID = 0  # of what is not tracked; trackers count from 1
 KEPT = 4  # sweeps that an answer may come after and still be put in its place
 _S = 1e-6
+HERE = Pose.identity("world", "sensor")  # of a vehicle that does not say where it is
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Objects:
-    """Objects at an instant, in the sensor's frame of reference.
+    """Objects at an instant, in the sensor's frame of reference at that instant.
 
     tracks: as of `tracks.time_s`, seconds of the sensor's clock; ids are 0 for what is not tracked.
+    Velocities are over the ground where poses are known, otherwise as the sensor sees them.
     classes: uint8 (n,), indices into `infer.codec.CLASSES`. seen_us: when the newest sweep was
     taken that this is made from, on the sensor's clock; None if nothing was ever seen.
     """
@@ -40,8 +47,23 @@ class Objects:
         return len(self.classes)
 
     def at(self, stamp_us: int, beliefs: Beliefs) -> Objects:
-        """The same at another time of the sensor's clock, less certain."""
+        """The same at another time of the sensor's clock, less certain; in the same frame."""
         return Objects(self.tracks.at(stamp_us * _S, beliefs), self.classes, self.seen_us)
+
+    def carried(self, motion: Pose) -> Objects:
+        """The same in another frame of reference."""
+        return replace(self, tracks=carried(self.tracks, motion))
+
+
+def carried(tracks: Tracks, motion: Pose) -> Tracks:
+    """Tracks in another frame whose z points the same way, as roads go.
+
+    Covariances stay: those of x and y are always equal.
+    """
+    boxes = tracks.boxes.copy()
+    boxes[:, PLACE] = motion.apply(boxes[:, PLACE])
+    boxes[:, YAW] += np.arctan2(motion.rotation[1, 0], motion.rotation[0, 0])
+    return replace(tracks, boxes=boxes, velocity=tracks.velocity @ motion.rotation.T)
 
 
 @dataclass(slots=True)
@@ -51,6 +73,7 @@ class _Seen:
     stamp_us: int
     rank: int
     boxes: Boxes
+    pose: Pose
     trackers: dict[int, Tracker]
     objects: Objects
 
@@ -71,10 +94,11 @@ class Situation:
         }
         self._seen: list[_Seen] = []  # by stamp; what is older than the first is settled
 
-    def learn(self, stamp_us: int, boxes: Boxes, rank: int) -> bool:
+    def learn(self, stamp_us: int, boxes: Boxes, rank: int, pose: Pose = HERE) -> bool:
         """Take an answer to the sweep of that stamp; returns whether it was of use.
 
-        rank: of two answers to one sweep the higher counts, of equals the first.
+        rank: of two answers to one sweep the higher counts, of equals the first. pose:
+        world_from_sensor of that sweep; all of one world.
         """
         newer = [seen for seen in self._seen if seen.stamp_us > stamp_us]
         older = self._seen[: len(self._seen) - len(newer)]
@@ -85,19 +109,22 @@ class Situation:
         if not older and len(newer) >= KEPT:
             return False  # what came before those is not known any more
         trackers = older[-1].trackers if older else self._first
-        for at_us, of, how in [
-            (stamp_us, boxes, rank),
-            *((seen.stamp_us, seen.boxes, seen.rank) for seen in newer),
+        for at_us, how, of, where in [
+            (stamp_us, rank, boxes, pose),
+            *((seen.stamp_us, seen.rank, seen.boxes, seen.pose) for seen in newer),
         ]:
-            older.append(self._after(trackers, at_us, of, how))
+            older.append(self._after(trackers, at_us, how, of, where))
             trackers = older[-1].trackers
         while len(older) > KEPT:
             self._first = older.pop(0).trackers
         self._seen = older
         return True
 
-    def at(self, stamp_us: int) -> Objects:
-        """What should be there at a time of the sensor's clock."""
+    def at(self, stamp_us: int, pose: Pose = HERE) -> Objects:
+        """What should be there at a time of the sensor's clock, and seen from where it is then."""
+        return self._known(stamp_us).carried(pose.inverse())
+
+    def _known(self, stamp_us: int) -> Objects:
         if not self._seen:
             return Objects(nothing(stamp_us * _S), np.zeros(0, np.uint8), None)
         newest = self._seen[-1]
@@ -105,10 +132,14 @@ class Situation:
             return newest.objects
         return newest.objects.at(stamp_us, self.beliefs)
 
-    def _after(self, trackers: dict[int, Tracker], stamp_us: int, boxes: Boxes, rank: int) -> _Seen:
+    def _after(
+        self, trackers: dict[int, Tracker], stamp_us: int, rank: int, boxes: Boxes, pose: Pose
+    ) -> _Seen:
         """Trackers replace what they hold and never change it, so shallow copies are enough."""
         time_s = stamp_us * _S
         rows = np.column_stack((boxes.centres, boxes.sizes, boxes.yaws)).astype(np.float64)
+        rows[:, PLACE] = pose.apply(rows[:, PLACE])
+        rows[:, YAW] += np.arctan2(pose.rotation[1, 0], pose.rotation[0, 0])
         scores = boxes.scores.astype(np.float64)
         after, told = {}, []
         for kind, tracker in trackers.items():
@@ -122,7 +153,7 @@ class Situation:
         for _, some in told:
             tracks = tracks + some
         classes = np.concatenate([np.full(len(some), kind, np.uint8) for kind, some in told])
-        return _Seen(stamp_us, rank, boxes, after, Objects(tracks, classes, stamp_us))
+        return _Seen(stamp_us, rank, boxes, pose, after, Objects(tracks, classes, stamp_us))
 
 
 def warm_up() -> None:

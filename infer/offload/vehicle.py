@@ -22,10 +22,11 @@ from msgspec import Meta
 from numpy.typing import NDArray
 
 from infer.codec import Result, decode_result
+from infer.frames.pose import Pose
 from infer.offload.cycles import Cycles, Give, Mark, StartLocal, StopLocal
 from infer.offload.homes import Homes, Leave, Open
 from infer.offload.local import LocalPipeline, open_local
-from infer.offload.situation import Objects, Situation, warm_up
+from infer.offload.situation import HERE, Objects, Situation, warm_up
 from infer.sweep import encode_sweep
 from infer.uplink.packing import pack_sweep
 from infer.warmup import small_scene
@@ -93,6 +94,7 @@ class _Open:
 
     stamp_us: int
     deadline_us: int
+    pose: Pose
     points: NDArray[np.float32]
     data: bytes
     answer: asyncio.Future[Answer]
@@ -128,11 +130,12 @@ class Vehicle:
         self._stays: dict[str, asyncio.Task[None]] = {}
         self._open: dict[int, _Open] = {}
         self._numbers: dict[tuple[str, int], int] = {}  # of inputs at gateways: their cycles
-        self._by_stamp: dict[int, int] = {}  # the last cycles
+        self._by_stamp: dict[int, tuple[int, Pose]] = {}  # the last cycles
         self._deadlines: deque[tuple[int, int]] = deque()  # and cycles, for those not yet over
         self._timer: asyncio.TimerHandle | None = None
         self._tried = asyncio.Event()
         self._last, self._last_stamp_us = 0, -(1 << 62)
+        self._frames: tuple[str, str] | None = None  # of the poses it is given
         self._closed = False
         self._tasks = asyncio.TaskGroup()
 
@@ -156,13 +159,17 @@ class Vehicle:
         """The local pipeline's process; 0 without one."""
         return self._local.pid if self._local is not None else 0
 
-    async def cycle(self, points: NDArray[np.float32], *, stamp_us: int | None = None) -> Answer:
+    async def cycle(
+        self, points: NDArray[np.float32], *, stamp_us: int | None = None, pose: Pose = HERE
+    ) -> Answer:
         """Have a sweep answered: by the deadline, once, whatever happens.
 
         points: float32 (n, 4), x y z in metres in the sensor's frame, intensity; left unchanged
         until this returns. stamp_us: when it was taken, above all before on one clock; now, on this
-        machine's monotonic clock, if not given. Cycles may overlap.
-        Raises ContentRefused for other points, Misuse for a stamp that does not rise.
+        machine's monotonic clock, if not given. pose: world_from_sensor at that time, of any world
+        that stands still; for all sweeps or for none. Cycles may overlap.
+        Raises ContentRefused for other points, Misuse for a stamp that does not rise or a pose of
+        other frames of reference than the one before.
         """
         opened_us = monotonic_us()
         stamp_us = opened_us if stamp_us is None else stamp_us
@@ -173,12 +180,19 @@ class Vehicle:
                 why=f"its stamp {stamp_us} is not above the last one's, {self._last_stamp_us}",
                 fix="Give sweeps in the order they were taken, each once.",
             )
+        self._frames = self._frames or (pose.target, pose.source)
+        if self._frames != (pose.target, pose.source):
+            raise Misuse(
+                what="a cycle is not begun",
+                why=f"its pose is {pose.name}, and the first was of {' and '.join(self._frames)}",
+                fix="Give poses of the same two frames of reference for all sweeps, or for none.",
+            )
         data = self._encode(points)
         self._last, self._last_stamp_us = self._last + 1, stamp_us
         deadline_us = opened_us + self._deadline_us
         answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-        self._open[self._last] = _Open(stamp_us, deadline_us, points, data, answer)
-        self._remember(self._last, stamp_us, deadline_us)
+        self._open[self._last] = _Open(stamp_us, deadline_us, pose, points, data, answer)
+        self._remember(self._last, stamp_us, deadline_us, pose)
         self._cycles.open(self._last, deadline_us, opened_us)
         for name in self._homes.targets(self._last):
             self._send_later(name, self._last)
@@ -233,9 +247,9 @@ class Vehicle:
         if self._closed:
             raise _left()
 
-    def _remember(self, cycle: int, stamp_us: int, deadline_us: int) -> None:
+    def _remember(self, cycle: int, stamp_us: int, deadline_us: int, pose: Pose) -> None:
         self._deadlines.append((deadline_us, cycle))
-        self._by_stamp[stamp_us] = cycle
+        self._by_stamp[stamp_us] = cycle, pose
         while len(self._by_stamp) > REMEMBERED:
             self._by_stamp.pop(next(iter(self._by_stamp)))
         while len(self._numbers) > REMEMBERED:
@@ -290,7 +304,7 @@ class Vehicle:
                 cycle,
                 waiting.stamp_us,
                 mark,
-                self._situation.at(waiting.stamp_us),
+                self._situation.at(waiting.stamp_us, waiting.pose),
                 waiting.results.get(mark),
                 tuple(waiting.sent_to),
                 waiting.deadline_us,
@@ -298,10 +312,10 @@ class Vehicle:
             )
         )
 
-    def _learn(self, cycle: int | None, mark: Mark, result: Result) -> None:
+    def _learn(self, cycle: int, mark: Mark, result: Result, pose: Pose) -> None:
         """Of any result, whether its cycle still waits for it or not."""
-        used = self._situation.learn(result.stamp_us, result.boxes, RANKS[mark])
-        waiting = self._open.get(cycle) if cycle is not None else None
+        used = self._situation.learn(result.stamp_us, result.boxes, RANKS[mark], pose)
+        waiting = self._open.get(cycle)
         if waiting is not None:
             waiting.results[mark] = result
         else:
@@ -321,7 +335,8 @@ class Vehicle:
             log.info("the local pipeline does not answer cycle %d: %s", cycle, problem)
             self._cycles.local_failed(monotonic_us())
         else:
-            self._learn(cycle, "local", replace(found, stamp_us=waiting.stamp_us))
+            result = replace(found, stamp_us=waiting.stamp_us)
+            self._learn(cycle, "local", result, waiting.pose)
             self._cycles.local_came(cycle, monotonic_us())
         self._turn()
 
@@ -389,14 +404,14 @@ class Vehicle:
             except ContentRefused as problem:
                 log.warning("%s sent what cannot be read: %s", name, problem)
                 continue
-            cycle = self._by_stamp.get(result.stamp_us)
-            if cycle is None:
+            if result.stamp_us not in self._by_stamp:
                 continue  # from too long ago
+            cycle, pose = self._by_stamp[result.stamp_us]
             if result.missing:
                 self._homes.refused(name, cycle)  # in part it is known, and an answer is whole
             else:
                 self._homes.answered(name, cycle, monotonic_us())
-                self._learn(cycle, "remote", result)
+                self._learn(cycle, "remote", result, pose)
                 self._cycles.remote_came(cycle)
             self._turn()
 

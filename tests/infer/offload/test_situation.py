@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from infer.codec import CLASSES, Boxes
+from infer.frames.pose import Pose
 from infer.offload.situation import KEPT, Situation
 
 CAR, OTHER = CLASSES.index("car"), 0
@@ -45,6 +48,31 @@ def test_a_car_is_where_it_should_be_by_now_and_that_is_less_certain():
     assert now.tracks.boxes[0, 0] == pytest.approx(10.0, abs=0.3)
     assert now.tracks.boxes[1, 0] == pytest.approx(6.0)
     assert (now.tracks.motion[:, 0, 0] > then.tracks.motion[:, 0, 0]).all()
+
+
+def test_what_stands_still_stays_where_it_is_when_the_vehicle_drives_and_turns():
+    """A vehicle goes round a curve; the pole and the parked car are seen from where it is."""
+    world = np.array([[12.0, 3.0, 0.8], [6.0, -3.0, 2.0]])
+
+    def pose(number: int) -> Pose:
+        c, s = np.cos(0.05 * number), np.sin(0.05 * number)
+        turn = np.array([[c, -s, 0], [s, c, 0], [0, 0, 1.0]])
+        return Pose("world", "sensor", turn, np.array([0.8 * number, 0.02 * number**2, 0]))
+
+    situation = Situation()
+    for number in range(6):
+        seen_from = pose(number).inverse()
+        boxes = seen(0)
+        at = replace(
+            boxes,
+            centres=seen_from.apply(world).astype(np.float32),
+            yaws=np.full(2, -0.05 * number, np.float32),
+        )
+        situation.learn(number * PERIOD_US, at, REMOTE, pose(number))
+    now = situation.at(9 * PERIOD_US, pose(9)).tracks
+    np.testing.assert_allclose(now.boxes[:, :3], pose(9).inverse().apply(world), atol=0.02)
+    assert now.boxes[0, 6] == pytest.approx(-0.45, abs=0.02)
+    assert np.abs(now.velocity).max() < 0.1
 
 
 @given(st.permutations(range(KEPT)))
