@@ -21,7 +21,7 @@ from infer.fusion.footprints import (
 from infer.fusion.lidar_objects import standing
 from infer.fusion.objects import Floats
 from infer.fusion.pictures import View, outlines, overlap
-from infer.fusion.shapes import SIZES, completed, within
+from infer.fusion.shapes import allowed, completed
 
 TURNS = np.radians(np.arange(0, 180, 4.0))
 CLOSE_M = 0.1  # points nearer to a side than this speak for it alike
@@ -56,8 +56,7 @@ class Fitting:
         flat = completed(prints, kinds, np.ones(len(prints), np.bool_), self.origin)
         boxes = standing(flat, kinds, prints)
         alike = overlap(outlines(boxes, self.view)[0], picture[None])[:, 0]
-        size = SIZES[kind]
-        fits = within(flat[:, 2], size.longer) * within(flat[:, 3], size.shorter)
+        fits = allowed(flat[:, 2], flat[:, 3], kind)
         best: Floats = boxes[int((alike * closeness * fits).argmax())]
         return best
 

@@ -20,19 +20,16 @@ from infer.fusion.footprints import (
     grouped,
 )
 from infer.fusion.heights import heights
-from infer.fusion.objects import NONE, OTHER, Floats, Objects, Whole, nothing
-from infer.fusion.shapes import SIZES, completed, lengthwise, likeness, within
-from infer.fusion.surroundings import BESIDE, OVERHEAD, surroundings
+from infer.fusion.objects import NONE, Floats, Objects, Whole, nothing
+from infer.fusion.shapes import SIZES, classified, completed, lengthwise
+from infer.fusion.surroundings import surroundings
 from infer.kernels.bodies.plane import ABOVE, GROUND_POINT, UNKNOWN_POINT
 from infer.perception.area import Area
 from infer.perception.clusters import Clusterer
 from infer.perception.ground import Ground, GroundFinder, PlaneSearch
 
 STREET = Area(51.2, 0.2)
-TOO_LARGE = (2.6, 6.2)  # m: shorter and longer side of what is looked at again
-# Shares of a cluster that may have something right above and right beside: what has more is part
-# of a wall, a tree, a hedge.
-COVERED, CROWDED = (0.0, 0.25), (0.1, 0.3)
+TOO_LARGE = (2.8, 6.2)  # m: shorter and longer side of what is looked at again
 DOUBT = 8.0  # points: of so many, half of what they look like is believed
 PLACE_M = 0.3  # a standard deviation: of a box's middle, most of which is what nobody saw
 FASTEST = 10.0  # m/s, a standard deviation: how fast what was seen once may be
@@ -136,14 +133,11 @@ class LidarDetector:
         kept = np.flatnonzero(prints[:, POINTS] >= self.rules.least_points)
         prints, around = prints[kept], around[kept]
         away = distances(prints, self.rules.origin)
-        alike = np.stack([likeness(prints, away, size) for size in SIZES.values()])
-        best = alike.max(axis=0)
-        kinds = np.where(best > 0, np.array(list(SIZES))[alike.argmax(axis=0)], OTHER)
-        alone = within(around[:, OVERHEAD], COVERED) * within(around[:, BESIDE], CROWDED)
+        kinds, alike = classified(prints, around, away)
         known = prints[:, POINTS] / (prints[:, POINTS] + DOUBT)
         flat = completed(prints, kinds, lengthwise(prints, kinds), self.rules.origin)
         boxes = standing(flat, kinds, prints)
-        return seen_by_lidar(boxes, kinds, best * alone * known, kept)
+        return seen_by_lidar(boxes, kinds, alike * known, kept)
 
 
 def distances(prints: Floats, origin: tuple[float, float]) -> Floats:

@@ -25,6 +25,7 @@ from infer.fusion.footprints import (
     V_LOW,
 )
 from infer.fusion.objects import CYCLIST, OTHER, PEDESTRIAN, VEHICLE
+from infer.fusion.surroundings import BESIDE, OVERHEAD
 
 Floats = NDArray[np.float64]
 Whole = NDArray[np.int64]
@@ -42,7 +43,8 @@ class Size:
     typical: length, width, height. longer, shorter: most of the two sides seen; least_longer,
     least_shorter: the least. lowest_top, highest_top: of what is seen. floor: how high above the
     ground its lowest point may be seen. on_edge: share of its points at the sides that face the
-    sensor; a body is seen from outside, a bush all through. trust: what its shape alone is worth.
+    sensor; a body is seen from outside, a bush all through. covered, crowded: shares of its points
+    that something is right above of, and right beside. trust: what its shape alone is worth.
     """
 
     typical: tuple[float, float, float]
@@ -54,6 +56,8 @@ class Size:
     least_shorter: Bound = ANY
     on_edge: Bound = ANY
     floor: Bound = (0.5, 0.8)
+    covered: Bound = (0.0, 0.25)
+    crowded: Bound = (0.1, 0.3)
     trust: float = 1.0
 
 
@@ -88,6 +92,21 @@ SIZES = {
         highest_top=(1.95, 2.15),
     ),
 }
+# A lorry goes on above where cars end, as walls and trees do: it must show two sides and no
+# inside. Pieces of houses do too: a camera or a radar must say the same before it is believed.
+LORRY = Size(
+    typical=(7.0, 2.4, 3.0),
+    longer=(10.0, 13.0),
+    shorter=(2.7, 3.0),
+    least_longer=(3.4, 2.8),
+    lowest_top=(1.8, 1.5),
+    highest_top=(4.0, 4.2),
+    least_shorter=(1.4, 1.0),
+    on_edge=(0.5, 0.35),
+    floor=(0.8, 1.2),
+    covered=(1.0, 2.0),
+    trust=0.4,
+)
 WIDEST_END = 2.2  # m: a vehicle's seen side that is longer is its flank
 
 # Length and width by class: what is seen of them is all there is, and what they are if it is not.
@@ -103,12 +122,13 @@ def within(values: Floats, bound: Bound) -> Floats:
     return graded
 
 
-def likeness(footprints: Floats, away: Floats, size: Size) -> Floats:
-    """How like a class each footprint is, 0 to 1: (n,). away: (n,), metres from the sensor."""
-    sides = np.stack(
-        (footprints[:, U_HIGH] - footprints[:, U_LOW], footprints[:, V_HIGH] - footprints[:, V_LOW])
-    )
-    longer, shorter = sides.max(axis=0), sides.min(axis=0)
+def likeness(footprints: Floats, around: Floats, away: Floats, size: Size) -> Floats:
+    """How like a class each footprint is, 0 to 1: (n,). around: (n, 2), see `surroundings`. away:
+    (n,), metres from the sensor.
+    """
+    u = footprints[:, U_HIGH] - footprints[:, U_LOW]
+    v = footprints[:, V_HIGH] - footprints[:, V_LOW]
+    longer, shorter = np.maximum(u, v), np.minimum(u, v)
     beam = away * BEAM_RAD
     parts = (
         within(longer, size.longer),
@@ -119,9 +139,29 @@ def likeness(footprints: Floats, away: Floats, size: Size) -> Floats:
         within(footprints[:, TOP], size.highest_top),
         within(footprints[:, BOTTOM] - beam, size.floor),
         within(footprints[:, ON_EDGE], size.on_edge),
+        within(around[:, OVERHEAD], size.covered),
+        within(around[:, BESIDE], size.crowded),
     )
     product: Floats = size.trust * np.prod(parts, axis=0)
     return product
+
+
+def classified(footprints: Floats, around: Floats, away: Floats) -> tuple[Whole, Floats]:
+    """The class of each footprint and how like it it is, both (n,). As `likeness` takes them."""
+    alike = np.stack([likeness(footprints, around, away, size) for size in SIZES.values()])
+    alike[VEHICLE] = np.maximum(alike[VEHICLE], likeness(footprints, around, away, LORRY))
+    best: Floats = alike.max(axis=0)
+    return np.where(best > 0, alike.argmax(axis=0), OTHER), best
+
+
+def allowed(lengths: Floats, widths: Floats, kind: int) -> Floats:
+    """How well boxes, completed, keep within the sizes of a class: (n,), 0 to 1."""
+    size = SIZES[kind]
+    fits: Floats = within(lengths, size.longer) * within(widths, size.shorter)
+    if kind == VEHICLE:
+        large = within(lengths, LORRY.longer) * within(widths, LORRY.shorter)
+        fits = np.maximum(fits, LORRY.trust * large)
+    return fits
 
 
 def lengthwise(footprints: Floats, kinds: Whole) -> NDArray[np.bool_]:
