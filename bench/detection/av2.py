@@ -9,8 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.detection.kitti import WITHIN_M
-from bench.detection.measure import Truth
+from bench.detection.measure import WITHIN_M, Truth
 from infer.fusion.objects import CYCLIST, OTHER, PEDESTRIAN, VEHICLE
 from infer.readers.av2 import Log
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.detection.measure import Truth
+from bench.detection.measure import LEAST_PIXELS, WITHIN_M, Truth
 from infer.frames.calibration import Calibration
 from infer.frames.measurements import CameraImage
 from infer.frames.pose import Pose
@@ -19,9 +19,8 @@ from infer.readers.kitti_calibration import read_calibration
 from infer.readers.kitti_labels import DONT_CARE, Label, read_labels
 
 CAMERA = "image_02"
-WITHIN_M = 50.0
 # What KITTI's "hard" level still asks for (A. Geiger et al., CVPR 2012).
-MOST_OCCLUDED, MOST_TRUNCATED, LEAST_PIXELS = 2, 0.5, 25.0
+MOST_OCCLUDED, MOST_TRUNCATED = 2, 0.5
 COVERED = 0.5  # of a detection that lies where nothing was labelled
 
 KINDS = {

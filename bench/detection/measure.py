@@ -14,10 +14,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from infer.fusion.fuser import flat
-from infer.fusion.objects import VEHICLE, Floats, Whole
+from infer.fusion.objects import VEHICLE, Floats, Objects, Whole
+from infer.fusion.pictures import View, outlines, overlap
 from infer.perception.nms import iou
 
-MOST_APART_M, LEAST_IOU = 1.0, 0.3
+WITHIN_M = 50.0  # of the sensor: what must be found
+LEAST_PIXELS = 25.0  # of height in the picture
+BELIEVED = 0.5  # the least score; a camera's detector leaves out what it does not believe
+MOST_APART_M, LEAST_IOU = 1.0, 0.3  # seen from above
+LEAST_PICTURE_IOU = 0.5
 FLOOR = 0.5  # precision
 
 Same = Callable[[Floats, Floats, int], Floats]
@@ -106,6 +111,23 @@ def same_places(found: Floats, truth: Floats, kind: int) -> Floats:
     if kind == VEHICLE:
         agreement[iou(flat(found), flat(truth)) < LEAST_IOU] = 0.0
     return agreement
+
+
+def same_pictures(found: Floats, truth: Floats, _: int) -> Floats:
+    """How well boxes (n, 4) in a picture agree with (m, 4), 0 where they are not the same."""
+    agreement = overlap(found, truth)
+    return np.where(agreement >= LEAST_PICTURE_IOU, agreement, 0.0)
+
+
+def in_picture(objects: Objects, view: View) -> tuple[Found, Floats]:
+    """Objects that are believed, and their outlines (n, 4). Those that are near and in the picture,
+    and not small there, count.
+    """
+    believed = objects.taken(objects.scores >= BELIEVED)
+    shown, inside = outlines(believed.boxes, view)
+    near = np.hypot(*believed.boxes[:, :2].T) <= WITHIN_M
+    counted = inside & near & (shown[:, 3] - shown[:, 1] >= LEAST_PIXELS)
+    return Found(believed.boxes, believed.kinds, believed.scores, counted), shown
 
 
 def tally(total: Tally, name: str, kind: int, found: Found, truth: Truth, same: Same) -> None:

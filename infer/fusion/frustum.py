@@ -21,7 +21,7 @@ from infer.fusion.footprints import (
 from infer.fusion.lidar_objects import standing
 from infer.fusion.objects import Floats
 from infer.fusion.pictures import View, outlines, overlap
-from infer.fusion.shapes import allowed, completed
+from infer.fusion.shapes import allowed, completed, extents, lorries
 
 TURNS = np.radians(np.arange(0, 180, 4.0))
 CLOSE_M = 0.1  # points nearer to a side than this speak for it alike
@@ -42,21 +42,25 @@ class Fitting:
         above: NDArray[np.float32],
         kind: int,
         picture: Floats,
+        *,
+        large: bool = False,
     ) -> Floats:
         """The box (7,) of a thing of which the LiDAR saw points (n, 4), and the camera all.
 
         Of all headings, each with the size of its class completed away from the LiDAR, the one
         whose outline is most like the camera's box `picture` (4,), and whose sides the points are
         closest to: the two together say what neither says alone of a thing of which only one side
-        was seen. above: (n,), the points' heights above the ground.
+        was seen. above: (n,), the points' heights above the ground. large: it is a
+        lorry or a bus.
         """
         prints, closeness = turned(points[:, :2].astype(np.float64))
         prints[:, TOP], prints[:, FLOOR] = above.max(), (points[:, 2] - above).mean()
         kinds = np.full(len(prints), kind)
-        flat = completed(prints, kinds, np.ones(len(prints), np.bool_), self.origin)
+        things = lorries(len(prints)) if large else extents(kinds)
+        flat = completed(prints, things, np.ones(len(prints), np.bool_), self.origin)
         boxes = standing(flat, kinds, prints)
         alike = overlap(outlines(boxes, self.view)[0], picture[None])[:, 0]
-        fits = allowed(flat[:, 2], flat[:, 3], kind)
+        fits = allowed(flat[:, 2], flat[:, 3], kind, large)
         best: Floats = boxes[int((alike * closeness * fits).argmax())]
         return best
 

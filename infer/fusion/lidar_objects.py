@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from infer.fusion.bonnets import joined
 from infer.fusion.footprints import (
     ANGLE,
     FLOOR,
@@ -21,7 +22,7 @@ from infer.fusion.footprints import (
 )
 from infer.fusion.heights import heights
 from infer.fusion.objects import NONE, Floats, Objects, Whole, nothing
-from infer.fusion.shapes import SIZES, classified, completed, lengthwise
+from infer.fusion.shapes import SIZES, classified, completed, extents, lengthwise
 from infer.fusion.surroundings import surroundings
 from infer.kernels.bodies.plane import ABOVE, GROUND_POINT, UNKNOWN_POINT
 from infer.perception.area import Area
@@ -126,7 +127,8 @@ class LidarDetector:
         labels[~again] = GROUND_POINT
         fine = self._fine.cluster(points, labels)
         of_point = np.where(again, fine.of_point + coarse.count, coarse.of_point)
-        return of_point.astype(np.int32), coarse.count + fine.count
+        count = coarse.count + fine.count
+        return joined(points, above, of_point.astype(np.int32), count, self.rules.origin), count
 
     def _objects(self, prints: Floats, around: Floats) -> Objects:
         """prints: of all clusters. around: see `surroundings`."""
@@ -135,7 +137,8 @@ class LidarDetector:
         away = distances(prints, self.rules.origin)
         kinds, alike = classified(prints, around, away)
         known = prints[:, POINTS] / (prints[:, POINTS] + DOUBT)
-        flat = completed(prints, kinds, lengthwise(prints, kinds), self.rules.origin)
+        origin = self.rules.origin
+        flat = completed(prints, extents(kinds), lengthwise(prints, kinds, origin), origin)
         boxes = standing(flat, kinds, prints)
         return seen_by_lidar(boxes, kinds, alike * known, kept)
 

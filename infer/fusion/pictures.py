@@ -25,6 +25,7 @@ class View:
 
     from_objects: the camera's frame of reference from the objects'. boxes: float64 (k, 4), left,
     top, right, bottom, pixels. kinds: int64 (k,), classes of `infer.fusion.objects`. scores: (k,).
+    large: bool (k,), lorries and buses.
     """
 
     camera: Camera
@@ -32,6 +33,7 @@ class View:
     boxes: Floats
     kinds: Whole
     scores: Floats
+    large: NDArray[np.bool_]
 
 
 def corners(boxes: Floats) -> Floats:
@@ -117,10 +119,14 @@ class Detections(Protocol):
         """Of each box."""
 
 
+LARGE = ("bus", "truck")
+
+
 def view_of(camera: Camera, from_objects: Pose, detections: Detections) -> View:
     """A camera's picture with what a detector of COCO's classes found of traffic in it."""
     kinds = np.array([_KINDS.get(name, OTHER) for name in detections.labels], np.int64)
     known, edge = kinds != OTHER, np.array(camera.size * 2) - 1
     boxes = np.clip(np.asarray(detections.boxes, np.float64)[known], 0, edge)
     scores = np.asarray(detections.scores, np.float64)[known]
-    return View(camera, from_objects, boxes, kinds[known], scores)
+    large = np.isin(np.array(detections.labels, np.str_)[known], LARGE)
+    return View(camera, from_objects, boxes, kinds[known], scores, large)

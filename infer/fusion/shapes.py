@@ -9,7 +9,7 @@ it; and it sees tops only to within one beam.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -72,6 +72,7 @@ SIZES = {
         highest_top=(2.05, 2.3),
         least_shorter=(0.5, 0.2),
         on_edge=(0.3, 0.15),
+        trust=0.7,  # ends of walls and cut hedges look alike
     ),
     PEDESTRIAN: Size(
         typical=(0.7, 0.6, 1.7),
@@ -90,8 +91,11 @@ SIZES = {
         least_longer=(1.2, 0.8),
         lowest_top=(0.9, 0.6),
         highest_top=(1.95, 2.15),
+        trust=0.75,  # bumpers and pieces of fence look alike
     ),
 }
+# Two sides of a car's size at a right angle: hardly anything else in a street has them.
+WHOLE_CAR = replace(SIZES[VEHICLE], least_longer=(3.2, 2.6), least_shorter=(1.2, 0.8), trust=0.9)
 # A lorry goes on above where cars end, as walls and trees do: it must show two sides and no
 # inside. Pieces of houses do too: a camera or a radar must say the same before it is believed.
 LORRY = Size(
@@ -112,6 +116,7 @@ WIDEST_END = 2.2  # m: a vehicle's seen side that is longer is its flank
 # Length and width by class: what is seen of them is all there is, and what they are if it is not.
 WHOLE = {VEHICLE: (3.4, 1.5), PEDESTRIAN: (0.4, 0.4), CYCLIST: (1.4, 0.4), OTHER: (0.0, 0.0)}
 USUAL = {kind: SIZES[kind].typical[:2] if kind in SIZES else (0.0, 0.0) for kind in WHOLE}
+WHOLE_LORRY = (5.0, 2.1)
 BEAM_RAD = np.radians(0.42)  # between a 64-beam sensor's lasers: how exactly a top is seen
 
 
@@ -142,43 +147,72 @@ def likeness(footprints: Floats, around: Floats, away: Floats, size: Size) -> Fl
         within(around[:, OVERHEAD], size.covered),
         within(around[:, BESIDE], size.crowded),
     )
-    product: Floats = size.trust * np.prod(parts, axis=0)
+    product: Floats = np.prod(parts, axis=0)
     return product
 
 
 def classified(footprints: Floats, around: Floats, away: Floats) -> tuple[Whole, Floats]:
-    """The class of each footprint and how like it it is, both (n,). As `likeness` takes them."""
-    alike = np.stack([likeness(footprints, around, away, size) for size in SIZES.values()])
-    alike[VEHICLE] = np.maximum(alike[VEHICLE], likeness(footprints, around, away, LORRY))
-    best: Floats = alike.max(axis=0)
-    return np.where(best > 0, alike.argmax(axis=0), OTHER), best
+    """The class that each footprint is most like, the first of equals, and what that is worth, both
+    (n,). As `likeness` takes them.
+    """
+    sizes = (*SIZES.values(), WHOLE_CAR, LORRY)
+    alike = np.stack([likeness(footprints, around, away, size) for size in sizes])
+    kinds = np.array((*SIZES, VEHICLE, VEHICLE))
+    kind = np.where(alike.max(axis=0) > 0, kinds[alike.argmax(axis=0)], OTHER)
+    worth = alike * np.array([size.trust for size in sizes])[:, None]
+    score: Floats = np.where(kinds[:, None] == kind, worth, 0.0).max(axis=0)
+    return kind, score
 
 
-def allowed(lengths: Floats, widths: Floats, kind: int) -> Floats:
+def allowed(lengths: Floats, widths: Floats, kind: int, large: bool) -> Floats:
     """How well boxes, completed, keep within the sizes of a class: (n,), 0 to 1."""
-    size = SIZES[kind]
+    size = LORRY if large else SIZES[kind]
     fits: Floats = within(lengths, size.longer) * within(widths, size.shorter)
-    if kind == VEHICLE:
-        large = within(lengths, LORRY.longer) * within(widths, LORRY.shorter)
-        fits = np.maximum(fits, LORRY.trust * large)
     return fits
 
 
-def lengthwise(footprints: Floats, kinds: Whole) -> NDArray[np.bool_]:
+def lengthwise(footprints: Floats, kinds: Whole, origin: tuple[float, float]) -> NDArray[np.bool_]:
     """Whether each thing's length is along its footprint's first axis.
 
-    It is along the longer side; but a vehicle's side that is no longer than one is wide is its
-    front or its back.
+    It is along the longer side. But of a vehicle both whose sides are no longer than one is wide,
+    the sensor, which stands at `origin`, saw the front or the back: what goes on is the side that
+    leads away from it.
     """
     u = footprints[:, U_HIGH] - footprints[:, U_LOW]
     v = footprints[:, V_HIGH] - footprints[:, V_LOW]
-    end_on: NDArray[np.bool_] = (kinds == VEHICLE) & (np.maximum(u, v) < WIDEST_END)
-    longer: NDArray[np.bool_] = u >= v
-    return longer ^ end_on
+    c, s = np.cos(footprints[:, ANGLE]), np.sin(footprints[:, ANGLE])
+    sight_u = (footprints[:, U_LOW] + footprints[:, U_HIGH]) / 2 - origin[0] * c - origin[1] * s
+    sight_v = (footprints[:, V_LOW] + footprints[:, V_HIGH]) / 2 + origin[0] * s - origin[1] * c
+    end_on = (kinds == VEHICLE) & (np.maximum(u, v) < WIDEST_END)
+    along_u: NDArray[np.bool_] = np.where(end_on, np.abs(sight_u) > np.abs(sight_v), u >= v)
+    return along_u
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Extents:
+    """Length and width of n things, float64 (n, 2), metres. whole: what is seen of at least so much
+    is all there is. usual: how far they go if it is not.
+    """
+
+    whole: Floats
+    usual: Floats
+
+
+def extents(kinds: Whole) -> Extents:
+    """As is usual of classes (n,)."""
+    whole = np.array([WHOLE[kind] for kind in kinds.tolist()]).reshape(-1, 2)
+    usual = np.array([USUAL[kind] for kind in kinds.tolist()]).reshape(-1, 2)
+    return Extents(whole, usual)
+
+
+def lorries(count: int) -> Extents:
+    """As is usual of lorries and buses."""
+    usual = np.array(LORRY.typical[:2])
+    return Extents(np.tile(WHOLE_LORRY, (count, 1)), np.tile(usual, (count, 1)))
 
 
 def completed(
-    footprints: Floats, kinds: Whole, along_u: NDArray[np.bool_], origin: tuple[float, float]
+    footprints: Floats, things: Extents, along_u: NDArray[np.bool_], origin: tuple[float, float]
 ) -> Floats:
     """The boxes seen from above, (n, 5) x y length width yaw, of what footprints show a part of.
 
@@ -191,8 +225,7 @@ def completed(
     eye = np.stack((origin[0] * c + origin[1] * s, origin[1] * c - origin[0] * s))
     low = footprints[:, (U_LOW, V_LOW)].T - eye
     high = footprints[:, (U_HIGH, V_HIGH)].T - eye
-    whole = np.array([WHOLE[kind] for kind in kinds.tolist()]).reshape(-1, 2).T
-    usual = np.array([USUAL[kind] for kind in kinds.tolist()]).reshape(-1, 2).T
+    whole, usual = things.whole.T, things.usual.T
     whole, usual = np.where(along_u, whole, whole[::-1]), np.where(along_u, usual, usual[::-1])
     lacks = np.where(high - low < whole, usual - (high - low), 0.0)
     share = np.where((low < 0) & (high > 0), 0.5, np.where(low + high > 0, 1.0, 0.0))

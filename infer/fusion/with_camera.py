@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from infer.fusion.frustum import Fitting, nearest_thing
 from infer.fusion.lidar_objects import Rules, Seen, seen_by_lidar
 from infer.fusion.objects import NONE, Floats, Objects, Whole
-from infer.fusion.pictures import NEAREST_M, View, outlines, overlap
+from infer.fusion.pictures import NEAREST_M, View, areas, outlines, overlap
 from infer.fusion.rules import FusionRules
 from infer.fusion.shapes import SIZES
 from infer.track.assignment import assigned
@@ -35,20 +35,20 @@ class CameraFusion:
         fitting = Fitting(self.view, self.lidar.origin)
         spots = spots_of(self.points, self.seen, self.view, self.lidar.band)
         shown, inside = outlines(objects.boxes, self.view)
-        at = self._matched(objects, shown, spots)
+        around = spots.around(self.seen, objects)
+        at = self._matched(objects, shown, around)
         found = at != NONE
         first = found & (objects.pictures == NONE)
-        large = shown[:, 3] - shown[:, 1] >= self.rules.reach_px
-        doubts = np.where(inside & ~found & large, self.rules.doubted, 1.0)
+        doubted = self._doubted(objects.scores, shown, around)
         known = objects.with_changes(
-            scores=objects.scores * doubts,
+            scores=np.where(inside & ~found, doubted, objects.scores),
             pictures=np.where(first, at, objects.pictures),
             cameras=np.where(first, self.number, objects.cameras),
         )
         rest = np.setdiff1d(np.arange(len(self.view.boxes)), at[found])
         return self._confirmed(known, at, shown, fitting) + self._proposed(rest, spots, fitting)
 
-    def _matched(self, objects: Objects, shown: Floats, spots: Spots) -> Whole:
+    def _matched(self, objects: Objects, shown: Floats, around: Floats) -> Whole:
         """For each object which detection it is, NONE for none: the most overlap in all.
 
         Of an object that the LiDAR saw a part of, its points' outline may agree better than its
@@ -56,11 +56,23 @@ class CameraFusion:
         """
         if not len(objects) or not len(self.view.boxes):
             return np.full(len(objects), NONE)
-        around = overlap(spots.around(self.seen, objects), self.view.boxes)
-        agreement = np.maximum(overlap(shown, self.view.boxes), around)
+        agreement = np.maximum(overlap(shown, self.view.boxes), overlap(around, self.view.boxes))
         at: Whole = assigned(-agreement)
         worst = agreement[np.arange(len(at)), at]  # at NONE it is of no account
         return np.where((at >= 0) & (worst >= self.rules.least_overlap), at, NONE)
+
+    def _doubted(self, scores: Floats, shown: Floats, around: Floats) -> Floats:
+        """Scores of objects that the camera did not find, by Bayes' rule: the odds that each is
+        there, times how often the camera misses what shows as much as it does.
+        """
+        height = shown[:, 3] - shown[:, 1]
+        visible = np.minimum(areas(around) / np.maximum(areas(shown), 1.0), 1.0)
+        effective = np.maximum(height * np.sqrt(visible), 1.0)
+        rules = self.rules
+        share = rules.most / (1 + (rules.half_px / effective) ** rules.steepness)
+        missed = np.where(height >= rules.reach_px, 1 - share, 1.0)
+        doubted: Floats = scores * missed / (1 - scores + scores * missed)
+        return doubted
 
     def _confirmed(self, objects: Objects, at: Whole, shown: Floats, fitting: Fitting) -> Objects:
         """Objects with the class that the camera says, and boxes that look as it saw them."""
@@ -72,8 +84,14 @@ class CameraFusion:
             own = self.seen.points_of(int(objects.clusters[i]))
             if kind in SIZES and len(own) and not (agree and alike >= self.rules.alike):
                 picture = self.view.boxes[k]
-                boxes[i] = fitting.fitted(self.points[own], self.seen.above[own], kind, picture)
-            believed = scores[i] if agree else 0.0
+                boxes[i] = fitting.fitted(
+                    self.points[own],
+                    self.seen.above[own],
+                    kind,
+                    picture,
+                    large=bool(self.view.large[k]),
+                )
+            believed = scores[i] if agree else self.rules.stands
             kinds[i], scores[i] = kind, 1 - (1 - believed) * (1 - self.view.scores[k])
         return objects.with_changes(boxes=boxes, kinds=kinds, scores=scores)
 
@@ -88,7 +106,15 @@ class CameraFusion:
             own = spots.points[nearest_thing(spots.pixels, spots.depths, picture, deep)]
             if len(own):
                 of.append(k)
-                made.append(fitting.fitted(self.points[own], self.seen.above[own], kind, picture))
+                made.append(
+                    fitting.fitted(
+                        self.points[own],
+                        self.seen.above[own],
+                        kind,
+                        picture,
+                        large=bool(self.view.large[k]),
+                    )
+                )
         named = np.array(of, np.int64)
         boxes = np.array(made, np.float64).reshape(-1, BOX_FIELDS)
         scores = self.rules.alone * self.view.scores[named]

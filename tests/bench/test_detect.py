@@ -84,7 +84,9 @@ def test_labels_fall_in_the_picture_where_the_devkit_puts_them(data_dir):
         camera = frame.calibration.cameras[kitti.CAMERA]
         pose = frame.calibration.pose("rect", "lidar")
         pinhole = PinholeView(camera.projection @ pose.matrix(), *camera.size)
-        view = View(camera, pose, np.zeros((0, 4)), np.zeros(0, np.int64), np.zeros(0))
+        view = View(
+            camera, pose, np.zeros((0, 4)), np.zeros(0, np.int64), np.zeros(0), np.zeros(0, bool)
+        )
         found, _ = outlines(frame.space.boxes, view)
         labels = read_labels(folder / "label_2" / f"{frame.name}.txt")
         for shown, label in zip(found, (x for x in labels if x.category != DONT_CARE), strict=True):

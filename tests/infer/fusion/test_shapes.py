@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from infer.fusion.footprints import ANGLE, FOOTPRINT_FIELDS, POINTS, footprints, grouped
 from infer.fusion.heights import heights
 from infer.fusion.objects import VEHICLE
-from infer.fusion.shapes import completed, lengthwise, within
+from infer.fusion.shapes import completed, extents, lengthwise, within
 from infer.fusion.surroundings import BESIDE, OVERHEAD, surroundings
 
 turns = st.floats(-np.pi, np.pi)
@@ -49,7 +49,7 @@ def test_two_sides_of_a_car_are_completed_to_the_car(bearing, away, yaw):
     x, y = away * np.cos(bearing), away * np.sin(bearing)
     prints = footprint(car_sides(x, y, yaw))
     kinds = np.array([VEHICLE])
-    [box] = completed(prints, kinds, lengthwise(prints, kinds), (0.0, 0.0))
+    [box] = completed(prints, extents(kinds), lengthwise(prints, kinds, (0.0, 0.0)), (0.0, 0.0))
     assert np.hypot(box[0] - x, box[1] - y) < 0.15
     np.testing.assert_allclose(box[2:4], (4.4, 1.8), atol=0.25)
     assert abs(np.sin(box[4] - yaw)) < 0.06
@@ -62,7 +62,7 @@ def test_the_back_of_a_car_goes_on_ahead(away):
     points = car_sides(away, 0, 0)
     prints = footprint(points[np.abs(points[:, 0] - (away - 2.2)) < 0.01])
     kinds = np.array([VEHICLE])
-    [box] = completed(prints, kinds, lengthwise(prints, kinds), (0.0, 0.0))
+    [box] = completed(prints, extents(kinds), lengthwise(prints, kinds, (0.0, 0.0)), (0.0, 0.0))
     np.testing.assert_allclose(box[:4], (away, 0, 4.4, 1.8), atol=0.05)
     assert abs(np.sin(box[4])) < 1e-6
 
@@ -70,7 +70,12 @@ def test_the_back_of_a_car_goes_on_ahead(away):
 def test_nothing_is_completed_to_nothing():
     prints = np.zeros((0, FOOTPRINT_FIELDS))
     kinds = np.zeros(0, np.int64)
-    assert completed(prints, kinds, lengthwise(prints, kinds), (0.0, 0.0)).shape == (0, 5)
+    assert completed(
+        prints, extents(kinds), lengthwise(prints, kinds, (0.0, 0.0)), (0.0, 0.0)
+    ).shape == (
+        0,
+        5,
+    )
 
 
 def test_an_empty_cluster_has_an_empty_footprint():
