@@ -57,18 +57,30 @@ class Admission:
     ) -> bool:
         """A frame was cut. Others may have to give way to it: see `to_tell`.
 
-        devices: those of `pool` that can take work. Returns whether the frame is promised.
+        devices: those of `pool` that can take work. Returns whether the frame is promised. If not,
+        `enter_if_free` asks again; either way it is open until it leaves.
         """
         task = self._task(frame, wants, deadline_us, devices, stake)
         agenda = self._agendas.get(pool, Agenda(self._dues))
         gone = agenda.enter(task, _server(devices, now_us))
+        self._open[frame] = task, pool
         if gone == [task]:
-            self._dues.account(frame.session, stake, task.work_us, now_us, whole=False)
             return False
         self._agendas[pool] = agenda
-        self._open[frame] = task, pool
         for loser in gone:
             self._dropped.setdefault(loser.key.session, []).append(loser.key)
+        return True
+
+    def enter_if_free(self, frame: FrameKey, now_us: int, devices: Sequence[DeviceAccount]) -> bool:
+        """Whether a frame that was refused, or gave way, is promised now: nobody gives way to it.
+
+        devices: as for `enter`.
+        """
+        task, pool = self._open[frame]
+        agenda = self._agendas.get(pool, Agenda(self._dues))
+        if not agenda.enter_if_free(task, _server(devices, now_us)):
+            return False
+        self._agendas[pool] = agenda
         return True
 
     def fits(

@@ -106,8 +106,15 @@ class Agenda:
         self._promised.remove(task)
         return late is None
 
+    def enter_if_free(self, task: Task, devices: Devices) -> bool:
+        """Promise a frame that was refused or gave way after all, if nobody gives way to it."""
+        free = self.fits(task, devices)
+        if free:
+            self._insert(task)
+        return free
+
     def leave(self, task: Task) -> None:
-        """A frame is closed; it may have given way before."""
+        """A frame is closed; it may have been refused, or have given way, before."""
         if task in self._promised:
             self._promised.remove(task)
 

@@ -20,7 +20,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import ceil
-from typing import Final, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 import msgspec
 
@@ -36,6 +36,12 @@ from mesh.schedule.placement import RETRY_US, Place, Placer
 from mesh.schedule.promises import Want
 
 LEAST_WAIT_US: Final = 500  # before a frame that found no room is tried again by time alone
+
+# A frame that is not promised is held for so much of the time until idle devices would have to
+# begin it, and tried so often meanwhile: who was promised may need less than was set aside. Not for
+# all of that time, since its client could do something else with it.
+HELD: Final = 0.5
+HELD_TRIES: Final = 8
 
 _NEVER_US: Final = 2**62
 
@@ -127,6 +133,13 @@ class _OpenFrame:
     displaced: bool = False  # had to give way
 
 
+class _Hold(NamedTuple):
+    """Until when a frame that is not promised is held, and how often it is tried."""
+
+    until_us: int
+    every_us: int
+
+
 class SessionDriver:
     """The schedule of one session under one epoch."""
 
@@ -167,6 +180,7 @@ class SessionDriver:
         self._open: dict[int, _OpenFrame] = {}
         self._full: Sequence[Want] = ()  # the last frame's, as if at full quality
         self._waiting: dict[int, int] = {}  # frames of which nothing is sent -> next try
+        self._held: dict[int, _Hold] = {}  # those of them that are not promised (yet)
         self._surprises: list[Surprise] = []  # for the next frame to be cut
         self._unplaced: dict[PieceKey, Want] = {}
         self._retry_us: dict[PieceKey, int] = {}
@@ -293,22 +307,49 @@ class SessionDriver:
     def _admit(
         self, frame: int, wants: Sequence[Want], cutoff_us: int, now_us: int, actions: list[Action]
     ) -> None:
-        """Begin a frame, telling whom it displaces; or refuse it before it costs anything."""
+        """Begin a frame, telling whom it displaces; or hold it, or refuse it, at no cost."""
         key, placer = frame_of(wants[0].key), self._placer
         if not placer.enter(
             key, wants, cutoff_us, now_us, ready=self._ready, pool=self._pool, stake=self._stake
         ):
-            self._give_up(frame, now_us, actions)
-            for probe in placer.probe(wants, cutoff_us, now_us, self._ready):
-                self._send(probe, now_us, actions)
+            self._hold_back(frame, now_us, actions)
             return
         self._waiting[frame] = now_us
         self._drop_displaced(now_us, actions)
         actions.extend(map(Nudge, placer.admission.to_tell()))
         self._start(frame, now_us, actions)
 
+    def _hold_back(self, frame: int, now_us: int, actions: list[Action]) -> None:
+        """Keep a frame that is not promised for a while: others may need less than they might."""
+        until_us = now_us + int((self._latest_us(frame) - now_us) * HELD)
+        every_us = max((until_us - now_us) // HELD_TRIES, LEAST_WAIT_US)
+        self._held[frame] = _Hold(until_us, every_us)
+        self._hold_on(frame, now_us, actions)
+
+    def _hold_on(self, frame: int, now_us: int, actions: list[Action]) -> None:
+        until_us, every_us = self._held[frame]
+        if now_us < until_us:
+            self._waiting[frame] = min(now_us + every_us, until_us)
+        else:
+            self._refuse(frame, now_us, actions)
+
+    def _refuse(self, frame: int, now_us: int, actions: list[Action]) -> None:
+        """Give up a frame that is not promised; what forbids it is put to the test."""
+        wants, cutoff_us = self._open[frame].wants, self._ledger.cutoff_us(frame)
+        assert cutoff_us is not None, "only open frames are held"
+        self._give_up(frame, now_us, actions)
+        for probe in self._placer.probe(wants, cutoff_us, now_us, self._ready):
+            self._send(probe, now_us, actions)
+
     def _start(self, frame: int, now_us: int, actions: list[Action]) -> None:
         """Send a frame that waits, if there is room for all of it; refuse it when it is late."""
+        if frame in self._held:
+            key = self._frame_key(frame)
+            if not self._placer.enter_if_free(key, now_us, ready=self._ready):
+                self._hold_on(frame, now_us, actions)
+                return
+            del self._held[frame]
+            self._open[frame].displaced = False
         again_us = self._send_all(frame, now_us, actions)
         if again_us is None:
             self._open[frame].started = True
@@ -338,17 +379,23 @@ class SessionDriver:
     def _give_up(self, frame: int, now_us: int, actions: list[Action]) -> None:
         """Free the devices of a frame that will not be whole."""
         self._waiting.pop(frame, None)
+        self._held.pop(frame, None)
         for want in self._open[frame].wants:
             self._unplaced.pop(want.key, None)
             self._retry_us.pop(want.key, None)
         self._cancel(self._ledger.give_up(frame), now_us, actions)
 
     def _drop_displaced(self, now_us: int, actions: list[Action]) -> None:
-        """Give up the frames that had to give way to others."""
+        """Give up the frames that had to give way to others; hold those not begun."""
         for key in self._placer.admission.take_dropped(self._session):
-            if key.epoch == self._epoch:
-                self._open[key.frame].displaced = True
+            if key.epoch != self._epoch:
+                continue
+            opened = self._open[key.frame]
+            opened.displaced = True
+            if opened.started:
                 self._give_up(key.frame, now_us, actions)
+            else:
+                self._hold_back(key.frame, now_us, actions)
 
     def _frame_key(self, frame: int) -> FrameKey:
         return FrameKey(self._session, self._epoch, frame)
@@ -507,6 +554,7 @@ class SessionDriver:
         self._unplaced.clear()
         self._retry_us.clear()
         self._waiting.clear()
+        self._held.clear()
         self._ready.clear()
 
     # --- inside ----------------------------------------------------------------------------
@@ -657,6 +705,7 @@ class SessionDriver:
             opened = self._open.pop(frame)
             keys = [want.key for want in opened.wants]
             self._waiting.pop(frame, None)
+            self._held.pop(frame, None)
             actions.append(self._composed(closed, opened))
             self._cancel(
                 [(keys[index], device) for index, device in closed.outstanding], now_us, actions

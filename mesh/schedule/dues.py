@@ -10,7 +10,7 @@ from mesh.core.workload import Criticality
 
 # Of the part of its work that a class is served on the whole, what each of its sessions gets at
 # least. Not all of it: the slack lets many short frames through where a long one gives way.
-GUARANTEE: Final = 0.95
+GUARANTEE: Final = 0.94
 MEMORY_US: Final = 30_000_000  # how long it counts
 MAX_SESSIONS: Final = 4096
 

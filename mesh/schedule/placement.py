@@ -153,6 +153,10 @@ class Placer:
             frame, wants, deadline_us, now_us, devices=devices, pool=pool, stake=stake
         )
 
+    def enter_if_free(self, frame: FrameKey, now_us: int, *, ready: Iterable[DeviceKey]) -> bool:
+        """Whether a frame that was not promised is now; see `Admission.enter_if_free`."""
+        return self.admission.enter_if_free(frame, now_us, self._working(ready, now_us))
+
     def fits(
         self,
         wants: Sequence[Want],

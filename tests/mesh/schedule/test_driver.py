@@ -294,6 +294,51 @@ def test_no_copies_are_made_at_the_cost_of_frames_that_wait_for_room() -> None:
     assert hedge.device == spoken.device
 
 
+OTHERS = FrameKey("other", 1, 0)
+
+
+def beside_others() -> tuple[Bench, list[Action]]:
+    """A frame of six pieces, opened while there is room for four: what is promised has value."""
+    bench = Bench()
+    wants = [Want(PieceKey("other", 1, 0, at), "tile", 1.0, 0, 0, 0) for at in range(6)]
+    assert bench.placer.admission.enter(
+        OTHERS,
+        wants,
+        bench.start_us + BUDGET_US,
+        bench.start_us,
+        devices=list(bench.placer._devices.values()),
+        pool=bench.driver._pool,
+        stake=Stake(value=100.0),
+    )
+    return bench, bench.open(6)
+
+
+def test_a_frame_that_is_not_promised_is_taken_on_when_others_need_less_than_was_set_aside() -> (
+    None
+):
+    bench, actions = beside_others()
+    assert actions == []
+    bench.placer.admission.leave(OTHERS, bench.opened_us, whole=True)
+    actions = bench.driver.tick(bench.driver.wake_us(bench.opened_us))
+    assert len(sends(actions)) == 6
+    for send in sends(actions):
+        actions = bench.done(send, bench.opened_us + 3 * RUN_US)
+    assert [missing for _, missing in composed(actions)] == [()]
+    assert bench.driver.counts.refused == bench.driver.counts.displaced == 0
+
+
+def test_a_frame_that_is_not_promised_is_refused_while_its_client_can_do_something_else() -> None:
+    bench, actions = beside_others()
+    now_us = bench.opened_us
+    while not composed(actions):
+        now_us = bench.driver.wake_us(now_us)
+        actions = bench.driver.tick(now_us)
+        assert sends(actions) == []
+    assert [missing for _, missing in composed(actions)] == [tuple(range(6))]
+    assert bench.driver.counts.refused == 1
+    assert now_us <= bench.opened_us + (BUDGET_US - 3 * RUN_US) / 2
+
+
 def crowded_out(bench: Bench) -> tuple[Send, list[Action]]:
     """Three pieces on each device, and others' work comes to B: its last will be late there.
 
