@@ -50,7 +50,8 @@ class Pattern:
 
     def azimuths(self) -> Floats:
         """Of each column, radians to the left from ahead, (columns,)."""
-        azimuths: Floats = np.pi - (np.arange(self.columns) + 0.5) * (2 * np.pi / self.columns)
+        middles = np.arange(self.columns, dtype=np.float64) + 0.5
+        azimuths: Floats = np.pi - middles * (2 * np.pi / self.columns)
         return azimuths
 
     def times_us(self) -> Floats:
