@@ -11,8 +11,8 @@ NMS, radar and tracks have made-up boxes, targets and objects, in the numbers th
 has. A track's update is one instant foreseen and seen; these and their overlaps and assignment
 are float64, as the tracker has them, in one thread.
 
-The pipeline is de-skew, ground plane, clusters, range image, occupancy, pillars, and the sweep
-pipeline's own ground grid, cells, clusters and oriented boxes, one after the other.
+The pipeline is de-skew, ground plane, clusters and their boxes, range image, occupancy, pillars,
+and the sweep pipeline's own ground grid, cells, clusters and oriented boxes, one after the other.
 
 De-skew: both Argoverse 2 sweeps, skewed in float64 by 15 m/s and 20 deg/s through the times that
 their points bring, and recovered. That these files come already compensated is checked too: where
@@ -22,6 +22,7 @@ delivered, farther apart with the vehicle's own motion taken out once more.
 
 from __future__ import annotations
 
+import itertools
 import os
 import statistics
 import time
@@ -45,6 +46,7 @@ from infer.kernels.references import (
     painting,
     radar,
     range_image,
+    rectangles,
     rotated_iou,
     voxels,
 )
@@ -53,7 +55,7 @@ from infer.kernels.references import tracks as filters
 from infer.layout import CELL, FIRST, LABEL
 from infer.perception import se3
 from infer.perception.area import Area
-from infer.perception.clusters import Clusterer
+from infer.perception.clusters import Clusterer, Clusters
 from infer.perception.ground import GroundFinder, PlaneSearch, triples
 from infer.perception.motion import Motion, deskew
 from infer.perception.nms import suppress
@@ -61,6 +63,7 @@ from infer.perception.occupancy import Belief, OccupancyGrid
 from infer.perception.painting import PinholeView, project
 from infer.perception.radar import Radar, associate
 from infer.perception.range_image import RangeImager, View
+from infer.perception.rectangles import fit_boxes, fit_rectangles, grouped_by, turns
 from infer.perception.voxels import Voxeliser, VoxelSpace
 from infer.pieces import decode_session
 from infer.readers.av2 import Log
@@ -107,6 +110,8 @@ class Steps:
         self.grid = decode_session(session.setup.spec).grid()
         self._boxes = CpuPipeline(self.grid, n)
         self.labels = self.ground().labels
+        found = self.clusters()
+        self.found = Clusters(found.of_point.copy(), found.count)
         rng = np.random.default_rng(SEED)
         low, high = (-40, -40, 0.5, 0.5, -3.2), (40, 40, 5, 2.2, 3.2)
         self.proposed = rng.uniform(low, high, (BOXES, 5)).astype(np.float32)
@@ -153,6 +158,10 @@ class Steps:
             self.targets, self.objects, self.covariances, Radar(), threads=self.threads
         )
 
+    def box_fit(self) -> NDArray[np.float64]:
+        found = self.found
+        return fit_boxes(self.points, found.of_point, found.count, threads=self.threads)
+
     def updated(self, tracks: Tracks) -> Tracks:
         later = tracks.at(TRACK_S, Beliefs())
         return later.corrected(self.seen, tracks.scores, Beliefs())
@@ -182,6 +191,7 @@ PIPELINE = (
     Steps.deskew,
     Steps.ground,
     Steps.clusters,
+    Steps.box_fit,
     Steps.range_image,
     Steps.occupancy,
     Steps.pillars,
@@ -191,6 +201,7 @@ NAMES = {
     "de-skew": Steps.deskew,
     "ground plane": Steps.ground,
     "clusters": Steps.clusters,
+    "boxes of clusters": Steps.box_fit,
     "range image": Steps.range_image,
     "occupancy": Steps.occupancy,
     "pillars": Steps.pillars,
@@ -228,6 +239,13 @@ def errors(steps: Steps) -> dict[str, str]:
     clusters = components.cluster(points, labels, steps.area.parameters(), 2)
     wrong = (clusters != steps.clusters().of_point).sum()
     said["clusters"] = f"{wrong} points elsewhere"
+    first, members = grouped_by(steps.found.of_point, steps.found.count)
+    fits = fit_rectangles(points, first, members, threads=steps.threads)
+    known = [
+        rectangles.fitted(xyz[members[a:b], :2], turns())[1] for a, b in itertools.pairwise(first)
+    ]
+    wrong = (np.abs(fits.sides - known) > 1e-6).any(axis=1).sum()
+    said["boxes of clusters"] = f"{wrong} of {len(known)} otherwise"
     image = range_image.picture(points, steps.view.parameters())
     wrong = (image != steps.range_image().index.ravel()).mean()
     said["range image"] = f"{wrong:.3%} of pixels"

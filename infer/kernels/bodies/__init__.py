@@ -28,6 +28,7 @@ from infer.kernels.bodies import (
     points,
     radar,
     range_image,
+    rectangles,
     rotated_iou,
     shared,
     turning,
@@ -58,4 +59,5 @@ MODULES = (
     kalman,
     turning,
     assignment,
+    rectangles,
 )

@@ -15,8 +15,21 @@ from infer.kernels.threaded import (
     plane,
     radar,
     range_image,
+    rectangles,
     tracks,
     voxels,
 )
 
-MODULES = (motion, voxels, plane, components, range_image, occupancy, painting, nms, radar, tracks)
+MODULES = (
+    motion,
+    voxels,
+    plane,
+    components,
+    range_image,
+    occupancy,
+    painting,
+    nms,
+    radar,
+    tracks,
+    rectangles,
+)

@@ -21,6 +21,7 @@ from infer.kernels.gpu import nms as nms_there  # noqa: E402
 from infer.kernels.gpu import painting as painting_there  # noqa: E402
 from infer.kernels.gpu import plane as plane_there  # noqa: E402
 from infer.kernels.gpu import radar as radar_there  # noqa: E402
+from infer.kernels.gpu import rectangles as rectangles_there  # noqa: E402
 from infer.kernels.gpu import tracks as tracks_there  # noqa: E402
 from infer.kernels.gpu.components import CudaClusterer  # noqa: E402
 from infer.kernels.gpu.occupancy import CudaOccupancy  # noqa: E402
@@ -35,6 +36,7 @@ from infer.perception.occupancy import Belief, OccupancyGrid  # noqa: E402
 from infer.perception.painting import PinholeView, paint  # noqa: E402
 from infer.perception.radar import Radar, associate  # noqa: E402
 from infer.perception.range_image import RangeImager, View  # noqa: E402
+from infer.perception.rectangles import fit_rectangles, grouped_by  # noqa: E402
 from infer.perception.voxels import Voxeliser, VoxelSpace  # noqa: E402
 from infer.track.assignment import assigned  # noqa: E402
 from infer.track.overlap import overlaps  # noqa: E402
@@ -189,6 +191,16 @@ def assignments(points):
     np.testing.assert_array_equal(best, tracks_there.assigned(costs))
 
 
+def rectangles(points):
+    of_point = np.full(POINTS, -1, np.int32)
+    of_point[1:50], of_point[200:240] = 0, 2
+    groups = grouped_by(of_point, 3)
+    here, there = fit_rectangles(points, *groups), rectangles_there.fit_rectangles(points, *groups)
+    np.testing.assert_allclose(here.angles, there.angles)
+    np.testing.assert_allclose(here.sides, there.sides, atol=1e-5)
+    assert here.sides[0].any()
+
+
 COMPARED = (
     voxels,
     motion,
@@ -201,6 +213,7 @@ COMPARED = (
     tracks,
     turning_tracks,
     assignments,
+    rectangles,
 )
 
 if __name__ == "__main__":

@@ -27,6 +27,7 @@ COMPARED = [
     "tracks",
     "turning_tracks",
     "assignments",
+    "rectangles",
 ]
 MODULES = [info.name for info in pkgutil.iter_modules(infer.kernels.gpu.__path__)]
 
@@ -35,11 +36,11 @@ KINDS = {
     (types.float32, 0): "steepest within most seconds",
     (types.int64, 0): "link move_rows move_columns number others others_from generalised",
     (types.float32, 1): """
-        space area view field before belief camera radar distances noises variances
+        space area view field before belief camera radar distances noises variances xs ys
     """,
     (types.float32, 2): """
         points carried segments planes image pixels painted boxes turns ious targets objects
-        covariances seen velocity course heights least spreads
+        covariances seen velocity course heights least spreads turn_scores sides
     """,
     (types.float32, 3): "features picture motion joint costs prices",
     (types.float32, 4): "scratch",
@@ -48,7 +49,7 @@ KINDS = {
         index seen_by object_of
     """,
     (types.int32, 2): "count coordinates triples",
-    (types.int64, 1): "closest",
+    (types.int64, 1): "closest first best members",
     (types.int64, 2): "found lowest sums nearest farthest row_of path done columns_of",
     (types.uint8, 1): "touched labels occupied hit free",
     (types.uint8, 2): "ruled_out",
