@@ -48,7 +48,7 @@ def fit_rectangles(
         sides,
         threads,
     )
-    angles: Floats = best * (np.pi / 2 / STEPS)
+    angles = best.astype(np.float64) * (np.pi / 2 / STEPS)
     return Rectangles(angles, sides)
 
 
