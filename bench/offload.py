@@ -1,9 +1,10 @@
 """Three vehicles, two gateways, two workers: is there one answer to each sweep, in time?
 
-Real processes on one machine, seven and their device processes. Each vehicle takes a sweep each
-period (KITTI's, looped) and wants an answer before the deadline, which counts from just before it
-asks until it has the answer in hand. After a third of the time a worker is killed (SIGKILL); it is
-started again after half. After two thirds the gateway that is home to most is taken away by
+Real processes on one machine, seven and their device processes; vehicles are given priority where
+this user may give it, as they would not share a machine with the mesh. Each vehicle takes a sweep
+each period (KITTI's, looped) and wants an answer before the deadline, which counts from just before
+it asks until it has the answer in hand. After a third of the time a worker is killed (SIGKILL); it
+is started again after half. After two thirds the gateway that is home to most is taken away by
 `framemesh drain`.
 
 answers_per_cycle: of every cycle of every vehicle, how many answers there were. handover_gap: the

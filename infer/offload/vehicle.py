@@ -335,8 +335,7 @@ class Vehicle:
             log.info("the local pipeline does not answer cycle %d: %s", cycle, problem)
             self._cycles.local_failed(monotonic_us())
         else:
-            result = replace(found, stamp_us=waiting.stamp_us)
-            self._learn(cycle, "local", result, waiting.pose)
+            self._learn(cycle, "local", replace(found, stamp_us=waiting.stamp_us), waiting.pose)
             self._cycles.local_came(cycle, monotonic_us())
         self._turn()
 
@@ -356,6 +355,14 @@ class Vehicle:
             problem = next(_leaves(problems))
             log.info("no session at %s: %s", name, problem)
             self.troubles[name] = problem
+        except* Exception:
+            # Our own bug: it costs this session, never the answers.
+            log.exception("the session at %s failed", name)
+            self.troubles[name] = MeshError(
+                what=f"no session at {name}",
+                why="something failed unexpectedly",
+                fix="The log has the details; please report them.",
+            )
         finally:
             self._parted(name)
 

@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 import numpy as np
@@ -15,10 +16,11 @@ import framemesh
 from infer.codec import CLASSES
 from infer.frames.pose import Pose
 from infer.offload.cycles import Mark
-from infer.offload.vehicle import Answer, Vehicle
+from infer.offload.vehicle import Answer, Vehicle, open_vehicle
 from infer.synthetic import scan, street
 from mesh.core.errors import ContentRefused, Misuse, NotAuthorized
 from mesh.core.membership import Scope
+from mesh.core.offload import FedSession, Options
 
 DEADLINE_MS = 1000  # a busy machine may miss it: what is asserted does not depend on that
 
@@ -109,6 +111,18 @@ async def test_every_cycle_is_answered_whatever_goes_away(
         while vehicle.local_pid == killed:
             assert (await road.cycle()).mark != "remote"
         await road.until("local")
+
+
+async def test_a_bug_costs_a_session_and_no_answer(points: np.ndarray) -> None:
+    def broken(options: Options) -> AbstractAsyncContextManager[FedSession]:
+        raise ZeroDivisionError
+
+    options = {"local": False, "deadline_ms": 40}
+    async with open_vehicle({"broken": broken}, options) as vehicle:
+        road = Road(vehicle, points)
+        for _ in range(3):
+            assert (await road.cycle()).mark == "extrapolated"
+        assert "unexpectedly" in str(vehicle.troubles["broken"])
 
 
 async def test_what_is_wrong_is_said_at_once(open_host: Any, points: np.ndarray) -> None:
