@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from importlib.metadata import version
+from importlib.metadata import entry_points, version
 
 from clients.cli import (
     demo,
@@ -23,6 +23,8 @@ from clients.cli import (
 from mesh.core.errors import MeshError
 
 COMMANDS = (demo, view, infer, status, peers, node, drain, devices, simulate, identity, realm)
+
+PLUGINS = "framemesh.commands"  # entry points that add commands: a wing's, or anybody's
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -46,4 +48,9 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for command in COMMANDS:
         command.register(commands)
+    for entry in entry_points(group=PLUGINS):
+        try:
+            entry.load()(commands)
+        except ImportError as problem:
+            print(f"framemesh: no command {entry.name}: {problem}", file=sys.stderr)
     return parser
