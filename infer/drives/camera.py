@@ -30,7 +30,7 @@ class Seen:
 
 def seen(scene: Scene, step_px: int = STEP_PX) -> Seen:
     """What the rig's camera sees at the scene's time."""
-    owners, alone, across, down = _owners(scene, step_px)
+    owners, alone, across, down = pixel_owners(scene, step_px)
     count = len(alone)
     boxes = np.column_stack((np.full((count, 2), np.inf), np.full((count, 2), -np.inf)))
     column, row = np.nonzero(owners >= 0)
@@ -43,10 +43,12 @@ def seen(scene: Scene, step_px: int = STEP_PX) -> Seen:
     return Seen(boxes, shown / np.maximum(alone, 1), shown * step_px**2)
 
 
-def _owners(
+def pixel_owners(
     scene: Scene, step_px: int
 ) -> tuple[NDArray[np.int32], NDArray[np.int64], Floats, Floats]:
-    """The actor that each pixel shows (columns, rows), `Hits.alone`, and where the pixels are."""
+    """The actor that each pixel shows (columns, rows), or NOBODY; `Hits.alone`; and where columns
+    and rows are, pixels.
+    """
     width, height = PICTURE
     across = np.arange((step_px - 1) / 2, width, step_px)
     down = np.arange((step_px - 1) / 2, height, step_px)

@@ -123,15 +123,19 @@ class Drive:
         ends = (-MARGIN_M, self.end_m)
         still = Scenery(self.street, ends, self.catalogue, beside)
         self._still, self._still_which = np.array(still.rows), np.array(still.which, np.int32)
-        models = self.catalogue.models
-        self.shapes = Shapes.of(models)
-        self._sizes = np.array([model.size for model in models])
-        self._names = np.array([model.name for model in models])
+        self.models = tuple(self.catalogue.models)
+        self.shapes = Shapes.of(self.models)
+        self._sizes = np.array([model.size for model in self.models])
+        self._names = np.array([model.name for model in self.models])
 
     def ego_at(self, times_us: ArrayLike) -> Floats:
         """x, y, heading of the ego in the world, (n, 3), at times (n,)."""
         along, _ = self._own.file.at(times_us)
         return np.stack(self.street.place(along[..., AHEAD], self._own.aside), axis=-1)
+
+    def ego_along(self, time_us: int) -> float:
+        """How far along the street's middle the ego is, metres."""
+        return float(self._own.file.at(time_us)[0][AHEAD])
 
     def ego_pose(self, time_us: int) -> Pose:
         """world_from_ego."""

@@ -7,6 +7,7 @@ after it began, when the pictures are taken, as on KITTI's vehicle.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -44,19 +45,16 @@ class Pattern:
 
     def slopes(self) -> Floats:
         """Rise over run, (1, lasers)."""
-        elevations = np.array(self.elevations_deg, np.float64) * (np.pi / 180)
-        slopes: Floats = np.tan(elevations)[None]
-        return slopes
+        return np.array([[math.tan(math.radians(angle)) for angle in self.elevations_deg]])
 
     def azimuths(self) -> Floats:
         """Of each column, radians to the left from ahead, (columns,)."""
-        middles = np.arange(self.columns, dtype=np.float64) + 0.5
-        azimuths: Floats = np.pi - middles * (2 * np.pi / self.columns)
+        azimuths: Floats = np.pi - np.arange(0.5, self.columns) * (2 * np.pi / self.columns)
         return azimuths
 
     def times_us(self) -> Floats:
         """Of each column, from the stamp, (columns,)."""
-        times: Floats = ((np.arange(self.columns) + 0.5) / self.columns - 0.5) * self.turn_us
+        times: Floats = (np.arange(0.5, self.columns) / self.columns - 0.5) * self.turn_us
         return times
 
 

@@ -22,7 +22,8 @@ from infer.drives.solids import (
 
 PAINTS: tuple[Colour, ...] = (
     (0.75, 0.75, 0.76), (0.02, 0.02, 0.025), (0.30, 0.31, 0.33), (0.09, 0.10, 0.11),
-    (0.45, 0.02, 0.02), (0.02, 0.06, 0.30), (0.05, 0.16, 0.09), (0.55, 0.42, 0.10),
+    (0.60, 0.60, 0.60), (0.04, 0.045, 0.05), (0.35, 0.02, 0.02), (0.02, 0.05, 0.20),
+    (0.16, 0.15, 0.12), (0.03, 0.08, 0.06),
 )  # fmt: skip
 CLOTHES: tuple[Colour, ...] = (
     (0.05, 0.06, 0.15), (0.45, 0.06, 0.05), (0.55, 0.53, 0.48), (0.03, 0.03, 0.03),
@@ -33,18 +34,21 @@ WALLS: tuple[Colour, ...] = (
     (0.55, 0.45, 0.28), (0.30, 0.14, 0.10),
 )  # fmt: skip
 GLASS: Colour = (0.02, 0.025, 0.03)
-BLACK: Colour = (0.012, 0.012, 0.012)
+BLACK: Colour = (0.008, 0.008, 0.008)
+DARK: Colour = (0.02, 0.02, 0.02)
 WHITE: Colour = (0.85, 0.85, 0.82)
 SILVER: Colour = (0.45, 0.46, 0.48)
 RED: Colour = (0.45, 0.01, 0.01)
 STONE: Colour = (0.32, 0.31, 0.30)
 SKIN: Colour = (0.50, 0.30, 0.20)
 BARK: Colour = (0.10, 0.07, 0.045)
+PROUD_M = 0.02  # of lamps, plates and wheels before the body, which is so much shorter and narrower
 
 
 def car(length: float, width: float, height: float, paint: Colour) -> Model:
     """A saloon or hatchback: body, cabin of glass under a roof, wheels, lamps, number plates."""
-    nose, tail, side, belt = length / 2, -length / 2, width / 2, 0.56 * height
+    nose, tail, belt = length / 2 - PROUD_M, PROUD_M - length / 2, 0.56 * height
+    side = width / 2 - PROUD_M
     profile = (
         (tail + 0.20, 0.20), (nose - 0.25, 0.20), (nose, 0.36), (nose, 0.60),
         (nose - 0.12, 0.70), (0.20 * length, belt), (tail + 0.10, belt + 0.04), (tail, 0.62),
@@ -68,15 +72,15 @@ def car(length: float, width: float, height: float, paint: Colour) -> Model:
             tapered(pillar_low, pillar_high, Material.PAINT, paint),
             roof,
             *_corner_pillars(low, high, paint),
-            *_wheels(0.31, (0.31 * length, -0.31 * length), side),
-            *_lamps(nose, tail, side, 0.62),
+            *_wheels(0.31, (0.31 * length, -0.31 * length), width / 2),
+            *_lamps(length, side, 0.62),
         ],
     )
 
 
 def van(length: float, width: float, height: float, paint: Colour) -> Model:
     """A delivery van: a bonnet, a high body with a sloping windscreen, windows at the front."""
-    nose, tail, side = length / 2, -length / 2, width / 2
+    nose, tail, side = length / 2 - PROUD_M, PROUD_M - length / 2, width / 2 - PROUD_M
     foot, top = nose - 0.75, nose - 1.5
     bonnet = (
         (foot - 0.1, 0.22), (nose - 0.2, 0.22), (nose, 0.40), (nose, 0.85), (foot - 0.1, 1.20),
@@ -90,7 +94,7 @@ def van(length: float, width: float, height: float, paint: Colour) -> Model:
     pane = np.array([(x, y, z) for x, z in ends for y in (-0.8, 0.8)])[[0, 1, 3, 2]]
     proud = np.array((0.015, 0.0, 0.015))
     inner, outer = pane - 2 * proud, pane + proud
-    doors = (nose - 2.1, -side, 1.15), (nose - 1.4, side, height - 0.5)
+    doors = (nose - 2.1, -width / 2, 1.15), (nose - 1.4, width / 2, height - 0.5)
     return Model.of(
         "van",
         [
@@ -98,15 +102,15 @@ def van(length: float, width: float, height: float, paint: Colour) -> Model:
             _body(body, side, paint, bevel=0.03),
             solid([inner, outer, *_sides(inner, outer)], Material.GLASS, GLASS),
             block(*doors, Material.GLASS, GLASS),
-            *_wheels(0.34, (nose - 0.95, tail + 1.0), side),
-            *_lamps(nose, tail, side, 0.72),
+            *_wheels(0.34, (nose - 0.95, tail + 1.0), width / 2),
+            *_lamps(length, side, 0.72),
         ],
     )
 
 
 def truck(length: float, width: float, height: float, paint: Colour, load: Colour) -> Model:
     """A lorry with a box: cab, box, frame, six wheels."""
-    nose, tail, side = length / 2, -length / 2, width / 2
+    nose, tail, side = length / 2 - PROUD_M, PROUD_M - length / 2, width / 2 - PROUD_M
     cab = nose - 2.0
     return Model.of(
         "truck",
@@ -126,8 +130,8 @@ def truck(length: float, width: float, height: float, paint: Colour, load: Colou
             block((cab, -side, 1.5), (cab + 0.5, side, 2.35), Material.PAINT, paint),
             block((tail, -side, 1.0), (cab - 0.3, side, height), Material.PAINT, load),
             block((tail, -0.5, 0.6), (cab, 0.5, 1.0), Material.METAL, BLACK),
-            *_wheels(0.48, (nose - 1.2, tail + 2.3, tail + 1.1), side),
-            *_lamps(nose, tail, side, 0.75),
+            *_wheels(0.48, (nose - 1.2, tail + 2.3, tail + 1.1), width / 2),
+            *_lamps(length, side, 0.75),
         ],
     )  # fmt: skip
 
@@ -269,25 +273,21 @@ def _corner_pillars(
 
 
 def _wheels(radius: float, axles: tuple[float, ...], side: float) -> list[Part]:
-    """A tyre in a dark arch and a rim, on both sides of every axle."""
+    """A rim in a tyre in a dark arch, each a little prouder, on both sides of every axle."""
+    arch = disc(16, 1.22 * radius)
+    arch[:, 1] = np.maximum(arch[:, 1], 0.1 - radius)  # above the ground
+    shapes = (
+        (_without_doubles(arch), 0.6 * PROUD_M, BLACK, Material.RUBBER),
+        (disc(16, radius), 0.3 * PROUD_M, DARK, Material.RUBBER),
+        (disc(16, 0.62 * radius), 0.0, SILVER, Material.METAL),
+    )
     parts = []
     for x in axles:
-        for y in (-side, side):
-            inner = y - np.sign(y) * 0.22
-            shapes = (
-                (1.22 * radius, inner, y * 0.994, BLACK, Material.RUBBER, radius),
-                (radius, inner, y * 0.999, BLACK, Material.RUBBER, radius),
-                (0.62 * radius, inner, y, SILVER, Material.METAL, radius),
-            )
-            for size, from_y, to_y, colour, material, z in shapes:
-                if size > radius:  # the arch, above the ground only
-                    outline = disc(16, size)
-                    outline[:, 1] = np.maximum(outline[:, 1], 0.1 - z)
-                    outline = _without_doubles(outline)
-                else:
-                    outline = disc(16, size)
-                rings = ((min(from_y, to_y), 1, 0), (max(from_y, to_y), 1, 0))
-                parts.append(loft(outline, rings, material, colour, axis=1, at=(x, 0.0, z)))
+        for way in (-1.0, 1.0):
+            for outline, within, colour, material in shapes:
+                ends = sorted((way * (side - 0.22), way * (side - within)))
+                rings = ((ends[0], 1, 0), (ends[1], 1, 0))
+                parts.append(loft(outline, rings, material, colour, axis=1, at=(x, 0.0, radius)))
     return parts
 
 
@@ -300,22 +300,18 @@ def _without_doubles(outline: Floats) -> Floats:
     return kept
 
 
-def _lamps(nose: float, tail: float, side: float, z: float) -> list[Part]:
-    """Headlamps, tail lamps, number plates, a grille; flush with the ends."""
-    parts = [
-        block(
-            (nose - 0.5, -side * 0.45, z - 0.22), (nose - 0.001, side * 0.45, z - 0.05),
-            Material.RUBBER, BLACK,
-        )
-    ]  # fmt: skip
+def _lamps(length: float, side: float, z: float) -> list[Part]:
+    """Headlamps, tail lamps, number plates and a grille, a little proud of the ends."""
+    nose, tail, glass = length / 2, -length / 2, Material.REFLECTOR
+    low, high = (nose - 0.5, -side * 0.45, z - 0.22), (nose - PROUD_M / 2, side * 0.45, z - 0.05)
+    parts = [block(low, high, Material.RUBBER, BLACK)]
     for y in (-0.70 * side, 0.70 * side):
-        near, far = y - 0.16, y + 0.16
-        parts.append(block((nose - 0.3, near, z - 0.14), (nose, far, z), Material.REFLECTOR, WHITE))
-        parts.append(
-            block((tail, near, z - 0.12), (tail + 0.2, far, z + 0.02), Material.REFLECTOR, RED)
-        )
+        parts += [
+            block((nose - 0.3, y - 0.16, z - 0.14), (nose, y + 0.16, z), glass, WHITE),
+            block((tail, y - 0.16, z - 0.12), (tail + 0.2, y + 0.16, z + 0.08), glass, RED),
+        ]
     for x0, x1 in ((nose - 0.1, nose), (tail, tail + 0.1)):
-        parts.append(block((x0, -0.26, 0.40), (x1, 0.26, 0.51), Material.REFLECTOR, WHITE))
+        parts.append(block((x0, -0.26, 0.40), (x1, 0.26, 0.51), glass, WHITE))
     return parts
 
 

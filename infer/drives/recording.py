@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from infer.drives.camera import Seen, seen
 from infer.drives.drive import Drive, Scene
 from infer.drives.lidar import HDL64, Noise, Pattern, Sweep, sweep
+from infer.drives.photographs import Photographer
 from infer.drives.radar import Echoes, RadarNoise, echoes
 from infer.drives.rig import LIDAR, calibration
 from infer.drives.simulated_detector import SimulatedDetections, Skill, simulated
@@ -65,18 +66,27 @@ class Sensors:
 
 
 def frames(
-    seed: int, count: int, *, period_us: int = PERIOD_US, sensors: Sensors | None = None
+    seed: int,
+    count: int,
+    *,
+    period_us: int = PERIOD_US,
+    sensors: Sensors | None = None,
+    photographer: Photographer | None = None,
 ) -> Iterator[tuple[SensorFrame, Truth]]:
-    """A drive's frames, a period apart. Pictures are left out: `infer.drives.pictures` makes scenes
-    to draw them from; `Truth.detections` stands for a detector. Raises Misuse if the drive would be
-    too long.
+    """A drive's frames, a period apart.
+
+    With a photographer each has a picture; `Truth.detections` stands for a detector without one.
+    Raises Misuse if the drive would be too long.
     """
     drive = Drive(seed, (FIRST_US + count * period_us) / 1e6)
     for number in range(count):
-        yield frame_at(drive, FIRST_US + number * period_us, sensors or Sensors())
+        time_us = FIRST_US + number * period_us
+        yield frame_at(drive, time_us, sensors or Sensors(), photographer)
 
 
-def frame_at(drive: Drive, time_us: int, sensors: Sensors) -> tuple[SensorFrame, Truth]:
+def frame_at(
+    drive: Drive, time_us: int, sensors: Sensors, photographer: Photographer | None = None
+) -> tuple[SensorFrame, Truth]:
     """One frame of a drive: what depends on chance depends on the drive's seed and the time."""
     scene = drive.at(time_us)
     lidar_rng, radar_rng, camera_rng = np.random.default_rng((drive.seed, time_us)).spawn(3)
@@ -89,6 +99,7 @@ def frame_at(drive: Drive, time_us: int, sensors: Sensors) -> tuple[SensorFrame,
         time_us,
         calibration(),
         lidars=(scan,),
+        cameras=() if photographer is None else (photographer.picture(drive, scene),),
         radars=(heard.targets,),
         ego=EgoPose("ego", time_us, scene.ego),
     )
