@@ -42,7 +42,8 @@ demo: $(if $(CHECK),system-check,system-run)
 	$(VENV)/bin/framemesh demo $(if $(SCENE),--scene '$(SCENE)') $(if $(PORT),--port $(PORT)) $(if $(SWEEPS),--sweeps '$(SWEEPS)') $(if $(CHECK),--check)
 
 # Tests that only compute run two at a time; those with real processes and clocks have the machine.
-COMPUTING := tests/bench tests/infer/drives tests/infer/perception tests/infer/track \
+COMPUTING := tests/bench tests/infer/drives tests/infer/fusion tests/infer/models \
+	tests/infer/perception tests/infer/track \
 	tests/mesh/schedule tests/render/passes tests/render/pathtrace tests/sim
 
 test: system-test
