@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from bench.detection import av2, kitti
+from bench.detection import av2, drives, kitti
+from bench.detection.fastestdet import decoded
 from bench.detection.measure import Found, Tally, Truth, same_places, tally
 from infer.fusion.objects import CYCLIST, PEDESTRIAN, VEHICLE
 from infer.fusion.pictures import View, outlines
@@ -144,3 +145,23 @@ def test_argoverses_annotations_are_truth(data_dir):
     needed = one.truth.kinds[one.truth.counted]
     assert [(needed == kind).sum() for kind in (VEHICLE, PEDESTRIAN, CYCLIST)] == [18, 4, 10]
     assert one.origin[0] == pytest.approx(1.35, abs=0.01)
+
+
+def test_of_a_network_s_cells_each_is_a_box_with_its_class():
+    out = np.zeros((85, 2, 4))
+    out[0, 1, 2], out[5 + 7, 1, 2] = 0.81, 0.49
+    boxes, scores, classes = decoded(out, (400, 200))
+    assert classes[6] == 7
+    assert scores[6] == pytest.approx(0.81**0.6 * 0.49**0.4)
+    assert boxes[6].tolist() == [100, 50, 300, 150]
+
+
+def test_drives_count_what_shows_and_is_near():
+    found = drives.over_drives(1)
+    for kind in drives.KINDS:
+        counts = {found.tallies[sensor, kind].objects for sensor in drives.SENSORS}
+        assert len(counts) == 1
+    vehicles = {sensor: found.tallies[sensor, VEHICLE].at(0) for sensor in drives.SENSORS}
+    assert vehicles["fused"].hits >= 1
+    assert vehicles["fused"].objects >= 5
+    assert found.speeds.given >= 1
