@@ -2,12 +2,12 @@
 
     python -m bench.detect [--quick] [--json FILE]
 
-Needs $FRAMEMESH_DATA with kitti_object, av2 and models/FastestDet.onnx, and onnxruntime. KITTI's
-three object frames: the camera's boxes are right by an IoU of 0.5 in the picture; the LiDAR's, and
-those of both, by middles less than 1 m apart and an IoU of 0.3 seen from above. Labels that KITTI's
-hard level does not ask for (hidden, cut off, small), or farther than 50 m, may be found or not; so
-may what lies where nothing was labelled, or out of the picture. `vehicle_recall_...` and
-`vehicle_precision_...` are of these three frames. Argoverse 2's sweeps have no pictures here: LiDAR
+Needs $FRAMEMESH_DATA with kitti_object, av2 and models/FastestDet.onnx, and the extra `models`.
+KITTI's three object frames: the camera's boxes are right by an IoU of 0.5 in the picture; the
+LiDAR's, and those of both, by middles less than 1 m apart and an IoU of 0.3 seen from above. Labels
+that KITTI's hard level does not ask for (hidden, cut off, small), or farther than 50 m, may be
+found or not; so may what lies where nothing was labelled, or out of the picture.
+`vehicle_recall_...` and `vehicle_precision_...` are of these three frames. Argoverse 2's sweeps have no pictures here: LiDAR
 alone, every class, at the score that is believed and where most is found of which half is right.
 `drives_...` are of synthetic drives with exact truth (25 frames each, half a second apart), of what
 is within 50 m and shows in the picture: the camera is a detector simulated from what shows of each
@@ -149,12 +149,8 @@ def main() -> int:
     if missing := [name for name in NEEDED if not (DATA / name).exists()]:
         print(f"left out: no {', '.join(missing)} in {DATA} (FRAMEMESH_DATA names the folder)")
         return 1 if os.environ.get("FRAMEMESH_REQUIRE_DATA") == "1" else 0
-    try:
-        camera = FastestDet((DATA / NEEDED[2]).read_bytes())
-    except ImportError as problem:
-        print(f"left out: {problem} (pip install onnxruntime)")
-        return 1
     report = Report("detect", config={"model": "FastestDet"})
+    camera = FastestDet((DATA / NEEDED[2]).read_bytes())
     report_kitti(report, on_kitti(kitti.frames(DATA / NEEDED[0]), camera))
     report_av2(report, on_av2(av2.sweeps(DATA / NEEDED[1])))
     report_drives(report, drives.over_drives(QUICK_FRAMES if options.quick else FRAMES))

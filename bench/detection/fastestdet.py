@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from infer.fusion.pictures import overlap
+from infer.models.network import Network
 
 SIDE = 352  # pixels of what the network sees: the whole picture, squeezed
 LEAST_SCORE = 0.65  # as published
@@ -29,21 +30,15 @@ class FastestDet:
     """The network of a file's bytes, on one thread of the CPU."""
 
     def __init__(self, model: bytes) -> None:
-        """Raises ImportError where onnxruntime is not installed."""
-        import onnxruntime
-
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = 1
-        self._session = onnxruntime.InferenceSession(
-            model, options, providers=["CPUExecutionProvider"]
-        )
-        self._input = self._session.get_inputs()[0].name
+        """Raises as `infer.models.network.Network` does."""
+        self._network = Network(model)
+        [self._input] = self._network.facts.inputs
 
     def detect(self, picture: NDArray[np.uint8]) -> Found:
         """What it finds of traffic in RGB (height, width, 3), best first."""
         small = Image.fromarray(picture).resize((SIDE, SIDE), Image.Resampling.BILINEAR)
         bgr = np.asarray(small)[:, :, ::-1].transpose(2, 0, 1)[None]
-        [out] = self._session.run(None, {self._input: bgr.astype(np.float32) / 255})
+        [out] = self._network.run({self._input: bgr.astype(np.float32) / 255}).values()
         boxes, scores, classes = decoded(out[0].astype(np.float64), picture.shape[1::-1])
         kept: list[int] = []
         for i in np.argsort(-scores, kind="stable").tolist():
