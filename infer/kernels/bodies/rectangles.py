@@ -5,7 +5,8 @@ begins. turns: (steps, 2), cosine and sine of the angles tried within a quarter 
 (clusters, steps). Arrays are of float32 or float64, all of one.
 
 L-shape fitting by closeness: X. Zhang, W. Xu, C. Dong and J. M. Dolan, "Efficient L-Shape Fitting
-for Vehicle Detection Using Laser Scanners", IEEE IV 2017, on points instead of one scan line.
+for Vehicle Detection Using Laser Scanners", IEEE IV 2017, on points instead of one scan line. The
+sweep pipeline's fit (`boxes`) is on cells and in whole numbers, so that sectors join exactly.
 """
 
 # ruff: noqa: PLR0917  a kernel takes as many arrays as it works on, by position
