@@ -7,8 +7,9 @@ KITTI's three object frames: the camera's boxes are right by an IoU of 0.5 in th
 LiDAR's, and those of both, by middles less than 1 m apart and an IoU of 0.3 seen from above. Labels
 that KITTI's hard level does not ask for (hidden, cut off, small), or farther than 50 m, may be
 found or not; so may what lies where nothing was labelled, or out of the picture.
-`vehicle_recall_...` and `vehicle_precision_...` are of these three frames. Argoverse 2's sweeps have no pictures here: LiDAR
-alone, every class, at the score that is believed and where most is found of which half is right.
+`vehicle_recall_...` and `vehicle_precision_...` are of these three frames. Argoverse 2's sweeps
+have no pictures here: LiDAR alone, every class, at the score that is believed, and where most is
+found of which half is right.
 `drives_...` are of synthetic drives with exact truth (25 frames each, half a second apart), of what
 is within 50 m and shows in the picture: the camera is a detector simulated from what shows of each
 thing, the LiDAR is ray-cast, and the radar, which only fusion uses, is simulated with its ghosts.
