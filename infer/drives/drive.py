@@ -45,7 +45,7 @@ AHEAD = 4  # vehicles before the ego in its lane, and as many behind
 VEHICLES = {"car": 0.72, "van": 0.16, "truck": 0.12}
 PARKED = {"car": 0.85, "van": 0.15}
 PARKED_M = KERB_M - 1.1  # from the street's middle
-CYCLED_M = LANE_M - 0.15
+CYCLED_M = LANE_M - 0.05  # between the widest lorries and what is parked
 WALKED_M = (1.3, 2.0, 2.7)  # from the kerb
 
 

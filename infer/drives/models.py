@@ -139,7 +139,7 @@ def truck(length: float, width: float, height: float, paint: Colour, load: Colou
 def pedestrian(height: float, top: Colour, trousers: Colour) -> Model:
     """Somebody in mid-stride."""
     h = height / 1.75
-    return Model.of("pedestrian", _person(h, 0.0, top, trousers, stride=0.26 * h))
+    return Model.of("pedestrian", _person(h, top, trousers))
 
 
 def cyclist(top: Colour, trousers: Colour, frame: Colour) -> Model:
@@ -174,7 +174,7 @@ def tree(rng: np.random.Generator) -> Model:
     """A trunk, and a crown of several balls of leaves."""
     tall = float(rng.uniform(2.2, 3.2))
     trunk = loft(
-        disc(8, float(rng.uniform(0.12, 0.22))), ((0, 1, 0), (tall + 0.8, 0.7, 0)),
+        disc(8, float(rng.uniform(0.12, 0.22))), ((0, 1), (tall + 0.8, 0.7)),
         Material.BARK, BARK,
     )  # fmt: skip
     crown = []
@@ -198,7 +198,7 @@ def bush(rng: np.random.Generator) -> Model:
 
 def lamp_post(height: float) -> Model:
     """A pole with an arm over the street, which is to its left."""
-    pole = loft(disc(8, 0.09), ((0, 1, 0), (height, 0.6, 0)), Material.METAL, SILVER)
+    pole = loft(disc(8, 0.09), ((0, 1), (height, 0.6)), Material.METAL, SILVER)
     arm = bar((0, 0, height - 0.1), (0, 1.6, height + 0.1), 0.09, Material.METAL, SILVER)
     lamp = block((-0.12, 1.3, height + 0.02), (0.12, 1.9, height + 0.16), Material.METAL, SILVER)
     return Model.of("pole", [pole, arm, lamp])
@@ -206,13 +206,13 @@ def lamp_post(height: float) -> Model:
 
 def sign() -> Model:
     """A thin pole with a round plate that faces backwards, to who comes along x."""
-    pole = loft(disc(6, 0.035), ((0, 1, 0), (2.6, 1, 0)), Material.METAL, SILVER)
+    pole = loft(disc(6, 0.035), ((0, 1), (2.6, 1)), Material.METAL, SILVER)
     ring = loft(
-        disc(12, 0.32), ((-0.06, 1, 0), (-0.04, 1, 0)), Material.REFLECTOR, RED,
+        disc(12, 0.32), ((-0.06, 1), (-0.04, 1)), Material.REFLECTOR, RED,
         axis=0, at=(0, 0, 2.25),
     )  # fmt: skip
     plate = loft(
-        disc(12, 0.24), ((-0.065, 1, 0), (-0.04, 1, 0)), Material.REFLECTOR, WHITE,
+        disc(12, 0.24), ((-0.065, 1), (-0.04, 1)), Material.REFLECTOR, WHITE,
         axis=0, at=(0, 0, 2.25),
     )  # fmt: skip
     return Model.of("sign", [pole, ring, plate])
@@ -243,9 +243,7 @@ def house(length: float, depth: float, storeys: int, wall: Colour) -> Model:
 def slab(corners: ArrayLike, height: float, colour: Colour = STONE) -> Model:
     """A piece of pavement: four corners (4, 2) around its own middle, that high."""
     outline = np.asarray(corners, np.float64)
-    return Model.of(
-        "pavement", [loft(outline, ((-0.1, 1, 0), (height, 1, 0)), Material.STONE, colour)]
-    )
+    return Model.of("pavement", [loft(outline, ((-0.1, 1), (height, 1)), Material.STONE, colour)])
 
 
 def _green(rng: np.random.Generator) -> Colour:
@@ -257,7 +255,7 @@ def _body(profile: ArrayLike, side: float, paint: Colour, bevel: float = 0.09) -
     """A profile (k, 2), x and z, as wide as the vehicle and rounded at its sides."""
     outline = np.asarray(profile, np.float64)
     middle = outline.mean(axis=0)
-    rings = ((-side, 0.95, 0), (bevel - side, 1, 0), (side - bevel, 1, 0), (side, 0.95, 0))
+    rings = ((-side, 0.95), (bevel - side, 1), (side - bevel, 1), (side, 0.95))
     at = (float(middle[0]), 0.0, float(middle[1]))
     return loft(outline - middle, rings, Material.PAINT, paint, axis=1, at=at)
 
@@ -286,7 +284,7 @@ def _wheels(radius: float, axles: tuple[float, ...], side: float) -> list[Part]:
         for way in (-1.0, 1.0):
             for outline, within, colour, material in shapes:
                 ends = sorted((way * (side - 0.22), way * (side - within)))
-                rings = ((ends[0], 1, 0), (ends[1], 1, 0))
+                rings = ((ends[0], 1), (ends[1], 1))
                 parts.append(loft(outline, rings, material, colour, axis=1, at=(x, 0.0, radius)))
     return parts
 
@@ -315,22 +313,18 @@ def _lamps(length: float, side: float, z: float) -> list[Part]:
     return parts
 
 
-def _person(h: float, x: float, top: Colour, trousers: Colour, stride: float) -> list[Part]:
+def _person(h: float, top: Colour, trousers: Colour) -> list[Part]:
     """Legs, torso, arms, head; h: of 1.75 m."""
-    cloth = Material.CLOTH
-    hip, shoulder = 0.88 * h, 1.45 * h
+    cloth, hip, shoulder, stride = Material.CLOTH, 0.88 * h, 1.45 * h, 0.26 * h
+    waist, chest = (-0.11, 0.11, -0.17, 0.17, hip - 0.06), (-0.12, 0.12, -0.22, 0.22, shoulder)
+    arm = shoulder - 0.02, 0.85 * h
     return [
-        bar((x, 0.10, hip), (x + stride, 0.10, 0.05), 0.14 * h, cloth, trousers),
-        bar((x, -0.10, hip), (x - stride, -0.10, 0.05), 0.14 * h, cloth, trousers),
-        tapered(
-            (x - 0.11, x + 0.11, -0.17, 0.17, hip - 0.06),
-            (x - 0.12, x + 0.12, -0.22, 0.22, shoulder),
-            cloth,
-            top,
-        ),
-        bar((x, 0.26, shoulder - 0.02), (x - 0.7 * stride, 0.26, 0.85 * h), 0.09, cloth, top),
-        bar((x, -0.26, shoulder - 0.02), (x + 0.7 * stride, -0.26, 0.85 * h), 0.09, cloth, top),
-        ball((x + 0.02, 0, 1.60 * h), (0.11 * h, 0.15 * h), Material.SKIN, SKIN),
+        bar((0, 0.10, hip), (stride, 0.10, 0.05), 0.14 * h, cloth, trousers),
+        bar((0, -0.10, hip), (-stride, -0.10, 0.05), 0.14 * h, cloth, trousers),
+        tapered(waist, chest, cloth, top),
+        bar((0, 0.26, arm[0]), (-0.7 * stride, 0.26, arm[1]), 0.09, cloth, top),
+        bar((0, -0.26, arm[0]), (0.7 * stride, -0.26, arm[1]), 0.09, cloth, top),
+        ball((0.02, 0, 1.60 * h), (0.11 * h, 0.15 * h), Material.SKIN, SKIN),
     ]
 
 

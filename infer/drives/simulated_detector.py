@@ -1,9 +1,9 @@
 """A camera's detector that is simulated from truth, for statistics over many frames.
 
 No picture is looked at. What is found depends on how much of a thing shows and how high it is in
-the picture, about as small one-stage detectors do on street scenes: half of what is 30 pixels high,
-nine in ten of what is 90. Boxes are around what shows, off by a few percent of their sides; some
-labels are another class's, and some boxes are of nothing.
+the picture; boxes are around what shows, off by a few percent of their sides; some labels are
+another class's, and some boxes are of nothing. How good it is was set by hand: half of what is 30
+pixels high is found, nine in ten of what is 90, which a small one-stage detector may reach.
 """
 
 from __future__ import annotations

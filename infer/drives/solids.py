@@ -100,7 +100,7 @@ def _newell(face: Floats) -> Floats:
 
 def loft(
     outline: ArrayLike,
-    rings: Sequence[tuple[float, float, float]],
+    rings: Sequence[tuple[float, float]],
     material: Material,
     colour: Colour,
     *,
@@ -109,14 +109,13 @@ def loft(
 ) -> Part:
     """The hull of an outline drawn several times along an axis.
 
-    outline: (k, 2), in x y for the axis z, x z for y, y z for x. rings: how far along the axis,
-    and how large: (along, scale, shift of the outline's first coordinate); from first to last.
+    outline: (k, 2), in x y for the axis z, x z for y, y z for x. rings: how far along the axis, and
+    how large, from first to last. at: where the outline's 0 is.
     """
     flat = np.asarray(outline, np.float64)
     drawn = []
-    for along, scale, shift in rings:
+    for along, scale in rings:
         ring = np.column_stack((flat * scale, np.full(len(flat), along)))
-        ring[:, 0] += shift
         drawn.append(ring[:, _TURNED[axis]] + at)
     sides = [
         (low[i], low[i - 1], high[i - 1], high[i])
@@ -133,7 +132,7 @@ def block(low: ArrayLike, high: ArrayLike, material: Material, colour: Colour) -
     """A box along the axes between two corners."""
     (x0, y0, z0), (x1, y1, z1) = np.asarray(low).tolist(), np.asarray(high).tolist()
     outline = ((x0, y0), (x1, y0), (x1, y1), (x0, y1))
-    return loft(outline, ((z0, 1, 0), (z1, 1, 0)), material, colour)
+    return loft(outline, ((z0, 1), (z1, 1)), material, colour)
 
 
 def tapered(
@@ -181,5 +180,5 @@ def ball(
     """Round about an upright axis: radii across and up."""
     across, up = radii
     angles = np.radians((-80, -45, 0, 45, 80))
-    rings = [(float(up * np.sin(a)), float(across * np.cos(a)), 0.0) for a in angles]
+    rings = [(float(up * np.sin(a)), float(across * np.cos(a))) for a in angles]
     return loft(disc(sides), rings, material, colour, at=centre)
