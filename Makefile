@@ -43,7 +43,7 @@ demo: $(if $(CHECK),system-check,system-run)
 
 # Tests that only compute run two at a time; those with real processes and clocks have the machine.
 COMPUTING := tests/bench tests/infer/drives tests/infer/fusion tests/infer/models \
-	tests/infer/perception tests/infer/track \
+	tests/infer/perception tests/infer/pillars tests/infer/track \
 	tests/mesh/schedule tests/render/passes tests/render/pathtrace tests/sim
 
 test: system-test

@@ -1,0 +1,1 @@
+"""PointPillars: objects in a LiDAR sweep by a network, from anybody's weights."""
