@@ -33,7 +33,7 @@ Folded = tuple[NDArray[np.float32], NDArray[np.float32]]
 
 def build(weights: Weights, design: Design | None = None) -> bytes:
     """The model's bytes. Raises ContentRefused if a weight is missing or of another shape."""
-    return _Builder(weights, design or Design()).model().SerializeToString()
+    return bytes(_Builder(weights, design or Design()).model().SerializeToString())
 
 
 class _Builder:
