@@ -73,6 +73,7 @@ class _WorkerNode:
     channel: Channel
     name: str
     offers: dict[str, DeviceOffer] = field(default_factory=dict)
+    leaving: bool = False  # it takes no more pieces
 
 
 @dataclass(slots=True)
@@ -590,6 +591,19 @@ class Gateway:
         for hosting in self._hosted.values():
             self._fill(hosting)
 
+    def _worker_leaving(self, channel: Channel) -> None:
+        """Nothing more goes there; what is there is awaited until the link ends."""
+        worker = self._workers[channel.node]
+        worker.leaving = True
+        for name in worker.offers:
+            device = DeviceKey(channel.node, name)
+            self._directory.remove(device)
+            for hosting in self._hosted.values():
+                hosting.pool.lost(device)
+                hosting.session.device_leaving(device)
+        for hosting in self._hosted.values():
+            self._fill(hosting)
+
     def _device_lost(self, device: DeviceKey) -> None:
         self._placer.remove(device)
         self._directory.remove(device)
@@ -638,7 +652,10 @@ class Gateway:
             case AssetWanted():
                 self._send_asset(channel, message)
             case DevicesChanged():
-                self._offered(channel, message.devices)
+                if message.leaving:
+                    self._worker_leaving(channel)
+                else:
+                    self._offered(channel, message.devices)
             case _:
                 raise ProtocolViolation(
                     what=f"unexpected {type(message).__name__}",
@@ -654,7 +671,7 @@ class Gateway:
 
     def _session_ready(self, channel: Channel, message: SessionReady) -> None:
         hosting = self._asked_of(channel, message)
-        if hosting is not None:
+        if hosting is not None and not self._workers[channel.node].leaving:
             device = DeviceKey(channel.node, message.device)
             hosting.failed.pop(device, None)
             hosting.session.device_ready(device)

@@ -62,6 +62,7 @@ log = logging.getLogger(__name__)
 
 ADVERT_LIFETIME_S = 3600
 MAX_DIAL_WAIT_S = 1.0
+ON_THEIR_WAY_S = 0.1  # pieces that gateways sent before they heard that this node leaves
 MISSING_REMEMBERED = 1024
 # A device that is the CPU must not starve the loops that give it work: they need little, but soon.
 SOFTWARE_NICE = 5
@@ -187,7 +188,8 @@ class Node:
         self._tell_offers()
 
     def _tell_offers(self) -> None:
-        changed = DevicesChanged(self.offers())
+        leaving = self.worker is not None and self.worker.draining
+        changed = DevicesChanged(self.offers(), leaving)
         for channel in self._channels.values():
             channel.send(changed)
         if self._to_self is not None:
@@ -226,6 +228,7 @@ class Node:
                 if self.worker is not None:
                     self.worker.drain()
                     self._tell_offers()
+                    await asyncio.sleep(ON_THEIR_WAY_S)
                     await self.worker.drained()
         except TimeoutError:
             log.warning("not all was finished in %g s", within_s)

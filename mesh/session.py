@@ -207,6 +207,10 @@ class Session:
         """The device, or the way to it, is gone."""
         self._advance(lambda now_us: self.driver.device_lost(device, now_us))
 
+    def device_leaving(self, device: DeviceKey) -> None:
+        """The device takes no more pieces, and will soon be gone."""
+        self._advance(lambda now_us: self.driver.device_leaving(device, now_us))
+
     def wants(self, channel: Channel, message: PieceDone, size: int) -> bool:
         """Whether a result whose header has come should be received at all."""
         key, device = _names(channel, message)

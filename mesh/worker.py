@@ -133,7 +133,8 @@ class Worker:
         self._incoming: dict[tuple[str, str, PieceKey], Lease | None] = {}
         self._tasks = asyncio.TaskGroup()
         self._running: set[asyncio.Task[None]] = set()
-        self._closing = self._draining = False
+        self._closing = self.draining = False
+        self._unsent = 0  # results
         self._hosting = Hosting(
             {name: slot.device for name, slot in self._slots.items()},
             self._tasks,
@@ -165,7 +166,7 @@ class Worker:
 
     def drain(self) -> None:
         """Offer no device any more; what has come is finished."""
-        self._draining = True
+        self.draining = True
 
     async def drained(self) -> None:
         """Wait until nothing is under way, after `drain`."""
@@ -173,11 +174,13 @@ class Worker:
             await asyncio.sleep(LOOK_AGAIN_S)
 
     def _busy(self) -> bool:
-        return bool(self._incoming) or any(s.jobs or s.calls for s in self._slots.values())
+        """Whether a piece is being received, waits, runs, or its result is still to be sent."""
+        slots = self._slots.values()
+        return bool(self._incoming or self._unsent) or any(s.jobs or s.calls for s in slots)
 
     def offers(self) -> tuple[DeviceOffer, ...]:
         """The devices that can take sessions now."""
-        if self._draining:
+        if self.draining:
             return ()
         return tuple(
             DeviceOffer(name, tuple(slot.device.infos), tuple(slot.device.workloads))
@@ -477,6 +480,12 @@ class Worker:
         """Send a result. times_us: it waited, it ran, others ran with it."""
         order = job.order
         queue_us, run_us, held_us = times_us
+        self._unsent += 1
+
+        def sent() -> None:
+            self._unsent -= 1
+            result.release()
+
         job.channel.send(
             PieceDone(
                 order.session,
@@ -492,7 +501,7 @@ class Worker:
             ),
             result.view,
             due_us=job.channel.to_local_us(order.deadline_us),
-            sent=result.release,
+            sent=sent,
         )
 
     def _failed(self, job: _Job, problem: MeshError) -> None:

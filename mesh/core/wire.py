@@ -77,6 +77,8 @@ class DevicesChanged(msgspec.Struct, frozen=True, tag="devices"):
     """The complete list of what the sender offers now (after a crash, a recovery, a drain)."""
 
     devices: Annotated[tuple[DeviceOffer, ...], Meta(max_length=64)]
+    # The sender is about to go: it takes no new pieces, and still answers those that it has.
+    leaving: bool = False
 
 
 class AssetRef(msgspec.Struct, frozen=True):

@@ -528,6 +528,13 @@ class SessionDriver:
         self._after_news(now_us, actions)
         return actions
 
+    def device_leaving(self, device: DeviceKey, now_us: int) -> list[Action]:
+        """The device takes no more pieces; what it was given it still answers."""
+        self._hold(device, ready=False)
+        actions: list[Action] = []
+        self._after_news(now_us, actions)
+        return actions
+
     def _hold(self, device: DeviceKey, *, ready: bool) -> None:
         if ready:
             self._ready[device] = None

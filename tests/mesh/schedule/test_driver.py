@@ -211,6 +211,18 @@ def test_pieces_of_a_lost_device_are_placed_again() -> None:
     assert (again.key, again.device) == (first.key, second.device)
 
 
+def test_a_leaving_device_answers_what_it_has_and_gets_nothing_more() -> None:
+    bench = Bench()
+    first, second = sends(bench.open(2))
+    assert sends(bench.driver.device_leaving(first.device, bench.opened_us + 1_000)) == []
+    assert bench.driver.ready == (second.device,)
+    again = bench.driver.refused(
+        second.key, second.device, bench.opened_us + 2_000, reason="rejected"
+    )
+    assert {send.device for send in sends(again)} <= {second.device}
+    assert bench.driver.verdict(first.key, first.device) is Verdict.ACCEPTED
+
+
 def test_a_piece_without_a_device_waits_for_one_until_its_cut_off() -> None:
     bench = Bench()
     send = sends(bench.open(1))[0]
