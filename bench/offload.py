@@ -18,6 +18,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import signal
 import subprocess
 import sys
 import tempfile
@@ -293,6 +294,8 @@ def main() -> int:
     parser.add_argument("--deadline-ms", type=float, help="default: one period")
     parser.add_argument("--seconds", type=float, help="default: 300, with --quick 30")
     options = arguments(__doc__, parser=parser)
+    # Told to end by whatever started it, it takes its processes along as it does on Ctrl-C.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     deadline_ms = options.deadline_ms or 1000 / options.rate
     seconds = options.seconds or (QUICK_SECONDS if options.quick else SECONDS)
     run = drive(seconds, options.rate, deadline_ms)
