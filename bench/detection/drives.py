@@ -95,7 +95,6 @@ def _count(
             tally(total.tallies[sensor, kind], name, kind, found, space, same_places)
     for radar in radars:
         _count_speeds(total.speeds, both, truth, radar)
-    _count_speeds(total.speeds, both, truth, radar)
 
 
 def radar_of(frame: SensorFrame) -> list[RadarView]:

@@ -165,3 +165,10 @@ def test_drives_count_what_shows_and_is_near():
     assert vehicles["fused"].hits >= 1
     assert vehicles["fused"].objects >= 5
     assert found.speeds.given >= 1
+
+
+def test_drives_are_counted_where_the_radar_does_not_know_how_it_moves(monkeypatch):
+    monkeypatch.setattr(drives, "own_velocity", lambda targets: None)
+    found = drives.over_drives(1)
+    assert found.speeds.given == 0
+    assert found.tallies["fused", VEHICLE].at(0).hits >= 1
