@@ -67,7 +67,6 @@ def main() -> int:
     found = drives(DATA)[: 2 if options.quick else None]
     report = Report("tracking", config={"drives": [drive.name for drive in found]})
     published = partial(ours, Rules(sightings=3, missed=2))
-    tracked(found[:1], published)  # compiles
     rows: list[list[str | float]] = []
     for name, suffix, tracker in (
         ("ours, AB3DMOT's rules", "", published),
@@ -75,6 +74,7 @@ def main() -> int:
         ("ours, turning", "_turning", partial(ours, Rules(turning=True))),
         ("AB3DMOT", "_baseline", theirs),
     ):
+        tracked(found[:1], tracker)  # compiles
         made, per_s = tracked(found, tracker)
         score: Score = measured(found, made)
         figures = {"samota": score.samota, "amota": score.amota, "mota": score.mota}

@@ -49,22 +49,12 @@ def advanced_turning(
 
 
 def turned(state: Floats, seconds: float) -> Floats:
-    """Where x, y, yaw, speed and turn rate lead, by the circle's radius or straight on."""
+    """Where x, y, yaw, speed and turn rate lead: along the chord of the circle."""
     x, y, yaw, speed, rate = state
-    after = yaw + rate * seconds
-    if abs(rate * seconds) < 1e-9:
-        along = speed * seconds
-        return np.array((x + along * np.cos(yaw), y + along * np.sin(yaw), after, speed, rate))
-    radius = speed / rate
-    return np.array(
-        (
-            x + radius * (np.sin(after) - np.sin(yaw)),
-            y + radius * (np.cos(yaw) - np.cos(after)),
-            after,
-            speed,
-            rate,
-        )
-    )
+    half = rate * seconds / 2
+    chord = speed * seconds * np.sinc(half / np.pi)
+    along, across = chord * np.cos(yaw + half), chord * np.sin(yaw + half)
+    return np.array((x + along, y + across, yaw + 2 * half, speed, rate))
 
 
 def corrected(

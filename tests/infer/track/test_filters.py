@@ -36,7 +36,7 @@ def something(random: np.random.Generator, fields: int) -> np.ndarray:
 def turning(random: np.random.Generator) -> tuple[TurningTracks, np.ndarray]:
     """Objects that turn, some as good as straight on; (COUNT, 5), what is known of them."""
     tracks = born_turning(0.0, np.arange(COUNT), some_boxes(random), np.ones(COUNT), BELIEFS)
-    tracks.course[:] = random.normal(size=(COUNT, 2)) * (15, 0.5)
+    tracks.course[:] = random.uniform((-15, -1.5), (15, 1.5), (COUNT, 2))
     tracks.course[0, 1] = 1e-9
     tracks.joint[:] = something(random, 5)
     return tracks, np.column_stack((tracks.boxes[:, (X, Y, YAW)], tracks.course))
