@@ -6,10 +6,14 @@ even where surfaces coincide.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
+
+Places: TypeAlias = NDArray[np.unsignedinteger[Any]]
+
+_FEW = 1 << 16  # numbers below it are sorted by radix, which takes a fraction of merging wider ones
 
 
 class Batch(NamedTuple):
@@ -33,8 +37,8 @@ class DrawList(NamedTuple):
 
 def draw_order(
     states: NDArray[np.int64], blended: NDArray[np.bool_], depth: NDArray[np.float64]
-) -> NDArray[np.int64]:
-    """When each block of a view is drawn, whatever the tile: int64 (b,), places counted from 0.
+) -> Places:
+    """When each block of a view is drawn, whatever the tile: (b,), places counted from 0.
 
     Per block, (b,): states, small integers >= 0; blended, whether it is composited with what lies
     behind, as all of its state are; depth, growing away from the eye.
@@ -48,16 +52,21 @@ def draw_order(
     far = depth
     if blended.any():
         far, turn = np.where(blended, -depth, depth), np.where(blended, len(nearest), turn)
-    place = np.empty(len(states), np.int64)
-    place[np.lexsort((far, turn))] = np.arange(len(states))
+    place = np.empty(len(states), _sortable(len(states)))
+    place[np.lexsort((far, turn.astype(_sortable(len(nearest) + 1))))] = np.arange(len(states))
     return place
+
+
+def _sortable(count: int) -> type[np.unsignedinteger[Any]]:
+    """Of integers in [0, count) that are to be sorted."""
+    return np.uint16 if count <= _FEW else np.uint32
 
 
 def draw_list(
     seen: NDArray[np.bool_],
     block: NDArray[np.int64],
     states: NDArray[np.int64],
-    place: NDArray[np.int64],
+    place: Places,
 ) -> DrawList:
     """Which clusters to draw, in which order, in as few batches as that order takes.
 
@@ -86,8 +95,6 @@ def _batches(states: NDArray[np.int64]) -> list[Batch]:
     changed = np.ones(len(states), np.bool_)
     np.not_equal(states[1:], states[:-1], out=changed[1:])
     first = changed.nonzero()[0].tolist()
-    ends = [*first, len(states)][1:]
-    return [
-        Batch(state, at, end - at)
-        for state, at, end in zip(states[changed].tolist(), first, ends, strict=True)
-    ]
+    ends = [*first[1:], len(states)]
+    of = states[changed].tolist()
+    return [Batch(state, at, end - at) for state, at, end in zip(of, first, ends, strict=False)]

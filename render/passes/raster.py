@@ -9,6 +9,7 @@ share a state. What tells draws apart, their placements, comes by instance.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import NamedTuple
 
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 
 from render.camera import Matrix
 from render.clusters import visible
-from render.drawlist import DrawList, draw_list
+from render.drawlist import Batch, DrawList, draw_list
 from render.lights import PACKED, Lighting, lighting, lights_of
 from render.passes.environment import DeviceEnvironment, EnvironmentPass
 from render.passes.scene_upload import (
@@ -27,7 +28,6 @@ from render.passes.scene_upload import (
     MATERIAL_BINDINGS,
     VERTEX_LAYOUTS,
     DeviceScene,
-    DrawState,
     Variant,
 )
 from render.passes.shadow import ShadowMap, ShadowPass
@@ -203,10 +203,11 @@ class RasterPass:
         Afterwards the colour target may be sampled in compute shaders.
         """
         pose = scene.pose(tile.animation, tile.time)
-        shadows = self._shadows.record(commands, scene, tile)
+        lights = lights_of(scene.lights, tile)
+        shadows = self._shadows.record(commands, scene, tile, lights)
         around = environment or self._no_environment
         clip_from_world, rect = tile.matrix(), tile.region()
-        lit_by = self._set_view(tile, clip_from_world, scene, around.last_level)
+        self._set_view(tile, clip_from_world, lights, around.last_level)
         lit_by_sky = environment is not None and tile.sky > 0
         self._begin(commands, targets, tile)
         seen = visible(pose.boxes, clip_from_world, targets.width, targets.height, rect)
@@ -216,16 +217,9 @@ class RasterPass:
         order = scene.order(tile.clip_from_world)
         draws = draw_list(seen, scene.clusters.block, scene.states, order)
         _write_commands(scene, draws)
-        drawn = _Drawn(lit_by, lit_by_sky, targets.samples, shadows is not self._shadows.none)
-        pipelines = self._pipelines_of(scene, drawn)
-        bound: DrawState | None = None
-        for batch in draws.batches:
-            state = scene.draw_states[batch.state]
-            self._bind(commands, state, bound, pipelines[batch.state])
-            bound = state
-            lib.vkCmdDrawIndexedIndirect(
-                commands, scene.command_buffer.handle, _STRIDE * batch.first, batch.draws, _STRIDE
-            )
+        shadowed = shadows is not self._shadows.none
+        drawn = _Drawn(lighting(lights), lit_by_sky, targets.samples, shadowed)
+        self._draw(commands, scene, draws.batches, self._pipelines_of(scene, drawn))
         lib.vkCmdEndRendering(commands)
         lib.vkCmdPipelineBarrier2(commands, targets.end)
         return int(np.count_nonzero(seen))
@@ -279,19 +273,21 @@ class RasterPass:
         return self._pipelines[key]
 
     def _set_view(
-        self, tile: TileSpec, clip_from_world: Matrix, scene: DeviceScene, last_level: int
-    ) -> Lighting:
-        """Write the tile's uniforms; returns what lights it has."""
+        self,
+        tile: TileSpec,
+        clip_from_world: Matrix,
+        lights: NDArray[np.float32],
+        last_level: int,
+    ) -> None:
+        """Write the tile's uniforms."""
         view = self._fields
         view["clip_from_world"][:] = clip_from_world.T
         view["eye"][:] = (*tile.eye, 0.0 if tile.parallel else 1.0)
         view["ambient"][:] = (*tile.ambient, tile.exposure)
-        lights = lights_of(scene.lights, tile)
         view["lights"][: len(lights)] = lights
         view["sky"][:] = (tile.sky, *tile.sky_turn, last_level)
         view["counts"][:2] = len(lights), tile.tone_mapping
         self._uniforms[:] = self._view_bytes  # at once: the device's memory may be slow to write
-        return lighting(lights)
 
     def _begin(self, commands: CData, targets: RasterTargets, tile: TileSpec) -> None:
         drawn = drawn_rect(tile.region())
@@ -315,20 +311,40 @@ class RasterPass:
         lib.vkCmdBindDescriptorSets(commands, _GRAPHICS, self._layout, 2, 1, around.sets, 0, NULL)
         lib.vkCmdBindDescriptorSets(commands, _GRAPHICS, self._layout, 3, 1, shadows.sets, 0, NULL)
 
-    def _bind(
-        self, commands: CData, state: DrawState, before: DrawState | None, pipeline: CData
+    def _draw(
+        self,
+        commands: CData,
+        scene: DeviceScene,
+        batches: Sequence[Batch],
+        pipelines: Sequence[CData],
     ) -> None:
-        """Bind what differs from the draw before; a scene's equal things are the same objects."""
-        if before is None or before.variant is not state.variant:
-            lib.vkCmdBindPipeline(commands, _GRAPHICS, pipeline)
-        if before is None or before.material_set is not state.material_set:
-            lib.vkCmdBindDescriptorSets(
-                commands, _GRAPHICS, self._layout, 1, 1, state.material_set, 0, NULL
-            )
-        if before is None or before.cull_mode != state.cull_mode:
-            lib.vkCmdSetCullMode(commands, state.cull_mode)
-        if before is None or before.front_face != state.front_face:
-            lib.vkCmdSetFrontFace(commands, state.front_face)
+        """Draw each batch, binding what differs from the one before.
+
+        A scene's equal things are the same objects, so identity tells what differs.
+        """
+        draw, buffer, states = (
+            lib.vkCmdDrawIndexedIndirect,
+            scene.command_buffer.handle,
+            scene.draw_states,
+        )
+        pipeline = material = cull_mode = front_face = None
+        for index, first, draws in batches:
+            state = states[index]
+            if pipelines[index] is not pipeline:
+                pipeline = pipelines[index]
+                lib.vkCmdBindPipeline(commands, _GRAPHICS, pipeline)
+            if state.material_set is not material:
+                material = state.material_set
+                lib.vkCmdBindDescriptorSets(
+                    commands, _GRAPHICS, self._layout, 1, 1, material, 0, NULL
+                )
+            if state.cull_mode != cull_mode:
+                cull_mode = state.cull_mode
+                lib.vkCmdSetCullMode(commands, cull_mode)
+            if state.front_face != front_face:
+                front_face = state.front_face
+                lib.vkCmdSetFrontFace(commands, front_face)
+            draw(commands, buffer, _STRIDE * first, draws, _STRIDE)
 
 
 def _write_commands(scene: DeviceScene, draws: DrawList) -> None:

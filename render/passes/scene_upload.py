@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from render.clusters import DrawnClusters, cluster_scene
-from render.drawlist import draw_order
+from render.drawlist import Places, draw_order
 from render.lights import pack_lights
 from render.passes.bend import BentDraws
 from render.pose import Pose, Poser
@@ -222,7 +222,7 @@ class DeviceScene:
             self._ordered_for: tuple[float, ...] = ()
         return pose
 
-    def order(self, clip_from_world: Sequence[float]) -> NDArray[np.int64]:
+    def order(self, clip_from_world: Sequence[float]) -> Places:
         """`draw_order` for a view of the pose last taken; made once for all of its tiles."""
         if clip_from_world != self._ordered_for:
             depth = self._block_centres @ np.array(clip_from_world[12:15])  # w grows with distance

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from render.lights import brightest_sun, lights_of
+from render.lights import brightest_sun
 from render.passes.scene_upload import (
     DRAW_COMMAND_BYTES,
     FIRST_INDEX,
@@ -139,15 +139,17 @@ class ShadowPass:
             lib.vkCmdPipelineBarrier2(commands, self.none.begin)
             lib.vkCmdPipelineBarrier2(commands, self.none.end)
 
-    def record(self, commands: CData, scene: DeviceScene, tile: TileSpec) -> ShadowMap:
+    def record(
+        self, commands: CData, scene: DeviceScene, tile: TileSpec, lights: NDArray[np.float32]
+    ) -> ShadowMap:
         """The map for a tile, `tile.shadows` texels wide; recorded unless it is still right.
 
-        Its light is the brightest directional one; where there is none, nothing casts a shadow.
+        Its light is the brightest directional one of `lights`, packed, all that shine on the tile;
+        where there is none, nothing casts a shadow.
         Called outside of rendering, after the scene has taken the tile's pose.
         """
-        lights = lights_of(scene.lights, tile)
-        light = brightest_sun(lights)
-        if not tile.shadows or light < 0:
+        light = brightest_sun(lights) if tile.shadows else _NO_LIGHT
+        if light == _NO_LIGHT:
             return self.none
         shadows = self._map(scene, tile.shadows)
         pose = scene.pose(tile.animation, tile.time)

@@ -61,7 +61,7 @@ class Stopwatch:
             self._handle, self._queries, 0, count, 8 * count, ticks, 8, flags
         )
         check(result, "vkGetQueryPoolResults")
-        marks = [ticks[index] for index in range(count)]
+        marks = ffi.unpack(ticks, count)
         bits, tick_ns = self._physical.timestamp_bits, self._physical.timestamp_ns
         return laps_us(self._laps, marks, bits, tick_ns)
 
