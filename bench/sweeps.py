@@ -125,9 +125,13 @@ async def run(scans: Sequence[Scan], count: int) -> tuple[list[Answer | NotTaken
         async with mesh.running():
             await mesh.ready()
             news: list[Answer | NotTaken] = []
+
+            async def told(of: Answer | NotTaken) -> None:
+                news.append(of)
+
             options = {"rate_hz": RATE_HZ, "deadline_ms": DEADLINE_MS}
             async with framemesh.connect(mesh.page_url(), "infer", **options) as session:
-                await feed(session, looped(scans, count), RATE_HZ, news.append)
+                await feed(session, looped(scans, count), RATE_HZ, told)
             return news, [name for name in mesh.names if name != "gateway"]
 
 
