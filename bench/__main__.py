@@ -12,6 +12,7 @@ from pathlib import Path
 
 FOLDER = Path(__file__).resolve().parent
 HELPERS = {
+    "childprocess",
     "cycles",
     "death",
     "kernelpeers",

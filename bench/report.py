@@ -39,7 +39,7 @@ class Report:
         self.name = name
         self.config = dict(config or {})
         self.seeds = list(seeds)
-        self.figures: dict[str, float] = {}
+        self.figures: dict[str, float | None] = {}
 
     def table(self, header: Sequence[str], rows: Sequence[Sequence[str | float]]) -> None:
         """Print rows under a header: text to the left, numbers to the right."""
@@ -62,11 +62,18 @@ class Report:
             raise ValueError(f"figure {key} = {value} cannot be kept")
         self.figures[key] = float(value)
 
+    def missing(self, key: str, why: str) -> None:
+        """A figure that could not be measured here: null, and `config` says why."""
+        if key in self.figures:
+            raise ValueError(f"figure {key} was kept already")
+        self.figures[key] = None
+        self.config.setdefault("missing", {})[key] = why
+
     def finish(self, options: Any) -> None:
         """Print the figures, and write them if `options` (of `arguments`) asks for it."""
         print()
         for key, value in self.figures.items():
-            print(f"{key} = {_cell(value)}")
+            print(f"{key} = {_cell('-' if value is None else value)}")
         if options.json is not None:
             result = {
                 "name": self.name,

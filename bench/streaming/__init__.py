@@ -1,0 +1,1 @@
+"""What `bench.stream` runs: the source, the senders that show it, the page, the scenarios."""

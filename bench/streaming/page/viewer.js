@@ -1,0 +1,104 @@
+/**
+ * Shows streams by the product's own code (clients/web), and keeps when each picture was shown.
+ * The benchmark carries the SDP: `bench.offer(...)`, `bench.accept(...)`; then `bench.seen(...)`.
+ */
+
+import { BarcodeReader } from "/web/barcode.js";
+import { showTrack } from "/web/picture.js";
+
+const processor = globalThis.MediaStreamTrackProcessor;
+const pairs = 200; // of clock readings; the quickest one counts
+
+class View {
+  /** @param {"canvas" | "video"} path  which of the two ways to show it @param {boolean} data  with a data channel */
+  constructor(path, data) {
+    this.path = path;
+    this.shown = []; // [page's milliseconds, frame number or null] of each picture
+    this.width = 0;
+    this.connection = new RTCPeerConnection();
+    this.connection.ontrack = ({ track, receiver }) => this.show(track, receiver);
+    if (data) this.connection.createDataChannel("frames", { negotiated: true, id: 1, ordered: false });
+  }
+
+  show(track, receiver) {
+    if ("jitterBufferTarget" in receiver) receiver.jitterBufferTarget = 0;
+    const canvas = document.body.appendChild(document.createElement("canvas"));
+    const video = document.body.appendChild(document.createElement("video"));
+    video.muted = true;
+    const reader = new BarcodeReader();
+    const picture = ({ source, width }) => {
+      const at = performance.now();
+      this.width = width;
+      this.shown.push([at, reader.read(source)]);
+    };
+    // The product's page takes the canvas path wherever the browser has it.
+    if (this.path === "video") delete globalThis.MediaStreamTrackProcessor;
+    showTrack(track, { canvas, video }, picture, new AbortController().signal);
+    globalThis.MediaStreamTrackProcessor = processor;
+  }
+
+  async gathered() {
+    const { connection } = this;
+    while (connection.iceGatheringState !== "complete") {
+      await new Promise((done) => {
+        connection.addEventListener("icegatheringstatechange", done, { once: true });
+      });
+    }
+    return connection.localDescription.sdp;
+  }
+
+  async offer() {
+    this.connection.addTransceiver("video", { direction: "recvonly" });
+    await this.connection.setLocalDescription();
+    return this.gathered();
+  }
+
+  async accept(sdp) {
+    await this.connection.setRemoteDescription({ type: "answer", sdp });
+  }
+
+  async answer(sdp) {
+    await this.connection.setRemoteDescription({ type: "offer", sdp });
+    await this.connection.setLocalDescription();
+    return this.gathered();
+  }
+
+  async statistics() {
+    const kept = {};
+    (await this.connection.getStats()).forEach((part) => {
+      if (part.type === "inbound-rtp" && part.kind === "video") Object.assign(kept, part);
+    });
+    return kept;
+  }
+}
+
+const views = [];
+
+globalThis.bench = {
+  /** A new view; its number. */
+  open: (path, data = true) => views.push(new View(path, data)) - 1,
+  offer: (view) => views[view].offer(),
+  accept: (view, sdp) => views[view].accept(sdp),
+  answer: (view, sdp) => views[view].answer(sdp),
+  count: (view) => views[view].shown.length,
+  seen: (view) => ({ shown: views[view].shown, width: views[view].width }),
+  statistics: (view) => views[view].statistics(),
+  close: () => { for (const { connection } of views) connection.close(); },
+
+  /** [what to add to this page's milliseconds for the machine's clock, how wrong at most]. */
+  async clock() {
+    const socket = new WebSocket(new URL("/clock", location.href));
+    await new Promise((done) => { socket.onopen = done; });
+    let best = [0, Infinity];
+    for (let pair = 0; pair < pairs; pair++) {
+      const asked = performance.now();
+      socket.send("");
+      const { data } = await new Promise((done) => { socket.onmessage = done; });
+      const heard = performance.now();
+      const wrong = (heard - asked) / 2;
+      if (wrong < best[1]) best = [Number(data) - (asked + heard) / 2, wrong];
+    }
+    socket.close();
+    return best;
+  },
+};

@@ -1,0 +1,362 @@
+"""What `bench.stream` asks: each scenario is one run that answers with figures by their names."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+import statistics
+import sys
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from bench.childprocess import ROOT
+from bench.impair import Line, Link, joined_namespaces
+from bench.streaming.browser import Browser
+from bench.streaming.fovea import bits_saved
+from bench.streaming.watch import OURS, Sender, Watched, connect, watch, window
+from mesh.core.errors import MeshError
+
+Figures = dict[str, float]
+
+HD60: Final = {"width": 1280, "height": 720, "fps": 60}
+SMALL30: Final = {"width": 640, "height": 360, "fps": 30}
+PEER_BITRATE = 8_000_000  # of peers that are told one; ours by default takes 8.3 Mb/s
+STEP_BITRATE = 12_000_000  # more than the path carries: the path must be what limits
+STEP_BPS = (8e6, 4e6, 8e6)
+SHARED_BPS = 10e6
+VIEWERS = 8
+SEED = 7
+
+STOCK_AIORTC = Sender.module("stock aiortc", "bench.streaming.aiortc_stock")
+SYSTEM_PYTHON = "/usr/bin/python3"  # the one that Debian's bindings are for
+GSTREAMER = Sender("GStreamer", (SYSTEM_PYTHON, "-m", "bench.streaming.gstreamer"), offers=True)
+
+
+class Unmeasured(MeshError):
+    """A scenario cannot run here."""
+
+    code = "unmeasured"
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """Where and how long a scenario runs. run: its number, from 0; changes the seeds."""
+
+    browser: Browser
+    seconds: float
+    run: int = 0
+
+    @property
+    def seed(self) -> int:
+        return SEED + self.run
+
+    def both_ways(self, line: Line) -> Link:
+        return Link(line, line, self.seed)
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """figures: the names that a run answers with, in the order of the table."""
+
+    name: str
+    run: Callable[[Stage], Awaitable[Figures]]
+    figures: tuple[str, ...]
+    once: bool = False  # nothing in it is left to chance
+
+
+# --- a clean path ---------------------------------------------------------------------------------
+
+
+async def canvas(stage: Stage) -> Figures:
+    """720p60 on the canvas path."""
+    seen = judged(await watch(stage.browser, OURS, HD60, stage.seconds))
+    return {
+        "fps_720p60": seen.fps,
+        "shown_ms_p50_canvas": p50(seen.ages_ms()),
+        "shown_ms_p99_canvas": p99(seen.ages_ms()),
+        "freeze_ms_canvas": seen.freeze_ms,
+        "keyframes_canvas": seen.keyframes,
+        "encoder_rebuilds_canvas": rebuilds(seen),
+        "mbit_per_s_canvas": seen.mbit_per_s,
+        "encode_ms_p50": seen.report["encode_us_p50"] / 1000,
+    }
+
+
+async def video(stage: Stage) -> Figures:
+    """720p60 in a plain <video>, which may leave pictures out."""
+    seen = judged(await watch(stage.browser, OURS, HD60, stage.seconds, how="video"))
+    return {
+        "fps_video": seen.fps,
+        "shown_ms_p50_video": p50(seen.ages_ms()),
+        "shown_ms_p99_video": p99(seen.ages_ms()),
+        "freeze_ms_video": seen.freeze_ms,
+        "keyframes_video": seen.keyframes,
+    }
+
+
+def peer(
+    sender: Sender, prefix: str, options: Mapping[str, Any], check: Callable[[], None]
+) -> Callable[[Stage], Awaitable[Figures]]:
+    """720p60 by another project's sender, on the canvas path: the better one for all."""
+
+    async def run(stage: Stage) -> Figures:
+        check()
+        seen = judged(await watch(stage.browser, sender, {**HD60, **options}, stage.seconds))
+        return {
+            f"{prefix}_fps": seen.fps,
+            f"{prefix}_shown_ms_p50": p50(seen.ages_ms()),
+            f"{prefix}_shown_ms_p99": p99(seen.ages_ms()),
+            f"{prefix}_keyframes": seen.keyframes,
+            f"{prefix}_mbit_per_s": seen.mbit_per_s,
+        }
+
+    return run
+
+
+def peer_figures(prefix: str) -> tuple[str, ...]:
+    names = ("fps", "shown_ms_p50", "shown_ms_p99", "keyframes", "mbit_per_s")
+    return tuple(f"{prefix}_{name}" for name in names)
+
+
+def nothing_needed() -> None:
+    """The peer comes with the checkout."""
+
+
+def needs_gstreamer() -> None:
+    """Raises Unmeasured without webrtcbin."""
+    inspect = shutil.which("gst-inspect-1.0")
+    if inspect is None or not Path(SYSTEM_PYTHON).exists():
+        raise unmeasured(
+            "GStreamer", "it is not installed", f"See {GSTREAMER.command[-1]} for its packages."
+        )
+
+
+# --- an impaired path -----------------------------------------------------------------------------
+
+
+async def step(stage: Stage) -> Figures:
+    """8, 4, and again 8 Mb/s, a third of the time each, with a queue of 100 ms."""
+    third = stage.seconds / len(STEP_BPS)
+    rates = tuple((n * third, bps) for n, bps in enumerate(STEP_BPS))
+    link = Link(Line(rate_bps=rates, queue_ms=100), seed=stage.seed)
+    options = {**HD60, "bitrate": STEP_BITRATE}
+    seen = judged(await watch(stage.browser, OURS, options, stage.seconds, link=link))
+    late_ms = []
+    used = []
+    for begin_s, bps in rates[1:]:
+        begin_us = seen.begin_us + round(begin_s * 1e6)
+        end_us = begin_us + round(third * 1e6)
+        late_ms += seen.ages_ms(begin_us + 1_000_000, end_us)
+        used.append(100 * carried_bps(seen, begin_us + round(0.75 * third * 1e6), end_us) / bps)
+    return {
+        "step_p99_ms_after_1s": p99(late_ms),
+        "step_freeze_ms_max": seen.freeze_ms,
+        "step_keyframes": seen.later_keyframes,
+        "step_encoder_rebuilds": rebuilds(seen),
+        "step_utilisation_pct": min(used),
+        "step_fps": seen.fps,
+    }
+
+
+def carried_bps(seen: Watched, begin_us: int, end_us: int) -> float:
+    """What the relay passed on between two times, by its samples."""
+    inside = [(at, counts) for at, counts in seen.path if begin_us <= at <= end_us]
+    (first_us, first), (last_us, last) = inside[0], inside[-1]
+    return (last.sent_bytes - first.sent_bytes) * 8e6 / max(last_us - first_us, 1)
+
+
+async def loss1(stage: Stage) -> Figures:
+    """20 ms there and back, 1 % lost each way."""
+    link = stage.both_ways(Line(delay_ms=10, loss=0.01))
+    seen = judged(await watch(stage.browser, OURS, HD60, stage.seconds, link=link))
+    return {
+        "loss1_fps": seen.fps,
+        "loss1_p50_ms": p50(seen.ages_ms()),
+        "loss1_p99_ms": p99(seen.ages_ms()),
+        "loss1_freeze_ms": seen.freeze_ms,
+        "loss1_idr": seen.later_keyframes,
+        "loss1_mbit_per_s": seen.mbit_per_s,
+    }
+
+
+async def loss5(stage: Stage) -> Figures:
+    """40 ms there and back, 5 % lost each way; coming down also 8 in a row, about each second."""
+    up = Line(delay_ms=20, loss=0.05)
+    down = Line(delay_ms=20, loss=0.05, burst=0.001, burst_packets=8)
+    link = Link(down, up, stage.seed)
+    seen = judged(await watch(stage.browser, OURS, HD60, stage.seconds, link=link))
+    return {
+        "loss5_fps": seen.fps,
+        "loss5_p50_ms": p50(seen.ages_ms()),
+        "loss5_p99_ms": p99(seen.ages_ms()),
+        "loss5_freeze_ms": seen.freeze_ms,
+        "loss5_idr": seen.later_keyframes,
+        "loss5_mbit_per_s": seen.mbit_per_s,
+    }
+
+
+async def share(stage: Stage) -> Figures:
+    """Two streams of ours and one TCP flow through 10 Mb/s: what each gets, of a third."""
+    line = Line(delay_ms=5, rate_bps=((0, SHARED_BPS),), queue_ms=100)
+    async with joined_namespaces(Link(line, Line(delay_ms=5), stage.seed)) as (_, spaces):
+        process = await asyncio.create_subprocess_exec(
+            *("ip", "netns", "exec", spaces.near, sys.executable, "-m", "bench.streaming.share"),
+            *(spaces.far, spaces.far_address, str(stage.seconds)),
+            cwd=ROOT,
+            stdout=asyncio.subprocess.PIPE,
+        )
+        said, _ = await process.communicate()
+    if process.returncode:
+        raise unmeasured("the shared bottleneck", "its viewer failed", "See what it wrote above.")
+    got: dict[str, float] = json.loads(said)
+    fair = sum(got.values()) / len(got)
+    return {
+        "share_stream_least_of_fair": min(got["first"], got["second"]) / fair,
+        "share_stream_most_of_fair": max(got["first"], got["second"]) / fair,
+        "share_tcp_of_fair": got["tcp"] / fair,
+        "share_used_pct": 100 * sum(got.values()) / SHARED_BPS,
+    }
+
+
+# --- many viewers ---------------------------------------------------------------------------------
+
+
+async def viewers(stage: Stage) -> Figures:
+    """What the sending process costs with 8 viewers of one session, and with 1."""
+    async with OURS.opened(SMALL30) as child, stage.browser.viewer() as viewer:
+        cpu: list[float] = []
+        fps: list[float] = []
+        for count in (1, VIEWERS):
+            views = [
+                await connect(viewer, OURS, child, "canvas")
+                for _ in range(count - (1 if cpu else 0))
+            ]
+            for view in views:
+                await viewer.first_picture(view)
+            await asyncio.sleep(2.0)
+            before = await child.call("report")
+            seen = await window(viewer, views[-1], child, stage.seconds / 2)
+            spent_s = seen.report["cpu_s"] - before["cpu_s"]
+            cpu.append(spent_s * 1e6 / (seen.report["now_us"] - before["now_us"]))
+            fps.append(judged(seen).fps)
+    return {
+        "cpu_8_viewers_to_1": cpu[1] / cpu[0],
+        "cpu_1_viewer_pct": 100 * cpu[0],
+        "fps_8_viewers": fps[1],
+    }
+
+
+# --- figures of what other parts have -------------------------------------------------------------
+
+
+async def foveated(stage: Stage) -> Figures:
+    """Bits of a picture with squeezed edges, of those of the whole one, at one quantiser."""
+    saved, psnr_db = await asyncio.to_thread(bits_saved, 30 if stage.seconds < 10 else 90)
+    return {"foveated_bits_saved_pct": saved, "foveated_psnr_gain_db": psnr_db}
+
+
+SCENARIOS: Final = (
+    Scenario(
+        "canvas",
+        canvas,
+        (
+            *("fps_720p60", "shown_ms_p50_canvas", "shown_ms_p99_canvas", "freeze_ms_canvas"),
+            *("keyframes_canvas", "encoder_rebuilds_canvas", "mbit_per_s_canvas"),
+            "encode_ms_p50",
+        ),
+    ),
+    Scenario(
+        "video",
+        video,
+        (
+            *("fps_video", "shown_ms_p50_video", "shown_ms_p99_video", "freeze_ms_video"),
+            "keyframes_video",
+        ),
+    ),
+    Scenario(
+        "aiortc",
+        peer(STOCK_AIORTC, "stock_aiortc", {}, nothing_needed),
+        peer_figures("stock_aiortc"),
+    ),
+    Scenario(
+        "gstreamer",
+        peer(GSTREAMER, "gstreamer", {"bitrate": PEER_BITRATE}, needs_gstreamer),
+        peer_figures("gstreamer"),
+    ),
+    Scenario(
+        "step",
+        step,
+        (
+            *("step_p99_ms_after_1s", "step_freeze_ms_max", "step_keyframes"),
+            *("step_encoder_rebuilds", "step_utilisation_pct", "step_fps"),
+        ),
+    ),
+    Scenario(
+        "loss1",
+        loss1,
+        (
+            *("loss1_fps", "loss1_p50_ms", "loss1_p99_ms", "loss1_freeze_ms", "loss1_idr"),
+            "loss1_mbit_per_s",
+        ),
+    ),
+    Scenario(
+        "loss5",
+        loss5,
+        (
+            *("loss5_fps", "loss5_p50_ms", "loss5_p99_ms", "loss5_freeze_ms", "loss5_idr"),
+            "loss5_mbit_per_s",
+        ),
+    ),
+    Scenario(
+        "share",
+        share,
+        (
+            *("share_stream_least_of_fair", "share_stream_most_of_fair", "share_tcp_of_fair"),
+            "share_used_pct",
+        ),
+    ),
+    Scenario("viewers", viewers, ("cpu_8_viewers_to_1", "cpu_1_viewer_pct", "fps_8_viewers")),
+    Scenario("foveated", foveated, ("foveated_bits_saved_pct", "foveated_psnr_gain_db"), once=True),
+)
+
+
+# --- figures --------------------------------------------------------------------------------------
+
+
+def p50(values: list[float]) -> float:
+    return statistics.median(values)
+
+
+def p99(values: list[float]) -> float:
+    """The value that 99 of 100 do not exceed (nearest rank)."""
+    return sorted(values)[max(0, -(-99 * len(values) // 100) - 1)]
+
+
+def rebuilds(seen: Watched) -> int:
+    return int(seen.report["encoders_opened"]) - 1
+
+
+class WrongPictures(MeshError):
+    """A viewer showed what was never sent, or in another order: no load excuses that."""
+
+    code = "wrong_pictures"
+
+
+def judged(seen: Watched) -> Watched:
+    """What was seen, if it can be used. Raises WrongPictures, or Unmeasured if it is nothing."""
+    if oddities := seen.oddities():
+        raise WrongPictures(
+            what=f"{len(oddities)} of {len(seen.shown)} pictures shown are wrong",
+            why="; ".join(oddities[:3]),
+            fix="Look at the sender and at how the page reads its pictures.",
+        )
+    if not seen.frames():
+        raise unmeasured("the stream", "no picture was shown in the window", "Look at the sender.")
+    return seen
+
+
+def unmeasured(what: str, why: str, fix: str) -> Unmeasured:
+    return Unmeasured(what=f"{what} cannot be measured", why=why, fix=fix)
