@@ -21,10 +21,10 @@ from typing import Any, Final
 
 from bench.report import Report, arguments
 from bench.streaming.browser import open_browser
-from bench.streaming.scenarios import SCENARIOS, SEED, Scenario, Stage, WrongPictures
+from bench.streaming.scenarios import SCENARIOS, SECONDS, SEED, Scenario, Stage, WrongPictures
 from mesh.core.errors import MeshError
 
-RUNS, SECONDS = 3, 20.0
+RUNS = 3
 QUICK_SECONDS = 8.0
 MORE_IS_BETTER: Final = ("fps", "utilisation", "saved", "least_of_fair", "used_pct", "gain_db")
 # Figures that belong to this report and have no way to be measured yet.

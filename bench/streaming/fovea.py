@@ -1,109 +1,138 @@
-"""What squeezed edges save: the moving picture encoded whole, and with its edges squeezed.
+"""What squeezed edges save: a turning view of the courtyard, drawn whole and squeezed.
 
-Both at the same constant quantiser, so that inside the fovea, whose pixels are the same in both,
-the quality is equal: how equal is measured as PSNR against the source.
+Drawn as for a headset (render.foveate) by this machine's first Vulkan device, and encoded at the
+same constant quantiser. The middle's pixels are the same bytes in both drawings, so its quality is
+equal but for what the encoder makes of its surroundings: measured as PSNR inside the fovea.
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from fractions import Fraction
-from typing import Any
 
 import av
 import numpy as np
 from av.video.codeccontext import VideoCodecContext
 from numpy.typing import NDArray
 
-from bench.streaming.picture import MovingPicture
+from mesh.core.workload import CutHint, SessionRequest
+from render.executor import RenderExecutor
 from render.foveate import Axis, Fovea
+from render.session import RenderSession
+from render.workload import RenderWorkload, create
 
 WIDTH, HEIGHT, FPS = 1280, 720, 60
-SHARE, RATIO = 0.4, 3.0  # of the sides that stays whole; pixels that become one outside of it
-QUANTISER = 28
+# The shares that stay whole, and how many pixels become one outside of them.
+SQUEEZED = {"fovea_width": 0.4, "fovea_height": 0.4, "fovea_ratio": 3}
+TURN = math.radians(30) / FPS  # a frame
+QUANTISER = 24
 
 Picture = NDArray[np.uint8]
-Weights = NDArray[np.float32]
 
 
 def bits_saved(frames: int) -> tuple[float, float]:
     """Percent of the bits saved, and how much better than the whole's is the fovea's PSNR, dB."""
-    source = MovingPicture(WIDTH, HEIGHT)
-    fovea = Fovea(Axis.squeeze(WIDTH, SHARE, RATIO), Axis.squeeze(HEIGHT, SHARE, RATIO))
-    across, down = _averages(fovea.x), _averages(fovea.y)
-    across_chroma, down_chroma = _averages(fovea.x, 2), _averages(fovea.y, 2)
-    whole, squeezed = _Coded(WIDTH, HEIGHT), _Coded(*fovea.sent)
-    picture = np.empty((HEIGHT * 3 // 2, WIDTH), np.uint8)
-    inside = fovea.y.whole, fovea.x.whole
-    inside_sent = _sent(fovea.y), _sent(fovea.x)
-    errors: list[tuple[float, float]] = []
-    for number in range(frames):
-        source.draw(picture, number, stamped=False)
-        luma = picture[:HEIGHT]
-        u, v = picture[HEIGHT:].reshape(2, HEIGHT // 2, WIDTH // 2)
-        small = [
-            _round(down @ luma @ across.T),
-            *(_round(down_chroma @ plane @ across_chroma.T) for plane in (u, v)),
-        ]
-        sent = np.concatenate([plane.ravel() for plane in small])
-        got_whole = whole.code(picture)
-        got_squeezed = squeezed.code(sent.reshape(fovea.sent[1] * 3 // 2, fovea.sent[0]))
-        middle = luma[inside].astype(float)
-        errors.append(
-            (
-                float(np.square(got_whole[inside] - middle).mean()),
-                float(np.square(got_squeezed[inside_sent] - middle).mean()),
+    workload = create({"scenes": {}})
+    executor = RenderExecutor(workload.find_devices()[0])
+    try:
+        whole, squeezed = (_Turning(workload, executor, o) for o in ({}, SQUEEZED))
+        inside, inside_sent = _middles(squeezed.session)
+        errors = []
+        for number in range(frames):
+            drawn, coded = whole.frame(number)
+            _, coded_squeezed = squeezed.frame(number)
+            middle = drawn[inside].astype(float)
+            errors.append(
+                [
+                    np.square(coded[inside] - middle).mean(),
+                    np.square(coded_squeezed[inside_sent] - middle).mean(),
+                ]
             )
-        )
+    finally:
+        executor.close()
     mean_whole, mean_squeezed = np.mean(errors, axis=0)
-    saved = 100 * (1 - squeezed.nbytes / whole.nbytes)
+    saved = 100 * (1 - squeezed.coder.nbytes / whole.coder.nbytes)
     return saved, float(10 * np.log10(mean_whole / mean_squeezed))
 
 
-def _sent(axis: Axis) -> slice:
-    """The whole middle, where it lies in what is sent."""
-    return slice(*axis.squeezed[1:3])
+def _middles(session: RenderSession) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
+    """Rows and columns of the fovea, as looked at and as sent."""
+    said = session.describe()["fovea"][0]
+    fovea = Fovea(**{name: Axis(**axis) for name, axis in said.items()})
+    return (
+        (fovea.y.whole, fovea.x.whole),
+        (slice(*fovea.y.squeezed[1:3]), slice(*fovea.x.squeezed[1:3])),
+    )
 
 
-def _averages(axis: Axis, scale: int = 1) -> Weights:
-    """The matrix (sent, full) that averages what each sent pixel covers. scale: of the plane."""
-    edges = axis.expand(np.arange(0, axis.squeezed[-1] + 1, scale, dtype=float)) / scale
-    starts, ends = edges[:-1, None], edges[1:, None]
-    pixels = np.arange(axis.full[-1] // scale)[None]
-    covered = np.clip(np.minimum(ends, pixels + 1) - np.maximum(starts, pixels), 0, 1)
-    weights: Weights = (covered / covered.sum(axis=1, keepdims=True)).astype(np.float32)
-    return weights
+class _Turning:
+    """One way of drawing the view, and its encoder."""
+
+    def __init__(
+        self, workload: RenderWorkload, executor: RenderExecutor, more: Mapping[str, float]
+    ) -> None:
+        options = {"scene": "courtyard", "view": "left", "width": WIDTH, "height": HEIGHT}
+        self.session = workload.open_session(
+            SessionRequest("render", {**options, "tiles": 1, **more})
+        )
+        self._executor, self._name = executor, f"squeezed {bool(more)}"
+        assets = {asset.digest: memoryview(asset.data) for asset in self.session.setup.assets}
+        executor.prepare(self._name, self.session.setup.spec, assets)
+        self.coder = _Coder(self.session.picture.width, self.session.picture.height)
+
+    def frame(self, number: int) -> tuple[Picture, NDArray[np.float64]]:
+        """Draw, encode and decode; the luma before and after."""
+        session = self.session
+        session.apply_input({"id": number, "pose": self._pose(number)}, 0)
+        canvas = bytearray(session.picture.nbytes)
+        frame = session.open_frame(number, 0, CutHint(1), memoryview(canvas), memoryview(b""))
+        for piece in frame.pieces:
+            output = memoryview(bytearray(piece.output_bytes))
+            self._executor.run(self._name, piece.spec, memoryview(b""), output)
+            frame.accept(piece.index, output)
+        height, width = session.picture.height, session.picture.width
+        picture = np.frombuffer(canvas, np.uint8).reshape(height * 3 // 2, width)
+        return picture[:height], self.coder.code(picture)
+
+    def _pose(self, number: int) -> dict[str, object]:
+        camera = self.session.describe()["camera"]
+        level = 0.32 * camera["distance"]
+        x, y, z = camera["target"]
+        turn = camera["yaw"] + TURN * number
+        return {
+            "id": number + 1,
+            "position": [x + level * math.sin(turn), y, z + level * math.cos(turn)],
+            "orientation": [0.0, math.sin(turn / 2), 0.0, math.cos(turn / 2)],
+        }
 
 
-def _round(plane: NDArray[np.floating[Any]]) -> Picture:
-    made: Picture = np.rint(plane).astype(np.uint8)
-    return made
-
-
-class _Coded:
+class _Coder:
     """An encoder at a constant quantiser with a decoder behind it."""
 
     def __init__(self, width: int, height: int) -> None:
         self.nbytes = 0
-        context = av.CodecContext.create("libx264", "w")
-        assert isinstance(context, VideoCodecContext)
-        context.width, context.height, context.pix_fmt = width, height, "yuv420p"
-        context.framerate, context.time_base = Fraction(FPS), Fraction(1, FPS)
-        context.gop_size = 1 << 20
-        context.options = {"preset": "ultrafast", "tune": "zerolatency", "qp": str(QUANTISER)}
-        self._encoder = context
-        decoder = av.CodecContext.create("h264", "r")
+        self._size = width, height
+        encoder, decoder = (
+            av.CodecContext.create("libx264", "w"),
+            av.CodecContext.create("h264", "r"),
+        )
+        assert isinstance(encoder, VideoCodecContext)
         assert isinstance(decoder, VideoCodecContext)
-        decoder.thread_type, decoder.flags = "SLICE", av.codec.context.Flags.low_delay
-        self._decoder = decoder
-        self._number = 0
+        encoder.width, encoder.height, encoder.pix_fmt = width, height, "yuv420p"
+        encoder.framerate, encoder.time_base = Fraction(FPS), Fraction(1, FPS)
+        encoder.gop_size = 1 << 20
+        encoder.options = {"preset": "ultrafast", "tune": "zerolatency", "qp": str(QUANTISER)}
+        decoder.thread_count = 1  # several would hold pictures back
+        self._encoder, self._decoder, self._number = encoder, decoder, 0
 
     def code(self, picture: Picture) -> NDArray[np.float64]:
-        """Encode and decode one picture; its luma."""
+        """Encode and decode one I420 picture; its luma."""
         frame = av.VideoFrame.from_ndarray(picture, format="yuv420p")
         frame.pts, frame.time_base = self._number, Fraction(1, FPS)
         self._number += 1
         (packet,) = self._encoder.encode(frame)
         self.nbytes += packet.size
         (decoded,) = self._decoder.decode(packet)
-        height, width = self._encoder.height, self._encoder.width
+        width, height = self._size
         return decoded.to_ndarray()[:height, :width].astype(float)

@@ -71,6 +71,10 @@ class Ours:
             self._sending.add(sending)
             sending.add_done_callback(self._sent)
 
+    async def close(self) -> None:
+        """End the stream; its viewers may be gone already."""
+        await self._stream.close()
+
     def _sent(self, sending: asyncio.Task[SendReport]) -> None:
         self._sending.discard(sending)
         if not sending.cancelled():
@@ -112,6 +116,7 @@ async def serve(options: dict[str, Any]) -> None:
         await answer_calls(ours.handle)
     finally:
         feeding.cancel()
+        await ours.close()
 
 
 if __name__ == "__main__":

@@ -142,7 +142,7 @@ class Frame:
 async def connect(
     viewer: Viewer, sender: Sender, child: Child, how: str, relay: Relay | None = None
 ) -> int:
-    """Open a view of what the sender shows; its number. how: "canvas" or "video"."""
+    """Open a view of what the sender shows; its number. how: "canvas", "video" or "plain"."""
     view = int(await viewer.call("open", how, sender.data))
     if sender.offers:
         offer = (await child.call("offer"))["sdp"]
