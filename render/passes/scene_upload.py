@@ -164,6 +164,7 @@ class DeviceScene:
     def __init__(
         self, device: Device, material_layout: CData, bend_layout: CData, scene: Scene
     ) -> None:
+        self._device = device
         self.clusters: DrawnClusters = cluster_scene(scene)
         self._poser = Poser(scene, self.clusters)
         self._lights = scene.lights
@@ -231,9 +232,18 @@ class DeviceScene:
         return self._order
 
     def take_bend_due(self) -> BentDraws | None:
-        """What to bend before drawing the pose last taken; None if that was done before."""
-        due, self._bend_due = self._bend_due, False
-        return self.bent if due else None
+        """What to bend before drawing the pose last taken; None if that was done before.
+
+        To be recorded now: should that not run, it is due again.
+        """
+        if not self._bend_due:
+            return None
+        self._bend_due = False
+        self._device.if_not_run(self._bend_again)
+        return self.bent
+
+    def _bend_again(self) -> None:
+        self._bend_due = True
 
     def _upload_meshes(
         self, device: Device, scope: ExitStack, uploader: Uploader, scene: Scene

@@ -115,6 +115,10 @@ class ShadowMap:
         uniforms["which"][0, 0] = light
         self._mapped[:] = uniforms.view(np.uint8)
 
+    def forget(self) -> None:
+        """It shows nothing yet, whatever was written."""
+        self.drawn_for = None
+
 
 class ShadowPass:
     """Pipelines that draw shadow maps; one per device.
@@ -159,6 +163,7 @@ class ShadowPass:
             shadows.write(view.clip_from_world, view.width, light)
             self._draw(commands, scene, shadows, view.clip_from_world)
             shadows.drawn_for = drawn_for
+            self._device.if_not_run(shadows.forget)
         return shadows
 
     def _map(self, scene: DeviceScene, size: int) -> ShadowMap:

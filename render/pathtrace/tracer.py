@@ -98,7 +98,7 @@ class Sums:
     """
 
     def __init__(self, device: Device, set_layout: CData, width: int, height: int) -> None:
-        self.size = width, height
+        self.size, self._device = (width, height), device
         with ExitStack() as scope:
             self.images = [
                 create_image(
@@ -123,6 +123,7 @@ class Sums:
         if self._shown == shown:
             return
         self._shown = shown
+        self._device.if_not_run(self._forget)
         general = vk.VK_IMAGE_LAYOUT_GENERAL
         undefined = (vk.VK_IMAGE_LAYOUT_UNDEFINED, general)
         before = [image_barrier(image, undefined, _ANY, _ANY) for image in self.images]
@@ -137,6 +138,9 @@ class Sums:
         for image in self.images:
             lib.vkCmdClearColorImage(commands, image.handle, general, nothing, 1, whole)
         self.settle(commands)
+
+    def _forget(self) -> None:
+        self._shown = ()
 
     def settle(self, commands: CData) -> None:
         """What comes later sees all that was written before."""

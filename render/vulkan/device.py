@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -64,6 +64,7 @@ class Device:
         )
         check(lib.vkAllocateCommandBuffers(handle, allocate, buffers), "vkAllocateCommandBuffers")
         self._commands = buffers[0]
+        self._undoes: list[Callable[[], None]] = []
         self._begin = new(
             "VkCommandBufferBeginInfo", flags=vk.VK_COMMAND_BUFFER_USAGE_ONE_TIME_SUBMIT_BIT
         )
@@ -107,10 +108,27 @@ class Device:
 
         Everything the host wrote before is visible to them; what they make visible to the host
         (a barrier to VK_PIPELINE_STAGE_2_HOST_BIT) may be read after. Nothing is submitted if the
-        body raises. Raises DeviceLost.
+        body raises; then all that `if_not_run` was told is called. Raises DeviceLost.
         """
+        self._undoes.clear()
+        try:
+            yield from self._recorded()
+        except BaseException:
+            for undo in self._undoes:
+                undo()
+            raise
+
+    def if_not_run(self, undo: Callable[[], None]) -> None:
+        """Call that should what is being recorded not run: whoever notes down what it does."""
+        self._undoes.append(undo)
+
+    def _recorded(self) -> Iterator[CData]:
         check(lib.vkBeginCommandBuffer(self._commands, self._begin), "vkBeginCommandBuffer")
-        yield self._commands
+        try:
+            yield self._commands
+        except BaseException:
+            lib.vkResetCommandBuffer(self._commands, 0)  # what is half recorded may not be begun
+            raise
         check(lib.vkEndCommandBuffer(self._commands), "vkEndCommandBuffer")
         check(lib.vkQueueSubmit2(self._queue, 1, self._submit, self._fence), "vkQueueSubmit2")
         result = lib.vkWaitForFences(self.handle, 1, self._fences, 1, WAIT_LIMIT_NS)

@@ -67,3 +67,20 @@ def test_long_data_arrives_whole():
         Uploader(device, scope).fill_buffer(target, data, 16)
         assert np.array_equal(target.mapped[16:], data)
     assert instance.messages == []
+
+
+def test_what_was_noted_down_while_recording_is_undone_only_if_it_does_not_run():
+    undone: list[str] = []
+    with (
+        open_instance(validate=True) as instance,
+        open_device(instance, instance.choose()) as device,
+    ):
+        with pytest.raises(KeyError), device.recording():
+            device.if_not_run(lambda: undone.append("broken off"))
+            raise KeyError
+        with device.recording():
+            device.if_not_run(lambda: undone.append("run"))
+        with pytest.raises(KeyError), device.recording():
+            raise KeyError
+        assert instance.messages == []
+    assert undone == ["broken off"]
