@@ -30,7 +30,6 @@ MORE_IS_BETTER: Final = ("fps", "utilisation", "saved", "least_of_fair", "used_p
 # Figures that belong to this report and have no way to be measured yet.
 UNMEASURED: Final = {
     "warp_error_deg": "nothing warps late in the page yet",
-    "selkies_shown_ms_p50": "it shows an X server's screen and cannot be fed pictures",
 }
 
 

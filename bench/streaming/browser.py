@@ -22,6 +22,7 @@ ISOLATED = {
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Embedder-Policy": "require-corp",
     "Cache-Control": "no-store",
+    "Access-Control-Allow-Origin": "*",  # a peer's page loads the viewer too
 }
 
 
@@ -68,6 +69,19 @@ class Browser:
             await page.until("globalThis.bench && crossOriginIsolated")
             yield Viewer(page)
             await page.evaluate("bench.close()")
+        finally:
+            await page.close()
+
+    @asynccontextmanager
+    async def hooked(self, url: str) -> AsyncIterator[Viewer]:
+        """Another project's page, whose received video the viewer shows too."""
+        script = (FOLDER / "hook.js").read_text("utf-8").replace("BASE", self._url.rstrip("/"))
+        page = await self.chromium.open_page("about:blank")
+        try:
+            await page.call("Page.setBypassCSP", enabled=True)
+            await page.call("Page.addScriptToEvaluateOnNewDocument", source=script)
+            await page.goto(url)
+            yield Viewer(page)
         finally:
             await page.close()
 

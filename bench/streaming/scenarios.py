@@ -16,6 +16,7 @@ from bench.childprocess import ROOT, Child
 from bench.impair import Line, Link, joined_namespaces
 from bench.streaming.browser import Browser, Viewer
 from bench.streaming.fovea import bits_saved
+from bench.streaming.selkies import executable, watch_selkies
 from bench.streaming.watch import OURS, Sender, Watched, connect, watch, window
 from mesh.core.errors import MeshError
 
@@ -105,16 +106,29 @@ def peer(
 
     async def run(stage: Stage) -> Figures:
         check()
-        seen = judged(await watch(stage.browser, sender, {**HD60, **options}, stage.seconds))
-        return {
-            f"{prefix}_fps": seen.fps,
-            f"{prefix}_shown_ms_p50": p50(seen.ages_ms()),
-            f"{prefix}_shown_ms_p99": p99(seen.ages_ms()),
-            f"{prefix}_keyframes": seen.keyframes,
-            f"{prefix}_mbit_per_s": seen.mbit_per_s,
-        }
+        told = {**HD60, **options}
+        return of_peer(prefix, await watch(stage.browser, sender, told, stage.seconds))
 
     return run
+
+
+async def selkies(stage: Stage) -> Figures:
+    """The same by Selkies, from an X screen, in its own page."""
+    if executable() is None:
+        raise unmeasured("Selkies", "it is not installed", "See bench/streaming/selkies.py.")
+    seen = await watch_selkies(stage.browser, HD60, PEER_BITRATE, stage.seconds)
+    return of_peer("selkies", seen)
+
+
+def of_peer(prefix: str, watched: Watched) -> Figures:
+    seen = judged(watched)
+    return {
+        f"{prefix}_fps": seen.fps,
+        f"{prefix}_shown_ms_p50": p50(seen.ages_ms()),
+        f"{prefix}_shown_ms_p99": p99(seen.ages_ms()),
+        f"{prefix}_keyframes": seen.keyframes,
+        f"{prefix}_mbit_per_s": seen.mbit_per_s,
+    }
 
 
 def peer_figures(prefix: str) -> tuple[str, ...]:
@@ -287,6 +301,7 @@ SCENARIOS: Final = (
         peer(GSTREAMER, "gstreamer", {"bitrate": PEER_BITRATE}, needs_gstreamer),
         peer_figures("gstreamer"),
     ),
+    Scenario("selkies", selkies, peer_figures("selkies")),
     Scenario(
         "step",
         step,

@@ -25,17 +25,23 @@ class View {
    * @param {"canvas" | "video" | "plain"} path  how it is shown; "plain": and not looked at
    * @param {boolean} data  with a data channel, as the product's page has
    */
-  constructor(path, data) {
+  constructor(path, data, connection = new RTCPeerConnection()) {
     this.path = path;
     this.shown = []; // [page's milliseconds, frame number or null] of each picture
     this.width = 0;
-    this.connection = new RTCPeerConnection();
-    this.connection.ontrack = ({ track, receiver }) => this.show(track, receiver);
+    this.connection = connection;
     if (data) this.connection.createDataChannel("frames", { negotiated: true, id: 1, ordered: false });
   }
 
-  show(track, receiver) {
-    if ("jitterBufferTarget" in receiver) receiver.jitterBufferTarget = 0;
+  listen() {
+    this.connection.ontrack = ({ track, receiver }) => {
+      if ("jitterBufferTarget" in receiver) receiver.jitterBufferTarget = 0;
+      this.show(track);
+    };
+    return this;
+  }
+
+  show(track) {
     if (this.path === "plain") return showPlainly(track, () => { this.shown.push([0, null]); });
     const canvas = document.body.appendChild(document.createElement("canvas"));
     const video = document.body.appendChild(document.createElement("video"));
@@ -89,12 +95,20 @@ class View {
 
 const views = [];
 
+/** Show what another page's connection receives; how it waits is that page's own affair. */
+export function adopt(connection, track) {
+  const view = new View("canvas", false, connection);
+  views.push(view);
+  view.show(track);
+}
+
 globalThis.bench = {
   /** A new view; its number. */
-  open: (path, data = true) => views.push(new View(path, data)) - 1,
+  open: (path, data = true) => views.push(new View(path, data).listen()) - 1,
   offer: (view) => views[view].offer(),
   accept: (view, sdp) => views[view].accept(sdp),
   answer: (view, sdp) => views[view].answer(sdp),
+  views: () => views.length,
   count: (view) => views[view].shown.length,
   seen: (view) => ({ shown: views[view].shown, width: views[view].width }),
   statistics: (view) => views[view].statistics(),
@@ -102,7 +116,7 @@ globalThis.bench = {
 
   /** [what to add to this page's milliseconds for the machine's clock, how wrong at most]. */
   async clock() {
-    const socket = new WebSocket(new URL("/clock", location.href));
+    const socket = new WebSocket(new URL("/clock", import.meta.url));
     await new Promise((done) => { socket.onopen = done; });
     let best = [0, Infinity];
     for (let pair = 0; pair < pairs; pair++) {
