@@ -42,6 +42,7 @@ PURE = (
     "mesh/peers/*.py",
     "mesh/schedule/*.py",
     "mesh/sim/*.py",
+    "mesh/stream/fec.py",
     "mesh/stream/inputs.py",
     "mesh/stream/offer.py",
     "mesh/stream/parts.py",

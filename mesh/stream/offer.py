@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from aiortc import sdp
+from aiortc.rtcrtpparameters import RTCRtpCodecParameters
 
 from mesh.core.errors import SessionRefused
 
@@ -20,19 +21,23 @@ MAX_LINES = 1500
 MAX_CODEC_LINES = 256
 MAX_SECTIONS = 4
 MAX_CANDIDATES = 16  # each becomes checks sent to an address that a stranger chose
+ABS_SEND_TIME = "http://www.webrtc.org/experiments/rtp-hdrext/abs-send-time"
 PLAYOUT_DELAY = "http://www.webrtc.org/experiments/rtp-hdrext/playout-delay"
 COLOR_SPACE = "http://www.webrtc.org/experiments/rtp-hdrext/color-space"
+CHANGING = (ABS_SEND_TIME,)  # written anew whenever a packet is sent
 _EXTENSIONS = {
     "urn:ietf:params:rtp-hdrext:sdes:mid",
-    "http://www.webrtc.org/experiments/rtp-hdrext/abs-send-time",
+    ABS_SEND_TIME,
     PLAYOUT_DELAY,
     COLOR_SPACE,
 }
-_CODECS = {"audio": {"opus", "pcmu"}, "video": {"h264", "vp8", "rtx"}}
+_CODECS = {"audio": {"opus", "pcmu"}, "video": {"h264", "vp8", "rtx", "flexfec-03"}}
 _RECEIVES = {"recvonly", "sendrecv"}
 _DIGESTS = {"sha-256", "sha-384", "sha-512"}
 _MID = re.compile(r"[A-Za-z0-9_.+-]{1,32}")
 _DYNAMIC = range(96, 128)  # payload types that can be mapped at will (RFC 3551)
+# Chromium has run out of those: parity comes below them, where RTCP is not either (RFC 5761).
+_TYPES = {"pcmu": {0, *_DYNAMIC}, "flexfec-03": {*range(35, 64), *_DYNAMIC}}
 _ONE_BYTE = range(1, 15)  # header extension ids that fit the one-byte form (RFC 8285)
 
 
@@ -44,6 +49,7 @@ class Offer:
     has_video: bool
     has_data: bool
     extensions: dict[str, int]  # the header extensions we may send, by URI
+    flexfec: int | None = None  # its payload type for parity (mesh.stream.fec), if it takes any
 
 
 def read_offer(text: str) -> Offer:
@@ -70,6 +76,7 @@ def read_offer(text: str) -> Offer:
         has_video=video is not None,
         has_data=_only(written.media, "application") is not None,
         extensions={e.uri: e.id for e in video.rtp.headerExtensions} if video else {},
+        flexfec=_type_of("flexfec-03", video.rtp.codecs) if video else None,
     )
 
 
@@ -97,7 +104,7 @@ def _check_size(text: str) -> None:
 
 def _check_bundle(parsed: sdp.SessionDescription) -> None:
     mids = [media.rtp.muxId for media in parsed.media]
-    if any(not _MID.fullmatch(mid) for mid in mids) or len(set(mids)) != len(mids):
+    if any(not _MID.fullmatch(mid or "") for mid in mids) or len(set(mids)) != len(mids):
         raise refused("its sections are not told apart by a=mid")
     bundles = [group.items for group in parsed.group if group.semantic == "BUNDLE"]
     if len(mids) > 1 and [set(bundle) for bundle in bundles] != [set(mids)]:
@@ -145,7 +152,7 @@ def _rtp_section(media: sdp.MediaDescription) -> sdp.MediaDescription:
         codec
         for codec in media.rtp.codecs
         if codec.name.lower() in _CODECS[media.kind]
-        and (codec.payloadType in _DYNAMIC or codec.name.lower() == "pcmu")
+        and codec.payloadType in _TYPES.get(codec.name.lower(), _DYNAMIC)
     ]
     if not codecs:
         raise refused(f"its {media.kind} section has no codec that can be served")
@@ -161,6 +168,10 @@ def _rtp_section(media: sdp.MediaDescription) -> sdp.MediaDescription:
         if extension.uri in _EXTENSIONS and extension.id in _ONE_BYTE
     ]
     return written
+
+
+def _type_of(name: str, codecs: Sequence[RTCRtpCodecParameters]) -> int | None:
+    return next((codec.payloadType for codec in codecs if codec.name.lower() == name), None)
 
 
 def _data_section(media: sdp.MediaDescription) -> sdp.MediaDescription:

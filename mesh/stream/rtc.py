@@ -12,6 +12,7 @@ What is extended, and why:
   come; for VP8, which cannot say so itself, the colour space too;
 * 1024 packets are kept for retransmission (128 do not hold one keyframe of a big picture), and
   how many go again is bounded: answering every NACK fills a full path a second time;
+* a viewer that loses packets gets parity beside them (FlexFEC), which aiortc lacks;
 * a large picture's packets yield to the event loop every few packets;
 * loopback is a host candidate, so that a browser on this machine needs no network;
 * whatever the viewer sends is a sign of life, so that silence can be noticed in seconds.
@@ -22,6 +23,8 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
+import re
+import secrets
 import struct
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Protocol
@@ -39,14 +42,16 @@ from aiortc import (
     rtcrtpsender,
     rtp,
 )
+from aiortc.codecs import h264, vpx
 from aiortc.mediastreams import MediaStreamError
-from aiortc.rtcrtpparameters import RTCRtpHeaderExtensionParameters
+from aiortc.rtcrtpparameters import RTCRtpCodecParameters, RTCRtpHeaderExtensionParameters
 from av.video.stream import VideoStream
 
 from mesh.core.loop import monotonic_us
-from mesh.stream.offer import COLOR_SPACE, PLAYOUT_DELAY, Offer, refused
+from mesh.stream.fec import ParityPolicy, Protection
+from mesh.stream.offer import CHANGING, COLOR_SPACE, PLAYOUT_DELAY, Offer, refused
 from mesh.stream.parts import MAX_RESULT
-from mesh.stream.repair import RetransmitGate
+from mesh.stream.repair import RetransmitGate, RoundTrip
 
 log = logging.getLogger(__name__)
 
@@ -56,6 +61,7 @@ FRAMES_CHANNEL, INPUT_CHANNEL = 1, 2  # negotiated ids; docs/protocol-browser.md
 MAX_BUFFERED = 64 * 1024
 MAX_TEXT = 64 * 1024
 HISTORY_PACKETS = 1024  # divides 2**16: the history is indexed by sequence number
+PAYLOAD_BYTES = 1200  # of a picture in a packet (libwebrtc's): parity and tunnels need the rest
 BURST_PACKETS = 16  # about half a millisecond of the event loop
 MAX_WAITING_PICTURES = 4
 CLOSE_S = 5.0
@@ -70,6 +76,7 @@ _MIME = {"h264": "video/H264", "vp8": "video/VP8"}
 _H264_PROFILES = ("42e01f", "42001f")  # Constrained Baseline; a Baseline decoder takes it too
 
 rtcrtpsender.RTP_HISTORY_SIZE = HISTORY_PACKETS  # type: ignore[attr-defined]
+h264.PACKET_MAX = vpx.PACKET_MAX = PAYLOAD_BYTES
 
 
 class PeerEvents(Protocol):
@@ -122,6 +129,9 @@ class Peer:
         self._transceiver: RTCRtpTransceiver | None = None
         self._frames: RTCDataChannel | None = None
         self._retransmits = RetransmitGate()
+        self._round_trip = RoundTrip()
+        self._parity = ParityPolicy()
+        self._protection: Protection | None = None
         self._lost = False
         self._decodes = False  # it has what the next picture refers to
         self.connected = False
@@ -155,12 +165,13 @@ class Peer:
         await connection.setRemoteDescription(RTCSessionDescription(offer.sdp, "offer"))
         if self._transceiver is not None:
             _keep_first_codec(self._transceiver)
+            self._extend_codecs(self._transceiver, offer)
             self._extend_sender(self._transceiver, offer)
         if offer.has_data:
             self._open_channels()
         self._extend_ice()
         await connection.setLocalDescription(await connection.createAnswer())
-        return connection.localDescription.sdp
+        return self._with_parity_stream(connection.localDescription.sdp)
 
     def send_picture(self, packet: av.Packet[VideoStream], keyframe: bool) -> None:
         """Queue one encoded picture; nothing is sent before the first whole one.
@@ -169,6 +180,8 @@ class Peer:
         """
         if not (keyframe or self._decodes):
             return
+        if keyframe:
+            self._retransmits.whole_picture(monotonic_us())
         self._decodes = self._track.offer(packet)
         if not self._decodes:
             self._events.keyframe_wanted(self)
@@ -254,6 +267,39 @@ class Peer:
         )
         transceiver.sender._RTCRtpSender__rtp_header_extensions_map = extensions  # type: ignore[attr-defined]
 
+    def _extend_codecs(self, transceiver: RTCRtpTransceiver, offer: Offer) -> None:
+        """Parity (FlexFEC), where the viewer offered it."""
+        if offer.flexfec is None:
+            return
+        self._protection = Protection(
+            self._parity,
+            payload_type=offer.flexfec,
+            ssrc=secrets.randbits(32),
+            mutable={offer.extensions[uri] for uri in CHANGING if uri in offer.extensions},
+        )
+        transceiver._codecs.append(
+            RTCRtpCodecParameters(
+                mimeType="video/flexfec-03",
+                clockRate=90_000,
+                payloadType=offer.flexfec,
+                parameters={"repair-window": "10000000"},  # microseconds, as Chromium offers
+            )
+        )
+
+    def _with_parity_stream(self, answer: str) -> str:
+        """Our answer, saying which stream the parity is of (RFC 5956)."""
+        if self._transceiver is None or self._protection is None:
+            return answer
+        media, parity = self._transceiver.sender._ssrc, self._protection.ssrc
+        names = re.search(rf"a=ssrc:{media} (cname:\S+)", answer)
+        assert names is not None
+        line = names.group()
+        return answer.replace(
+            line,
+            f"a=ssrc-group:FEC-FR {media} {parity}\r\n{line}\r\na=ssrc:{parity} {names.group(1)}",
+            1,
+        )
+
     def _extend_feedback(self, sender: RTCRtpSender) -> None:
         """See the viewer's RTCP before aiortc, whose encoder is not the one that runs."""
         handle = sender._handle_rtcp_packet
@@ -262,14 +308,31 @@ class Peer:
             if isinstance(packet, rtp.RtcpPsfbPacket):
                 self._feedback(sender, packet)
             elif isinstance(packet, rtp.RtcpRtpfbPacket) and packet.fmt == rtp.RTCP_RTPFB_NACK:
-                packet.lost = self._retransmits.allow(packet.lost, monotonic_us())
+                packet.lost = self._missed(packet.lost)
             elif isinstance(packet, rtp.RtcpRrPacket):
                 for report in packet.reports:
                     if report.ssrc == sender._ssrc:
-                        self._events.packets_lost(self, report.fraction_lost / 256)
+                        self._reported(report)
             await handle(packet)
 
         sender._handle_rtcp_packet = handle_rtcp_packet  # type: ignore[method-assign]
+
+    def _missed(self, numbers: Sequence[int]) -> list[int]:
+        """Which packets to send again."""
+        now_us = monotonic_us()
+        if self._retransmits.hopeless(numbers, now_us):
+            self._events.keyframe_wanted(self)
+        return self._retransmits.allow(numbers, now_us)
+
+    def _reported(self, report: rtp.RtcpReceiverInfo) -> None:
+        now_us = monotonic_us()
+        share = report.fraction_lost / 256
+        self._parity.lost(share, now_us)
+        if self._round_trip.report_received(report.lsr, report.dlsr, now_us):
+            assert self._round_trip.us is not None
+            self._parity.round_trip(self._round_trip.us)
+            self._retransmits.round_trip(self._round_trip.us)
+        self._events.packets_lost(self, share)
 
     def _feedback(self, sender: RTCRtpSender, packet: rtp.RtcpPsfbPacket) -> None:
         if packet.fmt in (rtp.RTCP_PSFB_PLI, rtp.RTCP_PSFB_FIR):
@@ -289,12 +352,23 @@ class Peer:
         sent = itertools.count(1)
 
         async def send_rtp(data: bytes) -> None:
-            await send(data)
-            self._retransmits.sent()
-            if next(sent) % BURST_PACKETS == 0:
-                await asyncio.sleep(0)
+            for packet in self._outgoing(data, sender):
+                await send(packet)
+                if next(sent) % BURST_PACKETS == 0:
+                    await asyncio.sleep(0)
 
         transport._send_rtp = send_rtp  # type: ignore[method-assign]
+
+    def _outgoing(self, data: bytes, sender: RTCRtpSender) -> list[bytes]:
+        """What goes out in the place of a packet of aiortc's."""
+        if rtp.is_rtcp(data):
+            if data[1] == rtp.RTCP_SR:
+                self._round_trip.report_sent(int.from_bytes(data[10:14]), monotonic_us())
+            return [data]
+        if int.from_bytes(data[8:12]) != sender._ssrc:
+            return [data]
+        self._retransmits.sent(int.from_bytes(data[2:4]), monotonic_us())
+        return [data] if self._protection is None else [data, *self._protection.after(data)]
 
     def _extend_ice(self) -> None:
         """Loopback among our candidates, and a note of when the viewer was last heard."""

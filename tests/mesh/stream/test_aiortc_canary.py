@@ -5,14 +5,16 @@ The first half looks for the names; the second shows that each extension still t
 
 import asyncio
 import inspect
+import re
 
 import aioice.ice
 import aiortc
 import numpy as np
 import pytest
 from aiortc import rtcdtlstransport, rtcicetransport, rtcrtpsender, rtp
+from aiortc.codecs import h264, vpx
 
-from mesh.stream.rtc import BURST_PACKETS, HISTORY_PACKETS
+from mesh.stream.rtc import BURST_PACKETS, HISTORY_PACKETS, PAYLOAD_BYTES
 from mesh.stream.session import StreamOptions
 
 METHODS = [
@@ -44,6 +46,8 @@ async def test_an_attribute_we_set_is_where_it_was():
         (transceiver.sender, "_ssrc"),
         (ice, "_connection"),
         (rtcrtpsender, "RTP_HISTORY_SIZE"),
+        (h264, "PACKET_MAX"),
+        (vpx, "PACKET_MAX"),
     ]:
         assert hasattr(owner, name), f"{owner} has no {name}"
     assert isinstance(ice, rtcicetransport.RTCIceTransport)
@@ -98,7 +102,14 @@ async def test_the_playout_delay_rides_on_every_packet(tapped):
         assert extensions[6] == b"\0\0\0"  # the id that the viewer's offer gave it
 
 
-async def test_a_packet_from_far_back_is_retransmitted(tapped):
+async def test_a_packet_is_as_small_as_libwebrtcs(tapped):
+    _, _, tap = tapped
+    sizes = [len((await tap.packets.get())[0].payload) for _ in range(50)]
+    assert PAYLOAD_BYTES - 100 < max(sizes) <= PAYLOAD_BYTES
+
+
+async def test_a_packet_from_far_back_is_retransmitted(tapped, monkeypatch):
+    monkeypatch.setattr("mesh.stream.repair.LATE_US", 10**9)
     _, _, tap = tapped
     first, _ = await tap.packets.get()
     wanted = first.sequence_number
@@ -111,6 +122,20 @@ async def test_a_packet_from_far_back_is_retransmitted(tapped):
     while packet.ssrc == first.ssrc:
         packet, _ = await tap.packets.get()
     assert int.from_bytes(packet.payload[:2], "big") == wanted  # RFC 4588's original number
+
+
+async def test_parity_has_a_stream_of_its_own_in_the_answer(streams, viewers):
+    harness, viewer = streams(), viewers()
+    offer = await viewer.offer()
+    types = re.search(r"m=video \d+ \S+ (.*)", offer)
+    offer = offer.replace(types.group(1).strip(), types.group(1).strip() + " 49", 1)
+    section = offer.index("a=rtpmap:")
+    offer = f"{offer[:section]}a=rtpmap:49 flexfec-03/90000\r\n{offer[section:]}"
+    answer = await harness.stream.answer(offer)
+    [media, parity] = re.search(r"a=ssrc-group:FEC-FR (\d+) (\d+)\r\n", answer).groups()
+    assert f"a=ssrc:{media} cname:" in answer
+    assert f"a=ssrc:{parity} cname:" in answer
+    assert "a=rtpmap:49 flexfec-03/90000\r\n" in answer
 
 
 async def test_a_large_picture_lets_others_run_between_its_packets(tapped):

@@ -20,7 +20,7 @@ CHROMIUM = "\r\n".join(
         "a=group:BUNDLE 0 1",
         "a=extmap-allow-mixed",
         "a=msid-semantic: WMS",
-        "m=video 54321 UDP/TLS/RTP/SAVPF 96 97 103 104 109 114 35",
+        "m=video 54321 UDP/TLS/RTP/SAVPF 96 97 103 104 109 114 35 49",
         "c=IN IP4 192.0.2.7",
         "a=rtcp:9 IN IP4 0.0.0.0",
         "a=candidate:1 1 udp 2113937151 3a1f0c9e-8a1e-4f43-9c55-0c8e4b3a2d10.local 54321 typ host",
@@ -56,6 +56,8 @@ CHROMIUM = "\r\n".join(
         "a=fmtp:109 level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42e01f",
         "a=rtpmap:114 red/90000",
         "a=rtpmap:35 AV1/90000",
+        "a=rtpmap:49 flexfec-03/90000",
+        "a=fmtp:49 repair-window=10000000",
         "m=application 9 UDP/DTLS/SCTP webrtc-datachannel",
         "c=IN IP4 0.0.0.0",
         "a=ice-ufrag:EsAw",
@@ -76,16 +78,28 @@ AUDIO = re.sub(r"m=video .*", "m=audio 9 UDP/TLS/RTP/SAVPF 111", AUDIO).replace(
 AUDIO = re.sub(r"a=(rtpmap|fmtp|rtcp-fb).*\r\n", "", AUDIO) + "a=rtpmap:111 opus/48000/2\r\n"
 
 
+def test_parity_is_sent_as_the_payload_type_offered_for_it():
+    assert read_offer(CHROMIUM).flexfec == 49
+    not_free = CHROMIUM.replace(":49 ", ":34 ").replace(" 35 49", " 35 34")  # H.263's
+    assert read_offer(not_free).flexfec is None
+    assert read_offer(CHROMIUM.replace("49 flexfec-03", "49 flexfec")).flexfec is None
+
+
 def test_a_browsers_offer_is_written_anew_with_what_is_needed():
     offer = read_offer(CHROMIUM)
     assert offer.has_video
     assert offer.has_data
     assert offer.extensions[PLAYOUT_DELAY] == 5
-    assert re.findall(r"a=rtpmap:(\d+)", offer.sdp) == ["96", "97", "103", "104", "109"]
+    assert re.findall(r"a=rtpmap:(\d+)", offer.sdp) == ["96", "97", "103", "104", "109", "49"]
     assert re.findall(r"a=candidate:.* ([\d.]+) (\d+) typ", offer.sdp) == [("192.0.2.7", "54321")]
     assert "transport-cc" in offer.sdp  # feedback is aiortc's to negotiate
     for dropped in ("AV1", "red", "toffset", ".local", "tcptype", "end-of-candidates"):
         assert dropped not in offer.sdp
+
+
+def test_a_mid_without_a_value_is_none():
+    with pytest.raises(SessionRefused, match="told apart"):
+        read_offer(CHROMIUM.replace("a=mid:1", "a=mid"))
 
 
 def test_the_written_offer_reads_the_same_again():
