@@ -38,6 +38,7 @@ from render.foveate import Fovea
 from render.headpose import Coordinate, HeadPose, head_of
 from render.headset import Eye, Headset
 from render.ladder import cost_at, ladder, qualities
+from render.overscan import Overscan
 from render.pieces import (
     Antialias,
     SessionSpec,
@@ -227,12 +228,14 @@ class RenderSession:
         block: BlockOrNone = 0,
         antialias: Antialias = 1,
         shadows: Shadows = 0,
+        overscan: Overscan | None = None,
     ) -> None:
         """width, height: of a view, pixels, even. deadline_us: 0 for two periods. samples: of the
         path tracer, 0 for the raster pass. eyes: of a headset; none for an orbit camera. foveas:
         of each view, all sent in one size. block: of the depth to send (`render.depth`), 0 for
-        none. antialias, shadows: of the raster pass, samples of a pixel and texels along a side of
-        its shadow map. See RenderOptions.
+        none. overscan: of such a view, none to draw just what is looked at. antialias, shadows: of
+        the raster pass, samples of a pixel and texels along a side of its shadow map. See
+        RenderOptions.
 
         Raises SessionRefused if the scene has no such camera.
         """
@@ -255,9 +258,10 @@ class RenderSession:
         integrator = "pathtrace" if samples else "raster"
         self._kind = "-".join([integrator, *(each.digest[:12] for each in assets)])
         period_us = round(1e6 / fps)
-        self._aspect, self._size, self._block = width / height, (width, height), block
+        self._overscan = overscan or Overscan.of(width, height, 1.0)
+        self._aspect, self._size, self._block = width / height, self._overscan.drawn, block
         count = max(len(eyes), 1)
-        foveas = foveas or [Fovea.none(width, height)] * count
+        foveas = foveas or [Fovea.none(*self._size)] * count
         self._sent, self._parts = foveas[0].sent, [fovea.parts() for fovea in foveas]
         self._cells = [np.ix_(*fovea.cells()) for fovea in foveas]
         self._foveas = foveas
@@ -321,9 +325,20 @@ class RenderSession:
             said["near"] = self._headset.near
         if self._sent != self._size:
             said["fovea"] = [msgspec.to_builtins(fovea) for fovea in self._foveas]
-        if self._headset is not None or self._block:
+        if self._overscanned:
+            said["overscan"] = self._overscan.factors
+        if self._says_views:
             said |= {"result": FMVR, "depth": self._block}
         return said
+
+    @property
+    def _overscanned(self) -> bool:
+        return self._overscan.drawn != self._overscan.looked_at
+
+    @property
+    def _says_views(self) -> bool:
+        """Whether frames say what they were drawn from: whoever shows them again needs it."""
+        return self._headset is not None or self._block > 0 or self._overscanned
 
     def apply_input(self, event: Mapping[str, Any], now_us: int) -> None:
         """One InputEvent, or PoseEvent where there is a headset; ids not above the last one's are
@@ -439,7 +454,7 @@ class RenderSession:
 
     def _beside(self, views: Sequence[View]) -> Beside | None:
         """What is to be said of the frame beside its picture."""
-        if self._headset is None and not self._block:
+        if not self._says_views:
             return None
         matrices = [view.clip_from_world for view in views]
         return Beside(self._head, self._posed, self._sent, matrices, self._block)
@@ -453,10 +468,12 @@ class RenderSession:
         return orbit_like(self._camera, placed, self._facts.middle())
 
     def _views_at(self, since_s: float, pose: Pose) -> list[View]:
-        """What the frame shows, from the left: a headset's eyes, or one view."""
+        """What the frame draws, from the left: a headset's eyes, or one view."""
         if self._headset is not None:
-            return self._headset.views(self._head)
-        return [self._view_at(since_s, pose, self._aspect)]
+            views = self._headset.views(self._head)
+        else:
+            views = [self._view_at(since_s, pose, self._aspect)]
+        return [self._overscan.widen(view) for view in views]
 
     def _view_at(self, since_s: float, pose: Pose, aspect: float) -> View:
         """The client's view; before its first input the scene's camera, or a slow turn: functions

@@ -22,6 +22,7 @@ from render.environment import pack_environment
 from render.foveate import Axis, Fovea
 from render.headset import Eye, eyes_of
 from render.motion import stance
+from render.overscan import Overscan
 from render.package import DEFAULT_SCENE, PROCEDURAL, load_scene, pack
 from render.pieces import (
     MAX_BOUNCES,
@@ -84,7 +85,8 @@ class RenderOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     camera: Annotated[int, Meta(ge=-1, le=65_535)] = -1  # of the scene's, -1 for one that fits
     turntable: Annotated[int, Meta(ge=0, le=1)] = 1  # turn slowly until the first input
     deadline_ms: Annotated[float, Meta(ge=0, le=10_000)] = 0.0
-    # What follows is for headsets: docs/vr.md. width and height are of one view.
+    # What follows is for headsets, and whoever shows pictures from where the camera is by then:
+    # docs/vr.md. width and height are of one view as looked at.
     view: Literal["mono", "stereo", "left", "right"] = "mono"
     ipd: Annotated[float, Meta(ge=0, le=1e4)] = 0.063  # metres of the scene
     cant: Annotated[float, Meta(ge=-0.8, le=0.8)] = (
@@ -95,6 +97,7 @@ class RenderOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     tan_in: Tangent = 0.9
     tan_up: Tangent = 1.0
     tan_down: Tangent = 1.1
+    overscan: Annotated[float, Meta(ge=1, le=2)] = 1.0  # sides of what is drawn, to those
     depth: BlockOrNone = 0  # pixels along a block of the depth sent beside; 0: none
     # Squeezed edges: the shares of a view's sides that stay whole, how many pixels of the rest
     # become one, and where the middle lies from straight ahead (shares; to the nose, upwards).
@@ -197,6 +200,7 @@ class RenderWorkload:
             deadline_us=round(options.deadline_ms * 1000),
             eyes=views.eyes,
             foveas=views.foveas,
+            overscan=views.overscan,
             block=options.depth,
             antialias=1 if options.integrator == "pathtrace" else options.antialias,
             shadows=0 if options.integrator == "pathtrace" else options.shadows,
@@ -237,6 +241,7 @@ class RenderWorkload:
 class _Views:
     eyes: tuple[Eye, ...]
     foveas: tuple[Fovea, ...]
+    overscan: Overscan
 
 
 def _views(options: RenderOptions) -> _Views:
@@ -252,7 +257,8 @@ def _views(options: RenderOptions) -> _Views:
             up=options.tan_up,
             down=options.tan_down,
         )
-    foveas = tuple(_fovea(options, eye) for eye in eyes or (None,))
+    overscan = Overscan.of(options.width, options.height, options.overscan)
+    foveas = tuple(_fovea(options, overscan, eye) for eye in eyes or (None,))
     width, height = foveas[0].sent
     result = result_bytes((width, height), len(foveas), options.depth)
     if options.depth and options.integrator == "pathtrace":
@@ -260,27 +266,34 @@ def _views(options: RenderOptions) -> _Views:
     elif min(width, height) < MIN_SIDE:
         why = f"squeezed, a view is {width}x{height}, and sides are at least {MIN_SIDE}"
         fix = "Squeeze less, or ask for larger views."
-    elif width * len(foveas) > MAX_SIDE:
-        why = f"its pictures would be {width * len(foveas)} wide, and at most {MAX_SIDE} are made"
+    elif max(width * len(foveas), height) > MAX_SIDE:
+        size = f"{width * len(foveas)}x{height}"
+        why = f"its pictures would be {size}, and sides of at most {MAX_SIDE} are made"
         fix = "Ask for narrower views, or a session for each eye (view=left, view=right)."
     elif result > MAX_RESULT:
         why = f"with depth, a frame's result is {result} bytes, and at most {MAX_RESULT} travel"
         fix = "Ask for larger blocks of depth."
     else:
-        return _Views(eyes, foveas)
+        return _Views(eyes, foveas, overscan)
     raise SessionRefused(what="the render session is not opened", why=why, fix=fix)
 
 
-def _fovea(options: RenderOptions, eye: Eye | None) -> Fovea:
+def _fovea(options: RenderOptions, overscan: Overscan, eye: Eye | None) -> Fovea:
     """How the view of an eye, or of an orbit camera, is squeezed."""
     across, down = (0.5, 0.5) if eye is None else eye.middle()
     inwards = -options.fovea_in if eye is not None and eye.right > 0 else options.fovea_in
+    x, y = overscan.place(across + inwards, down - options.fovea_up)
+    # Shares are of the view as looked at: where its edges are squeezed the margin is edge too.
+    (width, height), (wider, higher) = overscan.drawn, overscan.factors
     return Fovea(
-        Axis.squeeze(options.width, options.fovea_width, options.fovea_ratio, across + inwards),
-        Axis.squeeze(
-            options.height, options.fovea_height, options.fovea_ratio, down - options.fovea_up
-        ),
+        Axis.squeeze(width, _share(options.fovea_width, wider), options.fovea_ratio, x),
+        Axis.squeeze(height, _share(options.fovea_height, higher), options.fovea_ratio, y),
     )
+
+
+def _share(of_looked_at: float, factor: float) -> float:
+    """A share of a side as looked at, as one of that side as drawn; all of it stays all."""
+    return of_looked_at / factor if of_looked_at < 1 else 1.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -69,6 +69,7 @@ PURE = (
     "render/ladder.py",
     "render/lights.py",
     "render/motion.py",
+    "render/overscan.py",
     "render/pathtrace/bvh.py",
     "render/pathtrace/geometry.py",
     "render/pathtrace/slices.py",

@@ -91,6 +91,14 @@ export class Controls {
   }
 
   /**
+   * Move the camera there.
+   * @param {Pose} pose
+   */
+  moveTo(pose) {
+    if (this.active) this.#set(pose);
+  }
+
+  /**
    * Move on by what keys are held.
    * @param {number} seconds
    */

@@ -26,6 +26,7 @@ const KEPT_PICTURES = 32;
  * @property {number} atMs
  * @property {number | null} id  from its barcode, modulo ID_MODULUS
  * @property {number | null} rtp  its RTP timestamp
+ * @property {number} [serial]  under which the late warp keeps it
  */
 
 /** The pictures and facts of one session. */

@@ -1,22 +1,29 @@
 /** The page: joins the session, the screen, the controls and the figures. */
 
 import { BarcodeReader, CELL } from "./barcode.js";
+import { DEFAULT_POSE, eyeOf } from "./camera.js";
 import { Controls } from "./controls.js";
 import { RollingFigures } from "./figures.js";
+import { Foresight, headBetween, poseBetween } from "./foresight.js";
 import { FrameBook } from "./framebook.js";
+import { HeadsetView, spaceAt } from "./headset.js";
 import { Outbox } from "./outbox.js";
 import { MakerColours } from "./palette.js";
 import { Panel, element } from "./panel.js";
 import { Recorder } from "./recorder.js";
 import { Session } from "./session.js";
-import { StereoView } from "./stereo.js";
+import { StereoView, headOf } from "./stereo.js";
 import { SweepView, showsSweeps } from "./sweepview.js";
 import { TileOverlay } from "./tiles.js";
+import { eyeViews, orbitView, sizesOf } from "./viewpoint.js";
+import { WarpView } from "./warpview.js";
 import { readAddress } from "./whep.js";
 
 const PANEL_MS = 500;
 const LONGEST_STEP_S = 0.1; // a held key must not jump after a pause of the display
 const SILENT_MS = 2000; // without anything new for this long, say so
+const SETTLE_MS = 150; // after the camera stopped: what is said of it still runs ahead of it
+const LATENCY_SHARE = 0.1; // of the newest in what is remembered
 
 const STATUS = {
   connecting: "Connecting",
@@ -43,6 +50,19 @@ class Viewer {
     this.barcode = this.asked.barcode ? new BarcodeReader() : null;
     this.controls = new Controls(element("stage"), () => this.#wake());
     this.stereo = new StereoView(/** @type {HTMLCanvasElement} */ (element("unsqueezed")));
+    this.warp = new WarpView(
+      /** @type {HTMLCanvasElement} */ (element("warped")), (frame) => this.stereo.frames.get(frame),
+    );
+    this.headset = new HeadsetView(element("headset"), this.warp, {
+      moved: (head) => this.#headMoved(head),
+      worn: (on) => { if (!on) this.#wake(); },
+    });
+    /** @type {Foresight<any> | null} heads or poses, as the session takes them */
+    this.foresight = null;
+    this.latencyMs = 0; // from an input to the middle of its picture's time on the screen
+    this.changedAtMs = -Infinity; // the camera
+    /** @type {((presented: import("./warpview.js").Presented) => void) | null} */
+    this.onPresented = null;
     this.outbox = this.#newOutbox();
     this.book = this.#newBook();
     this.size = { width: 0, height: 0 };
@@ -67,6 +87,11 @@ class Viewer {
     this.#listen();
     setInterval(() => this.#showFigures(), PANEL_MS);
     this.session.keep();
+    const present = () => {
+      requestAnimationFrame(present);
+      this.#present();
+    };
+    present();
   }
 
   /** Begin again with what the address says now. */
@@ -104,6 +129,7 @@ class Viewer {
     this.recorder.connection();
     this.outbox = this.#newOutbox(); // ids start over
     this.stereo.forget();
+    this.warp.forget();
     this.book = this.#newBook();
     this.sweeps.forget();
     this.firstOpenedUs = 0;
@@ -116,7 +142,11 @@ class Viewer {
     const title = description.title ?? description.workload ?? "framemesh";
     element("title").textContent = title;
     document.title = `${title} · framemesh`;
-    this.stereo.begin(description);
+    this.warp.asked = this.asked.warp;
+    this.warp.begin(description);
+    this.screen.covered = this.warp.active;
+    this.stereo.begin(description, this.warp.active);
+    this.#foresee(description);
     element("dragging").textContent = this.stereo.posed ? "look" : "orbit";
     const { view } = this;
     document.body.dataset.view = view;
@@ -143,7 +173,7 @@ class Viewer {
   }
 
   #newOutbox() {
-    return new Outbox((pose, id) => this.stereo.word(pose, id));
+    return new Outbox((state, id) => this.stereo.word(this.#ahead(state), id));
   }
 
   #newBook() {
@@ -151,7 +181,10 @@ class Viewer {
       this.recorder.matched();
       this.stereo.shown(facts.frame, picture.atMs);
       const ms = this.outbox.answered(facts.input, picture.atMs);
+      const whole = facts.filled === 0;
+      if (picture.serial !== undefined) this.warp.matched(picture.serial, facts.frame, whole);
       if (ms !== null) {
+        this.#measured(ms);
         this.figures.roundTrip(ms, picture.atMs);
         this.recorder.roundTrip(ms, picture.atMs);
       }
@@ -175,7 +208,8 @@ class Viewer {
   /** @param {import("./picture.js").Picture} picture */
   #picture(picture) {
     const { source, rtp } = picture;
-    const { width, height } = this.stereo.paint(picture);
+    const serial = this.warp.take(source);
+    const { width, height } = this.warp.active ? this.warp.size : this.stereo.paint(picture);
     const atMs = performance.now();
     const id = this.barcode?.read(source) ?? null;
     this.shownAtMs = atMs;
@@ -186,12 +220,15 @@ class Viewer {
     }
     this.recorder.picture(id, atMs, this.barcode !== null);
     this.figures.picture(atMs);
-    this.book.addPicture({ atMs, id, rtp });
+    this.book.addPicture({ atMs, id, rtp, serial });
   }
 
   /** @param {import("./parts.js").Result} result */
   #result(result) {
-    if (this.view === "picture") this.stereo.result(result);
+    if (this.view === "picture") {
+      this.stereo.result(result);
+      this.warp.arrived(result.frame);
+    }
     if (this.view !== "map") return;
     const sweep = this.sweeps.show(result);
     if (sweep === null) return;
@@ -252,7 +289,8 @@ class Viewer {
   /** Step with the display for as long as there is something to do. */
   #wake() {
     element("help").classList.toggle("known", this.controls.moved);
-    this.outbox.put(this.controls.pose);
+    this.changedAtMs = performance.now();
+    this.outbox.put(this.#state());
     if (this.stepping !== 0) return;
     this.steppedAtMs = performance.now();
     this.stepping = requestAnimationFrame(() => this.#step());
@@ -262,11 +300,76 @@ class Viewer {
     const nowMs = performance.now();
     this.controls.step(Math.min((nowMs - this.steppedAtMs) / 1000, LONGEST_STEP_S));
     this.steppedAtMs = nowMs;
+    const settling = this.foresight !== null && nowMs - this.changedAtMs < SETTLE_MS;
+    if (settling) this.outbox.put(this.#state());
+    this.#say(nowMs);
+    const more = this.controls.busy || this.outbox.pending || settling;
+    this.stepping = more ? requestAnimationFrame(() => this.#step()) : 0;
+  }
+
+  /** @param {number} nowMs */
+  #say(nowMs) {
     const { stream } = this.session;
     const text = this.description && stream?.listening ? this.outbox.next(nowMs) : null;
     if (text !== null) stream?.send(text);
-    const more = this.controls.busy || this.outbox.pending;
-    this.stepping = more ? requestAnimationFrame(() => this.#step()) : 0;
+  }
+
+  // --- the late warp ----------------------------------------------------------------------
+
+  /** Where the camera is, as the session takes it. */
+  #state() {
+    return this.stereo.posed ? headOf(this.controls.pose) : this.controls.pose;
+  }
+
+  /**
+   * A session began: say where the camera will be rather than where it is, if a wrong guess is put
+   * right here.
+   * @param {import("./protocol.js").Description} description
+   */
+  #foresee(description) {
+    const between = /** @type {any} */ (this.stereo.posed ? headBetween : poseBetween);
+    this.foresight = this.warp.active && this.steers ? new Foresight(between) : null;
+    const { camera = DEFAULT_POSE } = description;
+    this.headset.begin(this.steers ? description : {}, spaceAt(camera, eyeOf(camera)));
+  }
+
+  /** @param {any} state  a head or a pose, as it is now */
+  #ahead(state) {
+    this.foresight?.add(state, performance.now());
+    return this.foresight?.after(this.latencyMs) ?? state;
+  }
+
+  /** @param {number} ms  from an input to its first picture on the screen */
+  #measured(ms) {
+    const middleMs = ms + 500 / Math.max(1, this.description?.fps ?? 60);
+    if (this.latencyMs === 0) this.latencyMs = middleMs;
+    this.latencyMs += LATENCY_SHARE * (middleMs - this.latencyMs);
+  }
+
+  /** Draw the newest picture from where the camera is now. */
+  #present() {
+    if (!this.warp.active || this.headset.session !== null || this.description === null) return;
+    const presented = this.warp.present(this.#viewsNow(this.description));
+    if (presented !== null) this.onPresented?.(presented);
+  }
+
+  /**
+   * @param {import("./protocol.js").Description} description
+   * @returns {number[][] | null}  null where the camera is not this page's, or was never moved
+   */
+  #viewsNow(description) {
+    if (!this.steers || !this.controls.moved) return null;
+    const { pose } = this.controls;
+    if (this.stereo.posed) return eyeViews(description, headOf(pose));
+    const [width, height] = sizesOf(description).lookedAt;
+    return [orbitView(pose, width / height)];
+  }
+
+  /** @param {import("./matrix.js").Head} head  of whoever wears the headset */
+  #headMoved(head) {
+    const nowMs = performance.now();
+    this.outbox.put(/** @type {any} */ (head));
+    this.#say(nowMs); // the page's own frames stop while a headset shows it
   }
 
   // --- figures ----------------------------------------------------------------------------
@@ -278,7 +381,14 @@ class Viewer {
     const measured = await this.session.stream?.measure() ?? null;
     const figures = this.figures.read(nowMs);
     this.panel.show(figures, measured, this.size);
+    element("path").textContent = this.#path;
     if (this.view === "map") this.panel.showSweeps(figures, measured, this.sweeps.read(nowMs));
+  }
+
+  /** What puts pictures on the screen. */
+  get #path() {
+    if (this.warp.active) return "late warp (WebGL2)";
+    return this.screen.canvas.hidden ? "video" : "canvas";
   }
 
   /** @param {number} nowMs */
@@ -316,6 +426,8 @@ globalThis.framemesh = {
       map: { ...viewer.sweeps.controls.view, area: viewer.sweeps.controls.area },
       misses: viewer.sweeps.read(performance.now()).misses,
       echo: viewer.stereo.echo, // the last pose that came back with its picture
+      warp: viewer.warp.active, // pictures are shown from where the camera is by then
+      latencyMs: viewer.latencyMs,
       input: viewer.outbox.id, // of the last camera state that was said, -1 before the first
       counts: viewer.recorder.counts,
     };
@@ -324,6 +436,10 @@ globalThis.framemesh = {
   showOverlay: (shown) => viewer.showOverlay(shown),
   /** @param {(sweep: import("./fmbx.js").Sweep, frame: number) => void} told  of each shown */
   onSweep: (told) => { viewer.onSweep = told; },
+  /** @param {(presented: import("./warpview.js").Presented) => void} told  of each late warp */
+  onPresented: (told) => { viewer.onPresented = told; },
+  /** @param {import("./camera.js").Pose} pose  move the camera there, as a hand would */
+  steer: (pose) => viewer.controls.moveTo(pose),
 };
 
 viewer.start();

@@ -16,26 +16,36 @@
  */
 
 /**
+ * Where pictures are shown.
+ * @typedef {object} Screen
+ * @property {HTMLCanvasElement} canvas
+ * @property {HTMLVideoElement} video
+ * @property {boolean} [covered]  whoever is told of pictures draws them, over these two
+ */
+
+/**
  * @param {MediaStreamTrack} track
- * @param {{canvas: HTMLCanvasElement, video: HTMLVideoElement}} screen
+ * @param {Screen} screen
  * @param {(picture: Picture) => void} onPicture
  * @param {AbortSignal} signal  ends it
  */
-export function showTrack(track, { canvas, video }, onPicture, signal) {
+export function showTrack(track, screen, onPicture, signal) {
+  const { canvas, video } = screen;
   const direct = "MediaStreamTrackProcessor" in globalThis;
   canvas.hidden = !direct;
   video.hidden = direct;
-  if (direct) showOnCanvas(track, canvas, onPicture, signal);
+  if (direct) showOnCanvas(track, screen, onPicture, signal);
   else showInVideo(track, video, onPicture, signal);
 }
 
 /**
  * @param {MediaStreamTrack} track
- * @param {HTMLCanvasElement} canvas
+ * @param {Screen} screen
  * @param {(picture: Picture) => void} onPicture
  * @param {AbortSignal} signal
  */
-async function showOnCanvas(track, canvas, onPicture, signal) {
+async function showOnCanvas(track, screen, onPicture, signal) {
+  const { canvas } = screen;
   const context = /** @type {CanvasRenderingContext2D} */ (
     canvas.getContext("2d", { alpha: false })
   );
@@ -50,7 +60,7 @@ async function showOnCanvas(track, canvas, onPicture, signal) {
       canvas.width = width;
       canvas.height = height;
     }
-    context.drawImage(frame, 0, 0);
+    if (!screen.covered) context.drawImage(frame, 0, 0);
     onPicture({ source: frame, width, height, rtp: frame.metadata?.().rtpTimestamp ?? null });
     frame.close();
   }

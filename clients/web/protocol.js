@@ -47,6 +47,8 @@
  * @property {string} [result]  the encoding of its results, `FMBX/1` or `FMVR/1` for instance
  * @property {number} [sensor_height_m]  above the ground
  * @property {{right: number, turn: number, tangents: number[]}[]} [eyes]  of a session for a headset, from the left
+ * @property {number} [near]  metres, of their near plane
+ * @property {number[]} [overscan]  sides of each view as drawn to those as looked at, across and down
  * @property {import("./fovea.js").Fovea[]} [fovea]  of each view, where edges are squeezed
  */
 

@@ -44,7 +44,7 @@ export function mayPass(error, wasLive, joined = false) {
 export class Session {
   /**
    * @param {import("./whep.js").Asked} asked
-   * @param {{canvas: HTMLCanvasElement, video: HTMLVideoElement}} screen
+   * @param {import("./picture.js").Screen} screen
    * @param {SessionEvents} events
    */
   constructor(asked, screen, events) {

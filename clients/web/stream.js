@@ -30,7 +30,7 @@ const CONNECT_MS = 20_000;
 export class Stream {
   /**
    * @param {import("./whep.js").Asked} asked
-   * @param {{canvas: HTMLCanvasElement, video: HTMLVideoElement}} screen
+   * @param {import("./picture.js").Screen} screen
    * @param {StreamEvents} events
    */
   constructor(asked, screen, events) {

@@ -13,11 +13,12 @@ import { ProblemError } from "./protocol.js";
  * @property {URLSearchParams} options  for the gateway and the workload
  * @property {boolean} barcode  the pictures carry their frame id
  * @property {boolean} overlay  begin with the overlay shown
+ * @property {boolean} warp  show pictures from where the camera is by then, where that can be
  */
 
 /**
  * Read `/?scene=...&width=...#token=...`, or `/?session=...#token=...` to join a running session.
- * `workload`, `session` and `overlay` are the page's own options.
+ * `workload`, `session`, `overlay` and `warp` are the page's own options.
  * @param {{search: string, hash: string}} address
  * @returns {Asked}
  */
@@ -26,9 +27,11 @@ export function readAddress({ search, hash }) {
   const workload = options.get("workload") ?? "render";
   const session = options.get("session") ?? "";
   const overlay = options.get("overlay") !== "0";
-  for (const name of ["workload", "session", "overlay"]) options.delete(name);
+  const warp = options.get("warp") !== "0";
+  for (const name of ["workload", "session", "overlay", "warp"]) options.delete(name);
   const token = new URLSearchParams(hash.replace(/^#/, "")).get("token") ?? "";
-  return { workload, session, token, options, barcode: options.get("barcode") === "1", overlay };
+  const barcode = options.get("barcode") === "1";
+  return { workload, session, token, options, barcode, overlay, warp };
 }
 
 /**

@@ -257,6 +257,7 @@ async def test_the_address_holds_the_pages_options_the_gateways_and_the_token(ru
         "options": "scene=a&barcode=1",
         "barcode": True,
         "overlay": False,
+        "warp": True,
     }
     plain = await run_js("whep", body, {"search": "", "hash": ""})
     assert (plain["workload"], plain["token"], plain["overlay"]) == ("render", "", True)
@@ -420,7 +421,7 @@ async def test_a_pose_is_answered_by_the_first_picture_that_was_drawn_from_it(ru
         const view = new stereo.StereoView(document.createElement("canvas"));
         view.begin({ eyes: [], result: "FMVR/1" });
         const [pose, early, late] = given;
-        const said = [3, 4].map((id) => view.word(pose, id).pose);
+        const said = [3, 4].map((id) => view.word(stereo.headOf(pose), id).pose);
         const sentMs = view.sent.get(4).sentMs;
         view.result({ frame: 10, bytes: new Uint8Array(early) }); // of a pose that was not sent
         view.shown(10, sentMs + 5);

@@ -240,7 +240,7 @@ def test_nothing_is_said_beside_a_picture_that_says_it_all(opened):
         ({"depth": 8, "integrator": "pathtrace"}, "path traced has no depth"),
         ({"depth": 5}, "depth"),
         ({"depth": 4, "width": 4096, "height": 4096}, "at most 1048576 travel"),
-        ({"view": "stereo", "width": 2050}, "4100 wide"),
+        ({"view": "stereo", "width": 2050}, "4100x"),
         ({"view": "both"}, "view"),
         ({"width": 96, "fovea_width": 0.1, "fovea_ratio": 16}, "at least 64"),
         ({"ipd": -1}, "ipd"),
