@@ -1,8 +1,9 @@
 """Parity for a stream's packets: FlexFEC as Chromium takes it. Pure.
 
-A viewer that lost one packet of a set gets it back from the set's parity packet, without waiting a
-round trip. Sets are interleaved: of `m` parity packets the j-th covers every m-th packet from j on,
-so that any burst of up to `m` packets in a row is recovered.
+A parity packet covers a set of a group's packets, and gives back the one of them that is missing
+where only one is; that may leave only one missing in another set, and so on. Each packet is in two
+sets, and no two packets in the same two where that can be helped: so few losses leave a viewer
+waiting a round trip.
 
 The format is draft-ietf-payload-flexible-fec-scheme-03 ("flexfec-03" in SDP), which libwebrtc
 speaks; RFC 8627 differs. ULPFEC is not used: its packets take numbers from the pictures' own
@@ -11,12 +12,15 @@ stream, and a viewer of H.264 waits for each that is lost. Packets are RTP (RFC 
 
 from __future__ import annotations
 
+import functools
+import itertools
 import math
 import struct
+from collections import Counter
 from collections.abc import Sequence, Set
 
 MAX_GROUP = 32  # media packets; libwebrtc's decoder remembers 48, and some come late
-MAX_SHARE = 1 / 3  # parity packets per media packet, rounded up
+MAX_SHARE = 1 / 2  # parity packets per media packet, rounded up
 WAIT_SHARE = 0.005  # pictures that may be left to retransmission: half of what a p99 sees
 NEAR_US = 5_000  # a retransmission is here as soon as the next picture
 HALF_LIFE_US = 4_000_000
@@ -61,27 +65,65 @@ class ParityPolicy:
 
 
 def wait_probability(packets: int, parity: int, loss: float) -> float:
-    """How likely independent losses leave a group incomplete that has that many parity packets."""
-    kept = 1 - loss
-    complete = 1.0
-    for j in range(parity):
-        size = len(range(j, packets, parity))
-        complete *= kept**size + size * loss * kept ** (size - 1) * kept
-    return 1 - (complete if parity else kept**packets)
+    """About how likely independent losses leave a group of `packets` with `parity` incomplete.
+
+    Half as many losses as there is parity, rounded up, count as recovered and more as not. A
+    simulation in tests/mesh/stream/test_fec.py holds this against what is recovered.
+    """
+    sent = packets + parity
+    recovered = (parity + 1) // 2
+    kept = (math.comb(sent, n) * loss**n * (1 - loss) ** (sent - n) for n in range(recovered + 1))
+    return max(0.0, 1 - math.fsum(kept))
+
+
+@functools.cache
+def sets(count: int) -> tuple[tuple[int, ...], ...]:
+    """For each packet of a group, which of `count` parity packets, at least 1, cover it.
+
+    See a packet as an edge between its two sets. Missing ones are recovered if they form no cycle.
+    So each packet takes the least used pair of sets that those just before it left unconnected:
+    then any burst shorter than `count` is recovered. Fewer than four sets make too few pairs; for
+    them there is one more end, without parity, and bursts of `count` are recovered.
+    """
+    ends = count + (count < 4)
+    pairs = list(itertools.combinations(range(ends), 2))
+    used, degree = Counter[tuple[int, int]](), Counter[int]()
+    chosen: list[tuple[int, int]] = []
+    for i in range(MAX_GROUP):
+        part = _parts(ends, chosen[max(0, i - ends + 2) :])
+        pair = min(
+            (pair for pair in pairs if part[pair[0]] != part[pair[1]]),
+            key=lambda pair: (used[pair], count in pair, degree[pair[0]] + degree[pair[1]]),
+        )
+        used[pair] += 1
+        degree.update(pair)
+        chosen.append(pair)
+    return tuple(tuple(end for end in pair if end < count) for pair in chosen)
+
+
+def _parts(ends: int, edges: Sequence[tuple[int, int]]) -> list[int]:
+    """For each end, the name of the connected part that it is in."""
+    part = list(range(ends))
+    for one, other in edges:
+        old, new = part[one], part[other]
+        part = [new if name == old else name for name in part]
+    return part
 
 
 def parity_payloads(packets: Sequence[bytes], count: int, mutable: Set[int]) -> list[bytes]:
-    """The payloads of up to `count` FlexFEC packets for 1 to 46 RTP packets of a stream whose
-    sequence numbers follow each other.
+    """The payloads of up to `count` FlexFEC packets for 1 to MAX_GROUP RTP packets of a
+    stream whose sequence numbers follow each other.
 
     mutable: ids of header extensions whose values change on the way out; they count as zero, as
         in libwebrtc's decoder.
     """
     plain = [_without_mutable(packet, mutable) for packet in packets]
-    return [_parity(plain, range(j, len(plain), count)) for j in range(min(count, len(plain)))]
+    covered = sets(count)[: len(plain)]
+    chosen = ([i for i, of in enumerate(covered) if j in of] for j in range(count))
+    return [_parity(plain, members) for members in chosen if members]
 
 
-def _parity(packets: Sequence[bytes], covered: range) -> bytes:
+def _parity(packets: Sequence[bytes], covered: Sequence[int]) -> bytes:
     """One repair packet's payload (section 4.2.2): header with flexible mask, then the parity."""
     fixed = body = lengths = longest = mask = 0
     for i in covered:
