@@ -52,8 +52,9 @@ from mesh.schedule.ids import DeviceKey
 from mesh.schedule.placement import Placer
 from mesh.schedule.pool import REVIEW_US, SessionPool
 from mesh.session import Deliver, Session
+from mesh.stream.fragment import Fragment
 from mesh.stream.offer import read_offer
-from mesh.stream.session import Stream, StreamOptions
+from mesh.stream.session import Joined, Stream, StreamOptions
 
 log = logging.getLogger(__name__)
 
@@ -220,7 +221,25 @@ class Gateway:
         stream = self._visible(principal, session_id).session.stream
         joined = await stream.join(offer_sdp)
         log.info("session %s: '%s' looks on", session_id, principal.subject)
-        return JoinedSession(joined.viewer_id, joined.answer_sdp)
+        return JoinedSession(joined.viewer_id, joined.answer_sdp, tag=joined.viewer_id)
+
+    async def trickle(
+        self,
+        principal: ClientToken,
+        session_id: str,
+        viewer_id: str | None,
+        if_match: str | None,
+        fragment: Fragment,
+    ) -> None:
+        """Take a viewer's later ICE candidates; None: the viewer that it was opened for.
+
+        Raises NotAuthorized, UnknownSession, UnknownViewer, TagMissing, TagOutdated,
+        RestartRefused.
+        """
+        find = self._owned if viewer_id is None else self._visible
+        stream = find(principal, session_id).session.stream
+        if not await stream.trickle(viewer_id, if_match, fragment):
+            raise _no_viewer(viewer_id or "that holds it", session_id)
 
     def leave_session(self, principal: ClientToken, session_id: str, viewer_id: str) -> None:
         """A viewer that looked on is through.
@@ -228,11 +247,7 @@ class Gateway:
         Raises NotAuthorized, UnknownSession, UnknownViewer.
         """
         if not self._visible(principal, session_id).session.stream.leave(viewer_id):
-            raise UnknownViewer(
-                what=f"no viewer {viewer_id[:40]} of session {session_id}",
-                why="it has left or never was",
-                fix="Join anew.",
-            )
+            raise _no_viewer(viewer_id, session_id)
 
     def sessions(self, principal: ClientToken) -> Sequence[Mapping[str, Any]]:
         """What the client may join."""
@@ -365,7 +380,7 @@ class Gateway:
         try:
             self._fill(hosting)
             await self._until_settled(hosting)
-            answer_sdp = await hosting.session.stream.answer(offer_sdp) if offer_sdp else ""
+            held = await hosting.session.stream.hold(offer_sdp) if offer_sdp else Joined("", "")
         except BaseException:
             self._end(hosting, "it could not be opened")
             raise
@@ -380,7 +395,9 @@ class Gateway:
         log.info(
             "session %s (%s) for '%s'", hosting.session.id, hosting.workload, hosting.owner.subject
         )
-        return OpenedSession(hosting.session.id, answer_sdp, self._description(hosting))
+        return OpenedSession(
+            hosting.session.id, held.answer_sdp, self._description(hosting), tag=held.viewer_id
+        )
 
     def _new_hosting(
         self,
@@ -709,6 +726,14 @@ def send_asset(channel: Channel, asset: Asset, offset: int) -> None:
 def _owns(principal: ClientToken, hosting: _Hosting) -> bool:
     owner = hosting.owner
     return (owner.signer, owner.subject) == (principal.signer, principal.subject)
+
+
+def _no_viewer(viewer_id: str, session_id: str) -> UnknownViewer:
+    return UnknownViewer(
+        what=f"no viewer {viewer_id[:40]} of session {session_id}",
+        why="it has left or never was",
+        fix="Join anew.",
+    )
 
 
 def _may_see(principal: ClientToken, hosting: _Hosting) -> bool:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import math
 import re
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +28,17 @@ from mesh.core.errors import (
     NotAuthorized,
     SessionRefused,
 )
+from mesh.core.turn import IceServer
 from mesh.core.workload import SessionRequest
+from mesh.stream.fragment import (
+    Fragment,
+    FragmentRefused,
+    RestartRefused,
+    TagMissing,
+    TagOutdated,
+    read_fragment,
+)
+from mesh.stream.offer import OfferUnacceptable
 
 log = logging.getLogger(__name__)
 
@@ -36,6 +47,10 @@ MAX_OPTIONS = 32
 MAX_OPTION_VALUE = 4096  # characters; a request line has 8190 bytes
 RETRY_AFTER_S = 2
 SDP = "application/sdp"
+FRAGMENT = "application/trickle-ice-sdpfrag"
+RESUME = "Framemesh-Resume"  # a session's resume token, in answers and requests
+
+_SDP_RANGES = (SDP, "application/*", "*/*")  # of an Accept header
 
 VIEW, CONTROL = "view", "control"  # scopes: mesh.core.membership.Scope
 
@@ -55,7 +70,7 @@ CONTENT_SECURITY_POLICY = "; ".join(
 )
 _EVERY_ANSWER = {
     "Access-Control-Allow-Origin": "*",  # no cookies: only a bearer token is ever believed
-    "Access-Control-Expose-Headers": "Location, Retry-After",
+    "Access-Control-Expose-Headers": f"Accept-Patch, ETag, Link, Location, Retry-After, {RESUME}",
     "Cache-Control": "no-store",
     "Content-Security-Policy": CONTENT_SECURITY_POLICY,
     "Cross-Origin-Opener-Policy": "same-origin",
@@ -63,10 +78,11 @@ _EVERY_ANSWER = {
     "X-Content-Type-Options": "nosniff",
 }
 _PREFLIGHT = {
-    "Access-Control-Allow-Methods": "GET, POST, DELETE, OPTIONS",
-    "Access-Control-Allow-Headers": "Authorization, Content-Type",
+    "Access-Control-Allow-Methods": "GET, POST, PATCH, DELETE, OPTIONS",
+    "Access-Control-Allow-Headers": f"Authorization, Content-Type, If-Match, {RESUME}",
     "Access-Control-Max-Age": "3600",
     "Accept-Post": SDP,
+    "Accept-Patch": FRAGMENT,
 }
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,63}")
 _FILE = re.compile(r"(?=.{1,200}$)\w[\w.-]*(/\w[\w.-]*)*", re.ASCII)
@@ -105,6 +121,8 @@ class OpenedSession:
     session_id: str  # URL-safe, unguessable
     answer_sdp: str
     description: Mapping[str, Any]  # JSON-ready
+    tag: str = ""  # of its viewer's ICE session
+    resume: str = ""  # the token to resume it with; "": it cannot be
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +131,7 @@ class JoinedSession:
 
     viewer_id: str  # URL-safe, unguessable
     answer_sdp: str
+    tag: str = ""  # of its ICE session
 
 
 class GatewayApi(Protocol[PrincipalT]):
@@ -138,6 +157,20 @@ class GatewayApi(Protocol[PrincipalT]):
         """Let one more viewer look on. Raises UnknownSession, NotAuthorized, SessionRefused."""
         ...
 
+    async def trickle(
+        self,
+        principal: PrincipalT,
+        session_id: str,
+        viewer_id: str | None,
+        if_match: str | None,
+        fragment: Fragment,
+    ) -> None:
+        """Take a viewer's later ICE candidates; None: the viewer that the session was opened for.
+
+        Raises UnknownSession, UnknownViewer, NotAuthorized, and what `check_session` does.
+        """
+        ...
+
     def leave_session(self, principal: PrincipalT, session_id: str, viewer_id: str) -> None:
         """End a viewer's part. Raises UnknownSession, UnknownViewer, NotAuthorized."""
         ...
@@ -159,22 +192,32 @@ class GatewayApi(Protocol[PrincipalT]):
         ...
 
 
-def create_app(gateway: GatewayApi[PrincipalT], static: Path | None) -> web.Application:
-    """The application to serve. `static` is the folder with the viewer page, index.html in it."""
+def create_app(
+    gateway: GatewayApi[PrincipalT],
+    static: Path | None,
+    ice_servers: Sequence[IceServer] = (),
+) -> web.Application:
+    """The application to serve.
+
+    static: the folder with the viewer page, index.html in it.
+    ice_servers: what viewers are told of, by Link headers; only those with a token.
+    """
     app = web.Application(middlewares=[_answer_properly], client_max_size=MAX_SDP)
-    face = _Face(gateway)
+    face = _Face(gateway, ice_servers)
     app.add_routes(
         [
             web.post("/whep/{workload}", face.open_session),
             web.get("/whep/{workload}", _reserved),
             web.post("/whep/sessions/{session}", face.join_session),
             web.get("/whep/sessions/{session}", face.describe_session),
+            web.patch("/whep/sessions/{session}", face.trickle),
             web.delete("/whep/sessions/{session}", face.close_session),
             web.get("/whep/sessions/{session}/viewers/{viewer}", face.describe_session),
+            web.patch("/whep/sessions/{session}/viewers/{viewer}", face.trickle),
             web.delete("/whep/sessions/{session}/viewers/{viewer}", face.leave_session),
             web.get("/sessions", face.sessions),
             web.get("/status", face.status),
-            web.options("/{path:.*}", _preflight),
+            web.options("/{path:.*}", face.preflight),
         ]
     )
     if static is not None:
@@ -185,20 +228,56 @@ def create_app(gateway: GatewayApi[PrincipalT], static: Path | None) -> web.Appl
 class _Face:
     """The handlers, beside the gateway they ask."""
 
-    def __init__(self, gateway: GatewayApi[PrincipalT]) -> None:
+    def __init__(self, gateway: GatewayApi[PrincipalT], ice_servers: Sequence[IceServer]) -> None:
         self._gateway: GatewayApi[Any] = gateway
+        self._ice_servers = ice_servers
 
     async def open_session(self, request: web.Request) -> web.Response:
         principal = self._gateway.authorize(_token(request), CONTROL)
         asked = SessionRequest(_workload(request), _options(request))
         opened = await self._gateway.open_session(principal, asked, await _offer(request))
-        return _created(f"/whep/sessions/{opened.session_id}", opened.answer_sdp)
+        return self._created(
+            f"/whep/sessions/{opened.session_id}", opened.answer_sdp, opened.tag, opened.resume
+        )
 
     async def join_session(self, request: web.Request) -> web.Response:
         principal = self._gateway.authorize(_token(request), VIEW)
         session = request.match_info["session"]
         joined = await self._gateway.join_session(principal, session, await _offer(request))
-        return _created(f"/whep/sessions/{session}/viewers/{joined.viewer_id}", joined.answer_sdp)
+        where = f"/whep/sessions/{session}/viewers/{joined.viewer_id}"
+        return self._created(where, joined.answer_sdp, joined.tag)
+
+    async def trickle(self, request: web.Request) -> web.Response:
+        viewer = request.match_info.get("viewer")
+        principal = self._gateway.authorize(_token(request), VIEW if viewer else CONTROL)
+        fragment = read_fragment(await _body(request, FRAGMENT))
+        if_match = request.headers.get(hdrs.IF_MATCH)
+        session = request.match_info["session"]
+        await self._gateway.trickle(principal, session, viewer, if_match, fragment)
+        return web.Response(status=204)
+
+    async def preflight(self, request: web.Request) -> web.Response:
+        """What may be asked of any path; with a token, also the ICE servers, to gather early."""
+        answer = web.Response(status=204, headers=_PREFLIGHT)
+        if hdrs.AUTHORIZATION in request.headers:
+            self._gateway.authorize(_token(request), VIEW)
+            self._link(answer)
+        return answer
+
+    def _created(self, where: str, answer_sdp: str, tag: str, resume: str = "") -> web.Response:
+        answer = web.Response(status=201, text=answer_sdp, content_type=SDP)
+        answer.headers[hdrs.LOCATION] = where
+        answer.headers["Accept-Patch"] = FRAGMENT
+        if tag:
+            answer.headers[hdrs.ETAG] = f'"{tag}"'
+        if resume:
+            answer.headers[RESUME] = resume
+        self._link(answer)
+        return answer
+
+    def _link(self, answer: web.Response) -> None:
+        for server in self._ice_servers:
+            answer.headers.add(hdrs.LINK, server.link(int(time.time())))
 
     async def leave_session(self, request: web.Request) -> web.Response:
         principal = self._gateway.authorize(_token(request), VIEW)
@@ -245,10 +324,6 @@ async def _reserved(request: web.Request) -> web.Response:
     raise web.HTTPMethodNotAllowed(request.method, ["POST"])
 
 
-async def _preflight(_: web.Request) -> web.Response:
-    return web.Response(status=204, headers=_PREFLIGHT)
-
-
 # --- what comes in --------------------------------------------------------------------------
 
 
@@ -261,6 +336,11 @@ _STATUS: tuple[tuple[type[MeshError], int], ...] = (
     (NotAuthorized, 403),
     (UnknownSession, 404),
     (UnknownViewer, 404),
+    (FragmentRefused, 400),
+    (OfferUnacceptable, 406),
+    (TagOutdated, 412),
+    (RestartRefused, 422),
+    (TagMissing, 428),
     (SessionRefused, 400),
     (ContentRefused, 400),
     (DeviceUnavailable, 503),
@@ -325,30 +405,35 @@ def _bad_options(why: str) -> BadRequest:
 
 
 async def _offer(request: web.Request) -> str:
-    if request.content_type != SDP:
+    if not any(kind in request.headers.get(hdrs.ACCEPT, "*/*") for kind in _SDP_RANGES):
         raise BadRequest(
-            what="the request holds no SDP offer",
+            what="no answer that is asked for can be given",
+            why="the answer to an offer is SDP, and the Accept header leaves that out",
+            fix=f"Leave the header out, or have {SDP} in it.",
+            status=406,
+        )
+    return await _body(request, SDP)
+
+
+async def _body(request: web.Request, kind: str) -> str:
+    if request.content_type != kind:
+        raise BadRequest(
+            what="the request does not hold what it should",
             why=f"its Content-Type is {request.content_type[:64]}",
-            fix=f"POST the offer as {SDP}.",
+            fix=f"Send it as {kind}.",
             status=415,
         )
     try:
         return (await request.read()).decode("utf-8")
     except UnicodeDecodeError as problem:
         raise BadRequest(
-            what="the SDP offer cannot be read",
+            what="the SDP cannot be read",
             why=f"it is not UTF-8 ({problem.reason} at byte {problem.start})",
             fix="Send the text of RTCPeerConnection.localDescription.sdp.",
         ) from problem
 
 
 # --- what goes out --------------------------------------------------------------------------
-
-
-def _created(where: str, answer_sdp: str) -> web.Response:
-    return web.Response(
-        status=201, text=answer_sdp, content_type=SDP, headers={hdrs.LOCATION: where}
-    )
 
 
 def _json(value: Mapping[str, Any], status: int = 200) -> web.Response:
@@ -411,8 +496,6 @@ def _refusal(request: web.Request, refusal: web.HTTPException) -> web.Response:
     if isinstance(refusal, web.HTTPMethodNotAllowed):
         allowed = sorted({*refusal.allowed_methods, "OPTIONS"})
         why = f"{request.method} is not one of {', '.join(allowed)}"
-        if request.method == "PATCH":
-            why = "trickle ICE and ICE restarts are not supported"
         fix = "POST a new offer to open a session, DELETE a session's URL to end it."
         answer = _problem(BadRequest("the method is not allowed", why, fix), 405)
         answer.headers[hdrs.ALLOW] = ", ".join(allowed)

@@ -490,7 +490,8 @@ async def _start_links(node: Node, stack: AsyncExitStack) -> list[FinderSession]
 async def _start_http(
     node: Node, gateway: Gateway, stack: AsyncExitStack, static: Path | None
 ) -> None:
-    runner = web.AppRunner(create_app(gateway, static), access_log=None)
+    app = create_app(gateway, static, node.config.gateway.ice_servers)
+    runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     stack.push_async_callback(runner.cleanup)
     host, port = node.config.http.host, node.config.http.port

@@ -7,14 +7,11 @@ framebuffer's bytes back, so that no screenshot, compositor or codec stands betw
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import json
 import os
 import queue
 import shutil
 import subprocess
-import tarfile
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -26,6 +23,8 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+
+from bench.peers import npm
 
 VERSION = "0.187.0"
 # `npm view three@0.187.0 dist.integrity`
@@ -130,33 +129,10 @@ def find_chromium() -> str:
 
 def fetch(cache: Path) -> Path:
     """The folder of the unpacked three.js package; fetched by npm when missing."""
-    folder = cache / f"three-{VERSION}"
-    if (folder / "package" / "build" / "three.module.js").exists():
-        return folder / "package"
-    npm = shutil.which("npm")
-    if npm is None:
-        raise ReferenceUnavailable("npm is not installed: apt-get install npm")
-    print(f"fetching three@{VERSION} from the npm registry into {folder}")
-    cache.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=cache) as scratch:
-        packed = subprocess.run(
-            [npm, "pack", "--silent", f"three@{VERSION}"],
-            cwd=scratch,
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
-        archive = Path(scratch) / f"three-{VERSION}.tgz"
-        if packed.returncode or not archive.exists():
-            raise ReferenceUnavailable(f"npm cannot fetch three.js: {packed.stderr.strip()[-300:]}")
-        digest = base64.b64encode(hashlib.sha512(archive.read_bytes()).digest()).decode()
-        if digest != INTEGRITY:
-            raise RuntimeError(f"three@{VERSION} has the digest {digest}, not the pinned one")
-        with tarfile.open(archive) as members:
-            members.extractall(Path(scratch) / "three", filter="data")
-        (Path(scratch) / "three").rename(folder)
-    return folder / "package"
+    try:
+        return npm.fetch("three", VERSION, INTEGRITY, cache)
+    except npm.Unavailable as problem:
+        raise ReferenceUnavailable(str(problem)) from problem
 
 
 @contextmanager

@@ -14,6 +14,7 @@ import msgspec
 from msgspec import Meta
 
 from mesh.core.errors import ConfigError
+from mesh.core.turn import IceServer
 
 Port: TypeAlias = Annotated[int, Meta(ge=0, le=65535)]
 Role: TypeAlias = Literal["gateway", "worker"]
@@ -66,6 +67,8 @@ class GatewayConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """[gateway]: what a gateway admits."""
 
     max_sessions: Annotated[int, Meta(ge=1, le=1024)] = 16
+    # STUN and TURN servers that viewers may use to reach this gateway.
+    ice_servers: Annotated[tuple[IceServer, ...], Meta(max_length=8)] = ()
 
 
 class NodeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -7,6 +7,7 @@ made here, which holds what a viewer of one video track needs and nothing else o
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -48,6 +49,7 @@ class Offer:
     sdp: str
     has_video: bool
     has_data: bool
+    ufrag: str  # of the one transport
     extensions: dict[str, int]  # the header extensions we may send, by URI
     flexfec: int | None = None  # its payload type for parity (mesh.stream.fec), if it takes any
 
@@ -75,9 +77,14 @@ def read_offer(text: str) -> Offer:
         sdp=str(written),
         has_video=video is not None,
         has_data=_only(written.media, "application") is not None,
+        ufrag=_ufrag(written.media[0]),
         extensions={e.uri: e.id for e in video.rtp.headerExtensions} if video else {},
         flexfec=_type_of("flexfec-03", video.rtp.codecs) if video else None,
     )
+
+
+class OfferUnacceptable(SessionRefused):
+    """A sound offer that holds nothing which can be sent."""
 
 
 def refused(why: str) -> SessionRefused:
@@ -88,6 +95,18 @@ def refused(why: str) -> SessionRefused:
         fix="Send the offer of an RTCPeerConnection that asks to receive one video track, bundled"
         " with a data channel (docs/protocol-browser.md).",
     )
+
+
+def may_be_asked(address: str) -> bool:
+    """Whether ICE may send checks there: a literal address of one host.
+
+    Names are not looked up for strangers (mDNS ones least of all), and nobody has many hosts asked.
+    """
+    try:
+        read = ipaddress.ip_address(address)
+    except ValueError:
+        return False
+    return not (read.is_multicast or read.is_unspecified or "%" in address)
 
 
 def _check_size(text: str) -> None:
@@ -138,9 +157,15 @@ def _section(media: sdp.MediaDescription) -> sdp.MediaDescription:
     written.ice_candidates = [
         candidate
         for candidate in media.ice_candidates
-        if candidate.protocol.lower() == "udp" and not candidate.ip.endswith(".local")
+        if candidate.protocol.lower() == "udp" and may_be_asked(candidate.ip)
     ][:MAX_CANDIDATES]
     return written
+
+
+def _ufrag(media: sdp.MediaDescription) -> str:
+    """Of a section that was vetted."""
+    assert media.ice is not None
+    return media.ice.usernameFragment or ""
 
 
 def _rtp_section(media: sdp.MediaDescription) -> sdp.MediaDescription:

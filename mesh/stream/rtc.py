@@ -49,7 +49,16 @@ from av.video.stream import VideoStream
 
 from mesh.core.loop import monotonic_us
 from mesh.stream.fec import ParityPolicy, Protection
-from mesh.stream.offer import CHANGING, COLOR_SPACE, PLAYOUT_DELAY, Offer, refused
+from mesh.stream.fragment import Fragment
+from mesh.stream.offer import (
+    CHANGING,
+    COLOR_SPACE,
+    MAX_CANDIDATES,
+    PLAYOUT_DELAY,
+    Offer,
+    OfferUnacceptable,
+    refused,
+)
 from mesh.stream.parts import MAX_RESULT
 from mesh.stream.repair import RetransmitGate, RoundTrip
 
@@ -134,6 +143,8 @@ class Peer:
         self._protection: Protection | None = None
         self._lost = False
         self._decodes = False  # it has what the next picture refers to
+        self._trickled = 0
+        self.ufrag = ""  # the viewer's, once answered
         self.connected = False
         self.heard_us = monotonic_us()  # when it last sent anything genuine
 
@@ -152,10 +163,15 @@ class Peer:
         except Exception as problem:  # aiortc raises whatever its first surprise was
             why = str(problem) or type(problem).__name__
             if "description send parameters" in why:
-                why = f"it has no codec of those wanted: {', '.join(self._codecs)}"
+                raise OfferUnacceptable(
+                    what="the SDP offer cannot be used",
+                    why=f"it has no codec of those wanted: {', '.join(self._codecs)}",
+                    fix="Offer one of them, or ask for another (?codec=).",
+                ) from problem
             raise refused(why) from problem
 
     async def _answer(self, offer: Offer) -> str:
+        self.ufrag = offer.ufrag
         connection = self._connection
         connection.on("connectionstatechange", self._state_changed)
         connection.on("datachannel", self._channel_opened_by_peer)
@@ -172,6 +188,17 @@ class Peer:
         self._extend_ice()
         await connection.setLocalDescription(await connection.createAnswer())
         return self._with_parity_stream(connection.localDescription.sdp)
+
+    async def trickle(self, fragment: Fragment) -> None:
+        """Check the viewer's later candidates too; those over the bound are left out."""
+        room = MAX_CANDIDATES - self._trickled
+        taken = fragment.candidates[:room]
+        self._trickled += len(taken)
+        for transport in list(self._connection._RTCPeerConnection__iceTransports):  # type: ignore[attr-defined]
+            for candidate in taken:
+                await transport.addRemoteCandidate(candidate)
+            if fragment.ended:
+                await transport.addRemoteCandidate(None)
 
     def send_picture(self, packet: av.Packet[VideoStream], keyframe: bool) -> None:
         """Queue one encoded picture; nothing is sent before the first whole one.

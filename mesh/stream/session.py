@@ -3,10 +3,11 @@
 One encoder serves all viewers of the session. It runs in a thread of its own; everything else
 here belongs to the event loop.
 
-Viewers are of two kinds. Those that `answer` admits hold the session: they steer it, and when the
+Viewers are of two kinds. Those that `hold` admits hold the session: they steer it, and when the
 last of them is gone or has misbehaved the stream ends itself (`on_closed`); whoever made it then
-calls `close`. Those that `join` admits look on: they may come, go and misbehave, and cost nobody
-but themselves the stream.
+calls `close`. With the option `resume` it waits a while for a viewer that takes the place of the
+one that is gone (`take_over`); what that one still sends is refused. Those that `join` admits look
+on: they may come, go and misbehave, and cost nobody but themselves the stream.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from mesh.core.workload import PictureFormat
 from mesh.stream import barcode
 from mesh.stream.canvas import Canvas, CanvasPool
 from mesh.stream.encoders import CLOCK_HZ, ENCODERS, EncodedPicture, PictureEncoder, open_encoder
+from mesh.stream.fragment import Fragment, check_session
 from mesh.stream.inputs import InputGate, Offence
 from mesh.stream.offer import read_offer
 from mesh.stream.parts import count_parts, split
@@ -45,6 +47,7 @@ log = logging.getLogger(__name__)
 MAX_VIEWERS = 8
 MAX_IN_ENCODER = 2  # one being encoded and one waiting; more would only add delay
 CONNECT_US = 15_000_000  # an answered viewer must have connected by then
+GRACE_US = 15_000_000  # a viewer that may resume has so long to come back
 SILENCE_US = 10_000_000  # viewers send checks and reports far more often (RFC 7675: each 5 s)
 
 
@@ -56,6 +59,7 @@ class StreamOptions:
     barcode: bool = False  # draw the frame id into each picture
     bitrate: int | None = None  # the most bits per second; None: by size and rate
     private: bool = False  # nobody else's token lets a viewer join
+    resume: bool = False  # another connection may take the viewer's place
     steady: bool = False  # frames at even instants, rather than with the freshest input
 
     @classmethod
@@ -68,7 +72,7 @@ class StreamOptions:
         codec = rest.pop("codec", None)
         if codec is not None and codec not in ENCODERS:
             raise _bad_option("codec", codec, f"one of {', '.join(ENCODERS)}")
-        flags = {name: rest.pop(name, 0) for name in ("barcode", "private", "steady")}
+        flags = {name: rest.pop(name, 0) for name in ("barcode", "private", "resume", "steady")}
         for name, value in flags.items():
             if value not in (0, 1):
                 raise _bad_option(name, value, "0 or 1")
@@ -100,9 +104,9 @@ class ResultCounts:
 
 @dataclass(frozen=True, slots=True)
 class Joined:
-    """A viewer that looks on."""
+    """A viewer that was admitted."""
 
-    viewer_id: str  # URL-safe, unguessable: whoever knows it may send it away
+    viewer_id: str  # URL-safe, unguessable: whoever knows it may send it away if it looks on
     answer_sdp: str
 
 
@@ -130,6 +134,7 @@ class Stream:
         ice_servers: Sequence[str] = (),
         silence_us: int = SILENCE_US,
         connect_us: int = CONNECT_US,
+        grace_us: int = GRACE_US,
     ) -> None:
         if format is not None:
             _check_format(format, options)
@@ -137,6 +142,8 @@ class Stream:
         self._on_input, self._on_closed = on_input, on_closed
         self._ice_servers = ice_servers
         self._silence_us, self._connect_us = silence_us, connect_us
+        self._grace_us = grace_us if options.resume else 0
+        self._forsaken: tuple[int, str] | None = None  # since when nobody holds it, and why
         self._pool = CanvasPool(format) if format is not None else None
         self._most_bps = options.bitrate or (default_bitrate(format, fps) if format else 0)
         self._rate = BitrateControl(self._most_bps)
@@ -176,6 +183,10 @@ class Stream:
         return self._pool.previous if self._pool is not None else memoryview(b"")
 
     async def answer(self, offer_sdp: str, *, codec: str | None = None) -> str:
+        """`hold`, for whoever needs no more than our SDP answer."""
+        return (await self.hold(offer_sdp, codec=codec)).answer_sdp
+
+    async def hold(self, offer_sdp: str, *, codec: str | None = None) -> Joined:
         """Admit a viewer that holds the session: its SDP offer in, our SDP answer out.
 
         codec: overrides the session's option for the first viewer; later ones get the codec
@@ -183,12 +194,40 @@ class Stream:
         Raises SessionRefused if the offer is malformed, holds no usable codec, or the stream has
         ended or is full; DeviceUnavailable if the encoder does not open.
         """
-        return await self._admit(offer_sdp, codec, _Viewer(holds=True))
+        viewer = _Viewer(holds=True)
+        return Joined(viewer.id, await self._admit(offer_sdp, codec, viewer))
+
+    async def take_over(self, offer_sdp: str) -> Joined:
+        """Admit a viewer in the place of those that held the session until now.
+
+        Nothing that they still send is taken. Raises as `hold` does, and then all is as before.
+        """
+        before = [peer for peer, viewer in self._viewers.items() if viewer.holds]
+        taken = await self.hold(offer_sdp)
+        for peer in before:
+            self._drop(peer)
+        return taken
 
     async def join(self, offer_sdp: str) -> Joined:
-        """Admit a viewer that looks on. Raises as `answer` does."""
+        """Admit a viewer that looks on. Raises as `hold` does."""
         viewer = _Viewer(holds=False)
         return Joined(viewer.id, await self._admit(offer_sdp, None, viewer))
+
+    async def trickle(
+        self, viewer_id: str | None, if_match: str | None, fragment: Fragment
+    ) -> bool:
+        """Take a viewer's later ICE candidates; False if there is no such viewer.
+
+        viewer_id: of one that looks on; None: the one that holds the session.
+        if_match: the request's precondition; the entity tag of an ICE session is its viewer's id.
+        Raises TagMissing, TagOutdated or RestartRefused.
+        """
+        for peer, viewer in reversed(self._viewers.items()):
+            if viewer.holds if viewer_id is None else viewer.id == viewer_id:
+                check_session(fragment, if_match, tag=viewer.id, ufrag=peer.ufrag)
+                await peer.trickle(fragment)
+                return True
+        return False
 
     def leave(self, viewer_id: str) -> bool:
         """Send a viewer that looks on away; False if there is none of that id."""
@@ -218,6 +257,8 @@ class Stream:
                 raise
             viewer.answered_us = monotonic_us()
             self._viewers[peer] = viewer
+            if viewer.holds:
+                self._forsaken = None
         if self._watch is None:
             self._watch = asyncio.create_task(self._watch_viewers(), name="stream-watch")
         return answer
@@ -403,7 +444,9 @@ class Stream:
             return
         self._drop(peer)
         if viewer.holds and not any(other.holds for other in self._viewers.values()):
-            self._end(f"the last viewer is gone: {reason}")
+            self._forsaken = (monotonic_us(), f"the last viewer is gone: {reason}")
+            if not self._grace_us:
+                self._end(self._forsaken[1])
 
     def keyframe_wanted(self, peer: Peer) -> None:
         """PLI or FIR, or its queue overflowed."""
@@ -466,10 +509,13 @@ class Stream:
 
     async def _watch_viewers(self) -> None:
         """Notice viewers that never came or fell silent (ICE alone takes half a minute)."""
-        pause_s = min(self._silence_us, self._connect_us) / 10 / 1_000_000
+        shortest_us = min(self._silence_us, self._connect_us, self._grace_us or self._silence_us)
+        pause_s = shortest_us / 10 / 1_000_000
         while not self._ended:
             await asyncio.sleep(pause_s)
             now_us = monotonic_us()
+            if self._forsaken is not None and now_us - self._forsaken[0] > self._grace_us:
+                self._end(self._forsaken[1])
             for peer, viewer in list(self._viewers.items()):
                 if not peer.connected and now_us - viewer.answered_us > self._connect_us:
                     self.peer_lost(peer, "it never connected")

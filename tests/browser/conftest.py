@@ -162,6 +162,7 @@ class SyntheticGateway:
         self.refusal: Exception | None = None
         self.panorama = panorama()
         self.sessions: list[SyntheticSession] = []
+        self.trickled = 0  # fragments that came after an offer
         self.deleted: asyncio.Queue[int] = asyncio.Queue()  # sessions that a client ended
         self.left: asyncio.Queue[str] = asyncio.Queue()  # viewers that looked on
 
@@ -188,8 +189,9 @@ class SyntheticGateway:
             raise SessionRefused(what="no such session", why=str(request), fix="Ask for render.")
         session = SyntheticSession(self, options)
         self.sessions.append(session)
-        answer = await session.stream.answer(offer_sdp)
-        return OpenedSession(f"s{len(self.sessions) - 1}", answer, {})
+        held = await session.stream.hold(offer_sdp)
+        name = f"s{len(self.sessions) - 1}"
+        return OpenedSession(name, held.answer_sdp, {}, tag=held.viewer_id)
 
     def _running(self, session_id: str) -> SyntheticSession:
         running = {f"s{i}": s for i, s in enumerate(self.sessions) if not s.closed.done()}
@@ -200,6 +202,10 @@ class SyntheticGateway:
     async def join_session(self, principal, session_id: str, offer_sdp: str) -> JoinedSession:
         joined = await self._running(session_id).stream.join(offer_sdp)
         return JoinedSession(joined.viewer_id, joined.answer_sdp)
+
+    async def trickle(self, principal, session_id: str, viewer_id, if_match, fragment) -> None:
+        assert await self._running(session_id).stream.trickle(viewer_id, if_match, fragment)
+        self.trickled += 1
 
     def leave_session(self, principal, session_id: str, viewer_id: str) -> None:
         self._running(session_id).stream.leave(viewer_id)
@@ -251,6 +257,12 @@ async def chromium():
     """One browser for all: each test has pages of its own."""
     async with open_chromium(width=960, height=600) as browser:
         yield browser
+
+
+@pytest.fixture
+def token():
+    """What the synthetic gateway believes."""
+    return TOKEN
 
 
 @pytest.fixture

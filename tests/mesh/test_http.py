@@ -9,8 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mesh.core.errors import DeviceUnavailable, NotAuthorized, SessionRefused
+from mesh.core.turn import IceServer
 from mesh.core.workload import SessionRequest
 from mesh.http import (
+    FRAGMENT,
     MAX_OPTION_VALUE,
     MAX_OPTIONS,
     MAX_SDP,
@@ -21,6 +23,8 @@ from mesh.http import (
     _value,
     create_app,
 )
+from mesh.stream.fragment import RestartRefused, TagMissing, TagOutdated
+from mesh.stream.offer import OfferUnacceptable
 
 SCOPES = {"viewer": {"view"}, "owner": {"view", "control"}}
 
@@ -32,6 +36,7 @@ class NotedGateway:
         self.opened: list[tuple[SessionRequest, str]] = []
         self.viewers: list[tuple[str, str]] = []
         self.closed: list[str] = []
+        self.trickled: list[tuple] = []
         self.refuse: Exception | None = None
 
     def authorize(self, token: str, scope: str) -> str:
@@ -43,12 +48,18 @@ class NotedGateway:
         if self.refuse is not None:
             raise self.refuse
         self.opened.append((request, offer_sdp))
-        return OpenedSession("abc", "v=0 answer", {})
+        return OpenedSession("abc", "v=0 answer", {}, tag="ice1")
 
     async def join_session(self, principal, session_id, offer_sdp) -> JoinedSession:
         self._known(session_id)
         self.viewers.append((principal, offer_sdp))
-        return JoinedSession(f"v{len(self.viewers)}", "v=0 answer")
+        return JoinedSession(f"v{len(self.viewers)}", "v=0 answer", tag="ice2")
+
+    async def trickle(self, principal, session_id, viewer_id, if_match, fragment) -> None:
+        self._known(session_id)
+        self.trickled.append((viewer_id, if_match, [c.ip for c in fragment.candidates]))
+        if self.refuse is not None:
+            raise self.refuse
 
     def leave_session(self, principal, session_id, viewer_id) -> None:
         self._known(session_id)
@@ -89,7 +100,8 @@ async def http(gateway, tmp_path):
     (page / "sub").mkdir()
     (tmp_path / "secret.txt").write_text("secret content")
     (page / "link.txt").symlink_to(tmp_path / "secret.txt")
-    async with TestClient(TestServer(create_app(gateway, page))) as client:
+    servers = [IceServer("stun:192.0.2.1:3478"), IceServer("turn:192.0.2.1:3478", "north")]
+    async with TestClient(TestServer(create_app(gateway, page, servers))) as client:
         yield client
 
 
@@ -115,6 +127,8 @@ async def test_an_offer_is_passed_on_with_its_options_and_the_answer_comes_back(
     answer = await http.post(url, data="v=0 offer", headers=bearer("owner"))
     assert answer.status == 201
     assert answer.headers["Location"] == "/whep/sessions/abc"
+    assert answer.headers["ETag"] == '"ice1"'
+    assert answer.headers["Accept-Patch"] == FRAGMENT
     assert answer.content_type == "application/sdp"
     assert await answer.text() == "v=0 answer"
     options = {"width": 640, "exposure": 1.5, "scene": "helmet", "codec": "vp8"}
@@ -175,6 +189,7 @@ async def test_a_workload_name_that_cannot_be_one_is_400(http):
     ("raised", "status", "code"),
     [
         (SessionRefused("no", "no such scene", "Name another."), 400, "session_refused"),
+        (OfferUnacceptable("no", "no such codec", "Offer it."), 406, "session_refused"),
         (DeviceUnavailable("no", "all devices are lost", "Wait."), 503, "device_unavailable"),
         (ZeroDivisionError("secret detail"), 500, "error"),
     ],
@@ -234,10 +249,57 @@ async def test_an_unknown_session_is_404(http):
         await problem(await ask("/whep/sessions/xyz", headers=bearer("owner")), 404)
 
 
-async def test_patch_is_405_because_there_is_no_trickle(http):
-    answer = await http.patch("/whep/sessions/abc", data="a=candidate", headers=bearer("owner"))
-    assert "trickle" in (await problem(answer, 405))["why"]
-    assert answer.headers["Allow"] == "DELETE, GET, HEAD, OPTIONS, POST"
+CANDIDATE = "a=ice-ufrag:EsAw\r\na=candidate:1 1 udp 1 192.0.2.7 9 typ host\r\n"
+
+
+@pytest.mark.parametrize(
+    ("path", "token", "viewer"),
+    [("/whep/sessions/abc", "owner", None), ("/whep/sessions/abc/viewers/v1", "viewer", "v1")],
+)
+async def test_later_candidates_are_taken(gateway, http, path, token, viewer):
+    headers = bearer(token, **{"Content-Type": FRAGMENT, "If-Match": '"ice1"'})
+    answer = await http.patch(path, data=CANDIDATE, headers=headers)
+    assert answer.status == 204
+    assert gateway.trickled == [(viewer, '"ice1"', ["192.0.2.7"])]
+
+
+@pytest.mark.parametrize(
+    ("raised", "status"), [(TagOutdated, 412), (RestartRefused, 422), (TagMissing, 428)]
+)
+async def test_candidates_of_another_ice_session_have_statuses(gateway, http, raised, status):
+    gateway.refuse = raised("no", "it is another", "Use this one.")
+    headers = bearer("owner", **{"Content-Type": FRAGMENT})
+    answer = await http.patch("/whep/sessions/abc", data=CANDIDATE, headers=headers)
+    assert (await problem(answer, status))["code"] == raised.code
+
+
+async def test_a_patch_that_is_no_fragment_is_refused(gateway, http):
+    url = "/whep/sessions/abc"
+    await problem(await http.patch(url, data=CANDIDATE, headers=bearer("owner")), 415)
+    headers = bearer("owner", **{"Content-Type": FRAGMENT})
+    await problem(await http.patch(url, data="nonsense", headers=headers), 400)
+    headers = bearer("viewer", **{"Content-Type": FRAGMENT})
+    await problem(await http.patch(url, data=CANDIDATE, headers=headers), 403)
+    assert not gateway.trickled
+
+
+async def test_who_accepts_no_sdp_is_told_that_nothing_else_is_given(gateway, http):
+    answer = await http.post("/whep/render", data="v=0", headers=bearer("owner", Accept="text/xml"))
+    assert "Accept" in (await problem(answer, 406))["why"]
+    assert not gateway.opened
+
+
+async def test_ice_servers_are_told_to_whoever_has_a_token(http):
+    opened = await http.post("/whep/render", data="v=0", headers=bearer("owner"))
+    joined = await http.post("/whep/sessions/abc", data="v=0", headers=bearer("viewer"))
+    asked = await http.options("/whep/render", headers=bearer("viewer"))
+    for answer in (opened, joined, asked):
+        stun, turn = answer.headers.getall("Link")
+        assert stun == '<stun:192.0.2.1:3478>; rel="ice-server"'
+        assert turn.startswith('<turn:192.0.2.1:3478>; rel="ice-server"; username="')
+    assert "Link" not in (await http.options("/whep/render")).headers
+    refused = await http.options("/whep/render", headers=bearer("stranger"))
+    assert (await problem(refused, 403)) and "Link" not in refused.headers
 
 
 async def test_get_of_the_endpoint_is_kept_for_later_versions(http):
@@ -256,7 +318,12 @@ async def test_a_browser_elsewhere_may_ask_what_it_may_do(http):
     answer = await http.options("/whep/render")
     assert answer.status == 204
     assert answer.headers["Access-Control-Allow-Origin"] == "*"
-    assert "Authorization" in answer.headers["Access-Control-Allow-Headers"]
+    allowed = answer.headers["Access-Control-Allow-Headers"].split(", ")
+    assert {"Authorization", "Content-Type", "If-Match"} <= set(allowed)
+    assert "PATCH" in answer.headers["Access-Control-Allow-Methods"]
+    assert answer.headers["Accept-Post"] == "application/sdp"
+    exposed = answer.headers["Access-Control-Expose-Headers"].split(", ")
+    assert {"ETag", "Link", "Location"} <= set(exposed)
     refused = await http.post("/whep/render", data="v=0")
     assert refused.headers["Access-Control-Allow-Origin"] == "*"
 

@@ -129,11 +129,15 @@ class StreamGateway:
         if rest or request.workload != "synthetic":
             raise SessionRefused(what="no", why=f"{request} is unknown", fix="Ask for synthetic.")
         harness = self._make_stream(options=options)
-        answer = await harness.stream.answer(offer_sdp)
+        held = await harness.stream.hold(offer_sdp)
         name = f"s{len(self.sessions)}"
         self.sessions[name] = harness
         self.running.append(asyncio.create_task(harness.run()))
-        return OpenedSession(name, answer, {"workload": "synthetic"})
+        told = {"workload": "synthetic"}
+        return OpenedSession(name, held.answer_sdp, told, tag=held.viewer_id)
+
+    async def trickle(self, principal, session_id, viewer_id, if_match, fragment) -> None:
+        assert await self.sessions[session_id].stream.trickle(viewer_id, if_match, fragment)
 
     def describe_session(self, principal, session_id: str) -> dict:
         return {"frame": self.sessions[session_id].frame_id}
