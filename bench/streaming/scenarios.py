@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from bench import latewarp
 from bench.childprocess import ROOT, Child
 from bench.impair import Line, Link, joined_namespaces
 from bench.streaming.browser import Browser, Viewer
@@ -79,6 +80,8 @@ async def canvas(stage: Stage) -> Figures:
         "fps_720p60": seen.fps,
         "shown_ms_p50_canvas": p50(seen.ages_ms()),
         "shown_ms_p99_canvas": p99(seen.ages_ms()),
+        "arrived_ms_p50_canvas": p50(seen.arrivals_ms()),
+        "arrived_ms_p99_canvas": p99(seen.arrivals_ms()),
         "freeze_ms_canvas": seen.freeze_ms,
         "keyframes_canvas": seen.keyframes,
         "encoder_rebuilds_canvas": rebuilds(seen),
@@ -273,12 +276,23 @@ async def foveated(stage: Stage) -> Figures:
     return {"foveated_bits_saved_pct": saved, "foveated_psnr_gain_db": psnr_db}
 
 
+async def warp(stage: Stage) -> Figures:
+    """The late warp of a turning view at 100 ms there and back (bench.latewarp says how)."""
+    warped, plain = await latewarp.watch(stage.seconds, 1)
+    return {
+        "warp_error_deg": warped[0].error_deg(),
+        "warp_error_unwarped_deg": plain[0].error_deg(),
+        "warp_uncovered_pct": 100 * float(warped[0].bare.mean()),
+    }
+
+
 SCENARIOS: Final = (
     Scenario(
         "canvas",
         canvas,
         (
-            *("fps_720p60", "shown_ms_p50_canvas", "shown_ms_p99_canvas", "freeze_ms_canvas"),
+            *("fps_720p60", "shown_ms_p50_canvas", "shown_ms_p99_canvas"),
+            *("arrived_ms_p50_canvas", "arrived_ms_p99_canvas", "freeze_ms_canvas"),
             *("keyframes_canvas", "encoder_rebuilds_canvas", "mbit_per_s_canvas"),
             "encode_ms_p50",
         ),
@@ -337,6 +351,7 @@ SCENARIOS: Final = (
     Scenario(
         "viewers", viewers, ("cpu_8_viewers_to_1", "cpu_ms_a_frame_1_viewer", "fps_8_viewers")
     ),
+    Scenario("warp", warp, ("warp_error_deg", "warp_error_unwarped_deg", "warp_uncovered_pct")),
     Scenario("foveated", foveated, ("foveated_bits_saved_pct", "foveated_psnr_gain_db"), once=True),
 )
 

@@ -9,7 +9,7 @@ import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from bench.childprocess import Child, open_child
 from bench.impair import Counts, Link, Relay, impaired, without_candidates
@@ -50,6 +50,16 @@ class Sender:
 OURS = Sender.module("framemesh", "bench.streaming.ours", data=True)
 
 
+class Shown(NamedTuple):
+    """One picture: when it was on its canvas, when the page began to draw it; its number, if it
+    could be read. Without a canvas both times are requestVideoFrameCallback's.
+    """
+
+    at_us: int
+    arrived_us: int
+    number: int | None
+
+
 @dataclass(slots=True)
 class Watched:
     """What one view showed in a window. Times: the machine's monotonic microseconds."""
@@ -58,7 +68,7 @@ class Watched:
     end_us: int
     clock_error_ms: float
     made_us: Mapping[int, int]
-    shown: list[tuple[int, int | None]]  # (when, frame number if it could be read), all of them
+    shown: list[Shown]  # all pictures, in their order
     before: Mapping[str, Any]  # the browser's statistics at the window's begin
     after: Mapping[str, Any]  # and at its end
     report: Mapping[str, Any]  # the sender's own
@@ -72,19 +82,23 @@ class Watched:
         """The frames first shown in the window, or in part of it, in that order."""
         begin_us = self.begin_us if begin_us is None else begin_us
         end_us = self.end_us if end_us is None else end_us
-        first: dict[int, int] = {}
-        for at_us, number in self.shown:
-            if number is not None and number in self.made_us:
-                first.setdefault(number, at_us)
+        first: dict[int, Shown] = {}
+        for picture in self.shown:
+            if picture.number is not None and picture.number in self.made_us:
+                first.setdefault(picture.number, picture)
         return [
-            Frame(number, self.made_us[number], at_us)
-            for number, at_us in first.items()
-            if begin_us <= at_us < end_us
+            Frame(number, self.made_us[number], picture.arrived_us, picture.at_us)
+            for number, picture in first.items()
+            if begin_us <= picture.at_us < end_us
         ]
 
     def ages_ms(self, begin_us: int | None = None, end_us: int | None = None) -> list[float]:
         """From made to shown."""
         return [(f.shown_us - f.made_us) / 1000 for f in self.frames(begin_us, end_us)]
+
+    def arrivals_ms(self) -> list[float]:
+        """From made to decoded and in the page's hands."""
+        return [(f.arrived_us - f.made_us) / 1000 for f in self.frames()]
 
     @property
     def fps(self) -> float:
@@ -117,7 +131,7 @@ class Watched:
         """What no load and no network excuses: a picture that was never made, or out of order."""
         found = []
         last = -1
-        for at_us, number in self.shown:
+        for at_us, _, number in self.shown:
             if number is None:
                 found.append(f"a picture without a readable number at {at_us}")
             elif number not in self.made_us:
@@ -136,6 +150,7 @@ class Frame:
 
     number: int
     made_us: int
+    arrived_us: int
     shown_us: int
 
 
@@ -198,7 +213,10 @@ async def window(
         end_us,
         clock.error_ms,
         dict(report["made_us"]),
-        [(clock.machine_us(at), number) for at, number in seen["shown"]],
+        [
+            Shown(clock.machine_us(at), clock.machine_us(arrived), number)
+            for at, arrived, number in seen["shown"]
+        ],
         before,
         after,
         report,

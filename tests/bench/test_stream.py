@@ -7,7 +7,7 @@ import pytest
 
 from bench.streaming.picture import MovingPicture
 from bench.streaming.scenarios import SCENARIOS, WrongPictures, judged, p99
-from bench.streaming.watch import Watched
+from bench.streaming.watch import Shown, Watched
 from mesh.stream import barcode
 
 
@@ -31,12 +31,14 @@ def test_the_picture_is_stamped_moves_and_repeats_by_its_seed(moving):
 
 
 def seen(shown, made_us, begin_us=0, end_us=100_000):
-    return Watched(begin_us, end_us, 0.1, made_us, shown, {}, {}, {})
+    pictures = [Shown(at_us, at_us - 1_000, number) for at_us, number in shown]
+    return Watched(begin_us, end_us, 0.1, made_us, pictures, {}, {}, {})
 
 
 def test_ages_are_from_made_to_first_shown_within_the_window():
     watched = seen([(-5, 1), (20_000, 2), (21_000, 2), (60_000, 3)], {1: -9, 2: 15_000, 3: 50_000})
     assert watched.ages_ms() == [5, 10]
+    assert watched.arrivals_ms() == [4, 9]
     assert watched.fps == pytest.approx(20)
     assert watched.freeze_ms == 40
     assert watched.ages_ms(30_000, 90_000) == [10]

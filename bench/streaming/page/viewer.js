@@ -3,11 +3,25 @@
  * The benchmark carries the SDP: `bench.offer(...)`, `bench.accept(...)`; then `bench.seen(...)`.
  */
 
-import { BarcodeReader } from "/web/barcode.js";
+import { BarcodeReader, CELL, CELLS, decodeRow } from "/web/barcode.js";
 import { showTrack } from "/web/picture.js";
 
 const processor = globalThis.MediaStreamTrackProcessor;
 const pairs = 200; // of clock readings; the quickest one counts
+
+/**
+ * Read a decoded frame's number without drawing it, which would cost as much as showing it: only
+ * the luma of two rows is copied.
+ */
+async function readFrame(frame, entry) {
+  const row = new Uint8Array(CELLS * CELL * 3);
+  const rect = { x: 0, y: CELL / 2, width: CELLS * CELL, height: 2 };
+  await frame.copyTo(row, { rect });
+  frame.close();
+  const rgba = new Uint8Array(CELLS * CELL * 4);
+  for (let x = 0; x < CELLS * CELL; x++) rgba[4 * x + 1] = row[x];
+  entry[2] = decodeRow(rgba);
+}
 
 /** In a small <video>, its pictures counted but not read: the least that watching costs. */
 function showPlainly(track, counted) {
@@ -27,7 +41,9 @@ class View {
    */
   constructor(path, data, connection = new RTCPeerConnection()) {
     this.path = path;
-    this.shown = []; // [page's milliseconds, frame number or null] of each picture
+    this.shown = []; // [shown at, arrived at (page's milliseconds), number or null] of each picture
+    this.arrivedMs = 0;
+    this.readings = [];
     this.width = 0;
     this.connection = connection;
     if (data) this.connection.createDataChannel("frames", { negotiated: true, id: 1, ordered: false });
@@ -42,7 +58,7 @@ class View {
   }
 
   show(track) {
-    if (this.path === "plain") return showPlainly(track, () => { this.shown.push([0, null]); });
+    if (this.path === "plain") return showPlainly(track, () => { this.shown.push([0, 0, null]); });
     const canvas = document.body.appendChild(document.createElement("canvas"));
     const video = document.body.appendChild(document.createElement("video"));
     video.muted = true;
@@ -50,12 +66,30 @@ class View {
     const picture = ({ source, width }) => {
       const at = performance.now();
       this.width = width;
-      this.shown.push([at, reader.read(source)]);
+      const entry = [at, this.path === "canvas" ? this.arrivedMs : at, null];
+      this.shown.push(entry);
+      if (source instanceof VideoFrame) this.readings.push(readFrame(source.clone(), entry));
+      else entry[2] = reader.read(source);
     };
     // The product's page takes the canvas path wherever the browser has it.
     if (this.path === "video") delete globalThis.MediaStreamTrackProcessor;
     showTrack(track, { canvas, video }, picture, new AbortController().signal);
     globalThis.MediaStreamTrackProcessor = processor;
+    if (this.path === "canvas") this.noteArrivals(canvas.getContext("2d"));
+  }
+
+  /** A picture has arrived when the page begins to draw it. */
+  noteArrivals(context) {
+    const draw = context.drawImage.bind(context);
+    context.drawImage = (...given) => {
+      this.arrivedMs = performance.now();
+      draw(...given);
+    };
+  }
+
+  async seen() {
+    await Promise.all(this.readings);
+    return { shown: this.shown, width: this.width };
   }
 
   async gathered() {
@@ -110,7 +144,7 @@ globalThis.bench = {
   answer: (view, sdp) => views[view].answer(sdp),
   views: () => views.length,
   count: (view) => views[view].shown.length,
-  seen: (view) => ({ shown: views[view].shown, width: views[view].width }),
+  seen: (view) => views[view].seen(),
   statistics: (view) => views[view].statistics(),
   close: () => { for (const { connection } of views) connection.close(); },
 
