@@ -43,6 +43,7 @@ PURE = (
     "mesh/peers/*.py",
     "mesh/schedule/*.py",
     "mesh/sim/*.py",
+    "mesh/stream/datagramgate.py",
     "mesh/stream/fec.py",
     "mesh/stream/fragment.py",
     "mesh/stream/inputs.py",

@@ -15,6 +15,7 @@ What is extended, and why:
 * a viewer that loses packets gets parity beside them (FlexFEC), which aiortc lacks;
 * a large picture's packets yield to the event loop every few packets;
 * loopback is a host candidate, so that a browser on this machine needs no network;
+* datagrams that cannot be the viewer's are dropped unread (mesh.stream.datagramgate);
 * whatever the viewer sends is a sign of life, so that silence can be noticed in seconds.
 """
 
@@ -48,6 +49,7 @@ from aiortc.rtcrtpparameters import RTCRtpCodecParameters, RTCRtpHeaderExtension
 from av.video.stream import VideoStream
 
 from mesh.core.loop import monotonic_us
+from mesh.stream.datagramgate import DatagramGate, is_data
 from mesh.stream.fec import ParityPolicy, Protection
 from mesh.stream.fragment import Fragment
 from mesh.stream.offer import (
@@ -73,6 +75,7 @@ HISTORY_PACKETS = 1024  # divides 2**16: the history is indexed by sequence numb
 PAYLOAD_BYTES = 1200  # of a picture in a packet (libwebrtc's): parity and tunnels need the rest
 BURST_PACKETS = 16  # about half a millisecond of the event loop
 MAX_WAITING_PICTURES = 4
+MAX_WAITING_DATAGRAMS = 1024  # received, and not yet looked at
 CLOSE_S = 5.0
 
 # Minimum and maximum delay, 12 bits each, in units of 10 ms.
@@ -398,17 +401,29 @@ class Peer:
         return [data] if self._protection is None else [data, *self._protection.after(data)]
 
     def _extend_ice(self) -> None:
-        """Loopback among our candidates, and a note of when the viewer was last heard."""
+        """Loopback among our candidates, strangers kept out, and a note of life."""
         for transport in self._connection._RTCPeerConnection__iceTransports:  # type: ignore[attr-defined]
             ice = transport._connection
-            ice.get_component_candidates = _with_loopback(ice.get_component_candidates)
-            ice.check_incoming = self._noting_life(ice.check_incoming)  # authenticated only
-            ice.data_received = self._noting_life(ice.data_received)
+            gate = DatagramGate(ice.local_username)
+            gather = _with_loopback(ice.get_component_candidates)
+            ice.get_component_candidates = _with_gate(gather, ice, gate)
+            ice.check_incoming = self._noting_check(ice.check_incoming, gate)
+            ice.data_received = self._noting_data(ice.data_received, ice)
 
-    def _noting_life(self, handle: Callable[..., None]) -> Callable[..., None]:
-        def note_and_handle(*args: Any) -> None:
+    def _noting_check(self, handle: Callable[..., None], gate: DatagramGate) -> Callable[..., None]:
+        def note_and_handle(message: Any, address: Any, protocol: Any) -> None:  # authenticated
             self.heard_us = monotonic_us()
-            handle(*args)
+            gate.checked((protocol.id, address))
+            handle(message, address, protocol)
+
+        return note_and_handle
+
+    def _noting_data(self, handle: Callable[..., None], ice: Any) -> Callable[..., None]:
+        def note_and_handle(data: bytes, component: int) -> None:
+            # What looked like STUN and was not comes here too.
+            if is_data(data) and ice._queue.qsize() < MAX_WAITING_DATAGRAMS:
+                self.heard_us = monotonic_us()
+                handle(data, component)
 
         return note_and_handle
 
@@ -468,6 +483,28 @@ def _with_loopback(gather: Callable[..., Awaitable[Any]]) -> Callable[..., Await
         return gather(component, [*addresses, "127.0.0.1"], timeout)
 
     return gather_with_loopback
+
+
+def _with_gate(
+    gather: Callable[..., Awaitable[Any]], ice: Any, gate: DatagramGate
+) -> Callable[..., Awaitable[Any]]:
+    async def gather_behind_gate(**how: Any) -> Any:
+        candidates = await gather(**how)
+        for protocol in ice._protocols:
+            protocol.datagram_received = _gated(protocol.datagram_received, protocol.id, gate)
+        return candidates
+
+    return gather_behind_gate
+
+
+def _gated(
+    receive: Callable[[bytes, Any], None], socket: int, gate: DatagramGate
+) -> Callable[[bytes, Any], None]:
+    def receive_believed(data: bytes, address: Any) -> None:
+        if gate.admits(data, (socket, address[:2])):
+            receive(data, address)
+
+    return receive_believed
 
 
 def _preferences(codecs: Sequence[str]) -> list[Any]:

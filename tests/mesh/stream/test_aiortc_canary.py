@@ -24,6 +24,7 @@ METHODS = [
     (aioice.ice.Connection, "get_component_candidates", "self, component, addresses, timeout"),
     (aioice.ice.Connection, "check_incoming", "self, message, addr, protocol"),
     (aioice.ice.Connection, "data_received", "self, data, component"),
+    (aioice.ice.StunProtocol, "datagram_received", "self, data, addr"),
 ]
 
 
@@ -45,6 +46,9 @@ async def test_an_attribute_we_set_is_where_it_was():
         (transceiver.sender, "_RTCRtpSender__rtp_header_extensions_map"),
         (transceiver.sender, "_ssrc"),
         (ice, "_connection"),
+        (ice._connection, "local_username"),
+        (ice._connection, "_protocols"),
+        (ice._connection, "_queue"),
         (rtcrtpsender, "RTP_HISTORY_SIZE"),
         (h264, "PACKET_MAX"),
         (vpx, "PACKET_MAX"),
