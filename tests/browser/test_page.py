@@ -228,7 +228,7 @@ async def test_a_drag_on_a_turning_view_goes_on_from_what_is_shown(open_page, ga
     turned = (await page.evaluate("framemesh.look()"))["pose"]
     await page.drag([(400, 300), (400, 330)])
     taken = (await page.evaluate("framemesh.look()"))["pose"]
-    assert taken["yaw"] >= turned["yaw"]
+    assert taken["yaw"] > turned["yaw"] - 1e-6  # what is said of it is rounded
     assert taken["pitch"] > turned["pitch"]
     shown = (await page.evaluate("framemesh.look()"))["counts"]["pictures"]
     await page.until(f"framemesh.look().counts.pictures > {shown + 5}")
