@@ -27,6 +27,11 @@ export class Foresight {
     this.samples = [];
   }
 
+  /** What comes next does not follow from what was. */
+  forget() {
+    this.samples = [];
+  }
+
   /**
    * @param {T} state
    * @param {number} atMs

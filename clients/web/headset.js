@@ -112,7 +112,8 @@ export class HeadsetView {
   #show(pose, layer) {
     this.events.moved(inWorld(this.space, headOf(pose.transform)));
     const spaceFromWorld = headFromWorld(this.space);
-    const [now, boxes] = [/** @type {number[][]} */ ([]), []];
+    const now = [];
+    const boxes = [];
     for (const view of pose.views) {
       const { x, y, width, height } = layer.getViewport(view);
       const { projectionMatrix, transform } = view;
@@ -122,7 +123,7 @@ export class HeadsetView {
         box: /** @type {[number, number, number, number]} */ ([x, y, width, height]),
       });
     }
-    this.warp.presentIn(now, layer.framebuffer, boxes);
+    this.warp.presentIn(now, layer.framebuffer, boxes, performance.now());
   }
 }
 

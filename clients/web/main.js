@@ -35,6 +35,7 @@ const STATUS = {
 class Viewer {
   constructor() {
     this.asked = readAddress(location);
+    /** @type {import("./picture.js").Screen} */
     this.screen = {
       canvas: /** @type {HTMLCanvasElement} */ (element("canvas")),
       video: /** @type {HTMLVideoElement} */ (element("video")),
@@ -55,7 +56,10 @@ class Viewer {
     );
     this.headset = new HeadsetView(element("headset"), this.warp, {
       moved: (head) => this.#headMoved(head),
-      worn: (on) => { if (!on) this.#wake(); },
+      worn: (on) => {
+        this.foresight?.forget();
+        if (!on) this.#wake(); // the page's own camera counts again
+      },
     });
     /** @type {Foresight<any> | null} heads or poses, as the session takes them */
     this.foresight = null;
@@ -182,7 +186,10 @@ class Viewer {
       this.stereo.shown(facts.frame, picture.atMs);
       const ms = this.outbox.answered(facts.input, picture.atMs);
       const whole = facts.filled === 0;
-      if (picture.serial !== undefined) this.warp.matched(picture.serial, facts.frame, whole);
+      const nowMs = performance.now();
+      if (picture.serial !== undefined) {
+        this.warp.matched(picture.serial, facts.frame, whole, nowMs);
+      }
       if (ms !== null) {
         this.#measured(ms);
         this.figures.roundTrip(ms, picture.atMs);
@@ -208,7 +215,7 @@ class Viewer {
   /** @param {import("./picture.js").Picture} picture */
   #picture(picture) {
     const { source, rtp } = picture;
-    const serial = this.warp.take(source);
+    const serial = this.warp.take(source, performance.now());
     const { width, height } = this.warp.active ? this.warp.size : this.stereo.paint(picture);
     const atMs = performance.now();
     const id = this.barcode?.read(source) ?? null;
@@ -227,7 +234,7 @@ class Viewer {
   #result(result) {
     if (this.view === "picture") {
       this.stereo.result(result);
-      this.warp.arrived(result.frame);
+      this.warp.arrived(result.frame, performance.now());
     }
     if (this.view !== "map") return;
     const sweep = this.sweeps.show(result);
@@ -349,7 +356,7 @@ class Viewer {
   /** Draw the newest picture from where the camera is now. */
   #present() {
     if (!this.warp.active || this.headset.session !== null || this.description === null) return;
-    const presented = this.warp.present(this.#viewsNow(this.description));
+    const presented = this.warp.present(this.#viewsNow(this.description), performance.now());
     if (presented !== null) this.onPresented?.(presented);
   }
 
@@ -368,7 +375,7 @@ class Viewer {
   /** @param {import("./matrix.js").Head} head  of whoever wears the headset */
   #headMoved(head) {
     const nowMs = performance.now();
-    this.outbox.put(/** @type {any} */ (head));
+    this.outbox.put(head);
     this.#say(nowMs); // the page's own frames stop while a headset shows it
   }
 

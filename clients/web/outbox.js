@@ -10,12 +10,14 @@ const LEAST_GAP_MS = 8; // a gateway accepts 240 a second; some displays refresh
 const SAY_AGAIN_AFTER_MS = [40, 120, 300, 700];
 const MAX_UNANSWERED = 512;
 
+/** @typedef {import("./camera.js").Pose | import("./matrix.js").Head} State */
+
 /** Outgoing camera states of one session. */
 export class Outbox {
-  /** @param {(pose: import("./camera.js").Pose, id: number) => object} word  how it is said */
-  constructor(word = (pose) => ({ camera: pose })) {
+  /** @param {(state: State, id: number) => object} word  how it is said */
+  constructor(word = (state) => ({ camera: state })) {
     this.word = word;
-    /** @type {import("./camera.js").Pose | null} */
+    /** @type {State | null} */
     this.unsaid = null;
     this.id = -1;
     this.text = "";
@@ -30,9 +32,9 @@ export class Outbox {
     return this.unsaid !== null || this.saidAgain < SAY_AGAIN_AFTER_MS.length;
   }
 
-  /** @param {import("./camera.js").Pose} pose  the newest state */
-  put(pose) {
-    this.unsaid = pose;
+  /** @param {State} state  the newest */
+  put(state) {
+    this.unsaid = state;
   }
 
   /**

@@ -93,12 +93,13 @@ export class WarpView {
   /**
    * A picture is decoded, and lent until this returns.
    * @param {CanvasImageSource} source
+   * @param {number} nowMs
    * @returns {number} what to say of it when its frame is known
    */
-  take(source) {
+  take(source, nowMs) {
     if (this.warp === null) return -1;
     this.newest = this.warp.take(source, this.current?.serial ?? -1);
-    this.unknownSinceMs = Math.min(this.unknownSinceMs, performance.now());
+    this.unknownSinceMs = Math.min(this.unknownSinceMs, nowMs);
     return this.newest;
   }
 
@@ -107,23 +108,24 @@ export class WarpView {
    * @param {number} serial
    * @param {number} frame
    * @param {boolean} whole  all its pieces came
+   * @param {number} nowMs
    */
-  matched(serial, frame, whole) {
+  matched(serial, frame, whole, nowMs) {
     if (this.warp === null || serial <= (this.current?.serial ?? -1)) return;
     this.waiting = { serial, frame, whole, views: null };
-    this.arrived(frame);
+    this.arrived(frame, nowMs);
   }
 
   /**
    * A frame's views came, before its facts or after.
    * @param {number} frame
+   * @param {number} nowMs
    */
-  arrived(frame) {
+  arrived(frame, nowMs) {
     const { waiting } = this;
     const views = this.viewsOf(frame);
     if (waiting?.frame !== frame || views === undefined) return;
     this.waiting = null;
-    const nowMs = performance.now();
     if (!this.warp?.has(waiting.serial)) return; // it took too long
     this.unknownSinceMs = waiting.serial === this.newest ? Infinity : nowMs;
     if (waiting.whole) this.wholeAtMs = nowMs;
@@ -135,14 +137,16 @@ export class WarpView {
    * Draw, if that changes anything.
    * @param {number[][] | null} now  clip from world of each view, where the camera is now; null to
    *   show pictures as they were drawn
-   * @returns {Presented | null}
+   * @param {number} nowMs
+   * @returns {Presented | null}  null if nothing changed
    */
-  present(now) {
+  present(now, nowMs) {
     const { width, height } = this.canvas;
     const count = this.description?.eyes?.length ?? 1;
-    return this.#present(now, null, [...Array(count).keys()].map((view) => ({
+    const boxes = [...Array(count).keys()].map((view) => ({
       view, box: [(view * width) / count, 0, width / count, height],
-    })));
+    }));
+    return this.#present(now, null, boxes, nowMs);
   }
 
   /**
@@ -150,21 +154,22 @@ export class WarpView {
    * @param {number[][]} now  clip from world of each box
    * @param {WebGLFramebuffer | null} target
    * @param {{view: number, box: import("./latewarp.js").Box}[]} boxes  whose eye sees what
+   * @param {number} nowMs
    */
-  presentIn(now, target, boxes) {
+  presentIn(now, target, boxes, nowMs) {
     this.shownKey = ""; // a headset wants every frame drawn
-    return this.#present(now, target, boxes);
+    return this.#present(now, target, boxes, nowMs);
   }
 
   /**
    * @param {number[][] | null} now
    * @param {WebGLFramebuffer | null} target
    * @param {{view: number, box: number[]}[]} boxes
+   * @param {number} atMs
    * @returns {Presented | null}
    */
-  #present(now, target, boxes) {
+  #present(now, target, boxes, atMs) {
     const { warp, description } = this;
-    const atMs = performance.now();
     const drawn = this.#toShow(atMs);
     if (warp === null || description === null || drawn === null) return null;
     const warps = boxes.map(({ view }, i) => {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import math
 import socket
 from contextlib import AsyncExitStack
@@ -17,6 +18,7 @@ import framemesh
 from bench.workernode import WorkerNode, worker_node
 from clients.cli.demo import DemoMesh
 from mesh.core.workload import CutHint, DeviceInfo, SessionRequest
+from render.camera import Orbit
 from render.executor import RenderExecutor
 from render.foveate import Axis, Fovea
 from render.headpose import HeadPose
@@ -129,6 +131,76 @@ SEEN = """new Promise((resolve) => {
 STILL = "framemesh.look().echo?.answered.id === framemesh.look().input"
 
 
+# No headset is here: a stand-in for the browser's WebXR devices, whose wearer holds still. Its eyes
+# are the session's own. After each frame `xrSeen` gets what both see, as luma.
+HEADSET = {"position": [0.1, 0.05, -0.3], "orientation": [0.0, math.sin(0.05), 0.0, math.cos(0.05)]}
+FAKE_XR = """
+class FakeSession extends EventTarget {
+  updateRenderState({ baseLayer }) { this.layer = baseLayer; }
+  async requestReferenceSpace(kind) { return kind === "local" ? {} : null; }
+  requestAnimationFrame(told) {
+    this.told = told;
+    this.timer = setTimeout(() => {
+      told(performance.now(), { getViewerPose: () => viewerPose() });
+      globalThis.xrSeen = read(this.layer.gl.canvas);
+    }, 16);
+  }
+  end() {
+    clearTimeout(this.timer);
+    this.dispatchEvent(new Event("end"));
+  }
+}
+globalThis.XRWebGLLayer = class {
+  constructor(session, gl) { [this.gl, this.framebuffer] = [gl, null]; }
+  getViewport({ eye }) { return { x: eye === "left" ? 0 : 320, y: 0, width: 320, height: 320 }; }
+};
+WebGL2RenderingContext.prototype.makeXRCompatible = async () => {};
+Object.defineProperty(navigator, "xr", { value: {
+  isSessionSupported: async (mode) => mode === "immersive-vr",
+  requestSession: async () => (globalThis.xrSession = new FakeSession()),
+} });
+const viewerPose = () => {
+  const [[x, y, z], [qx, qy, qz, qw]] = [HEADSET.position, HEADSET.orientation];
+  const transform = new DOMMatrix()
+    .translate(x, y, z).rotate(0, (2 * Math.atan2(qy, qw) * 180) / Math.PI, 0);
+  const views = framemesh.look().description.eyes.map(({ right, tangents }, i) => {
+    const [w, e, u, d] = tangents;
+    return {
+      eye: i === 0 ? "left" : "right",
+      projectionMatrix: new Float32Array([
+        2 / (e - w), 0, 0, 0, 0, 2 / (u - d), 0, 0,
+        (e + w) / (e - w), (u + d) / (u - d), -1, -1, 0, 0, -0.2, 0]),
+      transform: {
+        inverse: { matrix: transform.translate(right, 0, 0).inverse().toFloat32Array() },
+      },
+    };
+  });
+  const [position, orientation] = [{ x, y, z }, { x: qx, y: qy, z: qz, w: qw }];
+  return { transform: { position, orientation }, views };
+};
+const read = (canvas) => {
+  const { width, height } = canvas;
+  const copy = new OffscreenCanvas(width, height).getContext("2d");
+  copy.drawImage(canvas, 0, 0);
+  const { data } = copy.getImageData(0, 0, width, height);
+  return Array.from({ length: width * height }, (_, i) =>
+    0.2126 * data[4 * i] + 0.7152 * data[4 * i + 1] + 0.0722 * data[4 * i + 2]);
+};
+""".replace("HEADSET.", f"({json.dumps(HEADSET)}).")
+
+
+async def worn(page) -> tuple[dict, NDArray[np.float64]]:
+    """Enter VR and leave it: the head that frames were drawn for, and what both eyes saw."""
+    await page.until("!document.getElementById('headset').hidden")
+    await page.evaluate("document.getElementById('headset').click()")
+    before = (await page.evaluate("framemesh.look()"))["echo"]["answered"]["id"]
+    await page.until(f"framemesh.look().echo.answered.id > {before} + 8 && globalThis.xrSeen")
+    answered = (await page.evaluate("framemesh.look()"))["echo"]["answered"]
+    seen = await page.evaluate("xrSeen.map(Math.round)")
+    await page.evaluate("xrSession.end()")
+    return answered, np.array(seen, float).reshape(320, 640)
+
+
 async def posed_result(url: str) -> ViewResult:
     """What a program is told of the first frame that is drawn from its pose."""
     async with framemesh.connect(url) as session:
@@ -156,6 +228,14 @@ def wanted_eyes(workload, drawn_here, head, **options) -> list[NDArray[np.float6
     return eyes
 
 
+def in_space(camera: Orbit, position: list[float]) -> list[float]:
+    """A place of the headset's space in the world: it begins where the camera does, upright."""
+    cos, sin = math.cos(camera.yaw), math.sin(camera.yaw)
+    x, y, z = position
+    eye = camera.eye()
+    return [eye[0] + cos * x + sin * z, eye[1] + y, eye[2] - sin * x + cos * z]
+
+
 async def seen_at_rest(page) -> dict:
     """Turn the head a little; what the page shows when it is still again."""
     await page.until("globalThis.framemesh?.look().counts.matched > 3")
@@ -178,10 +258,13 @@ async def test_the_page_shows_both_eyes_in_their_shape_and_knows_their_pose(
     opened = {"fps": 8, "deadline_ms": 600, "tiles": 4}
     async with mesh.running():
         await mesh.ready()
-        page = await chromium.open_page(mesh.page_url(**opened, **asked))
+        page = await chromium.open_page("about:blank")
+        await page.call("Page.addScriptToEvaluateOnNewDocument", source=FAKE_XR)
+        await page.goto(mesh.page_url(**opened, **asked))
         warped = await seen_at_rest(page)
         facts = (await page.evaluate("framemesh.take()"))["facts"]
         look = await page.evaluate("framemesh.look()")
+        head, both = await worn(page)
         assert page.errors == []
         await page.close()
         # Without WebGL2 the page copies parts to their places; here with a margin to cut off.
@@ -198,6 +281,12 @@ async def test_the_page_shows_both_eyes_in_their_shape_and_knows_their_pose(
         "worker-2",
     }
     assert look["counts"]["oddities"] == 0
+    home = look["description"]["camera"]
+    level = Orbit(home["yaw"], home["pitch"], home["distance"], tuple(home["target"]))
+    assert head["position"] == pytest.approx(in_space(level, HEADSET["position"]))
+    for number, wanted in enumerate(wanted_eyes(workload, drawn_here, head | {"id": 1})):
+        eye = both[:, number * 320 : (number + 1) * 320]
+        assert np.corrcoef(eye.ravel(), wanted.ravel())[0, 1] > 0.95
     assert (warped["warped"], copied["warped"]) == (True, False)
     for seen in (warped, copied):
         asked_for, answered = seen["echo"]["asked"], seen["echo"]["answered"]
