@@ -10,7 +10,7 @@ import { slerp } from "./matrix.js";
 
 const WINDOW_MS = 60; // speeds are means over this long: hands and pointers tremble
 const LEAST_MS = 12; // two samples closer than this say nothing of a speed
-const FARTHEST_MS = 250;
+const FARTHEST_MS = 350;
 
 /** @typedef {import("./camera.js").Pose} Pose */
 /** @typedef {import("./camera.js").Vector} Vector */

@@ -23,7 +23,7 @@ const PANEL_MS = 500;
 const LONGEST_STEP_S = 0.1; // a held key must not jump after a pause of the display
 const SILENT_MS = 2000; // without anything new for this long, say so
 const SETTLE_MS = 150; // after the camera stopped: what is said of it still runs ahead of it
-const LATENCY_SHARE = 0.1; // of the newest in what is remembered
+const LATENCY_SHARE = 0.02; // of the newest in what is remembered: a second's worth of drawings
 
 const STATUS = {
   connecting: "Connecting",
@@ -63,7 +63,10 @@ class Viewer {
     });
     /** @type {Foresight<any> | null} heads or poses, as the session takes them */
     this.foresight = null;
-    this.latencyMs = 0; // from an input to the middle of its picture's time on the screen
+    this.latencyMs = 0; // how old the input is that shaped what is shown, mean over drawings
+    this.ages = 0; // how many drawings it is the mean of
+    /** @type {number | null} */
+    this.saidAtMs = null; // the input that shaped the newest picture, if it was a new one
     this.changedAtMs = -Infinity; // the camera
     /** @type {((presented: import("./warpview.js").Presented) => void) | null} */
     this.onPresented = null;
@@ -190,8 +193,8 @@ class Viewer {
       if (picture.serial !== undefined) {
         this.warp.matched(picture.serial, facts.frame, whole, nowMs);
       }
+      this.saidAtMs = ms === null ? null : picture.atMs - ms;
       if (ms !== null) {
-        this.#measured(ms);
         this.figures.roundTrip(ms, picture.atMs);
         this.recorder.roundTrip(ms, picture.atMs);
       }
@@ -346,18 +349,25 @@ class Viewer {
     return this.foresight?.after(this.latencyMs) ?? state;
   }
 
-  /** @param {number} ms  from an input to its first picture on the screen */
-  #measured(ms) {
-    const middleMs = ms + 500 / Math.max(1, this.description?.fps ?? 60);
-    if (this.latencyMs === 0) this.latencyMs = middleMs;
-    this.latencyMs += LATENCY_SHARE * (middleMs - this.latencyMs);
-  }
-
   /** Draw the newest picture from where the camera is now. */
   #present() {
     if (!this.warp.active || this.headset.session !== null || this.description === null) return;
-    const presented = this.warp.present(this.#viewsNow(this.description), performance.now());
-    if (presented !== null) this.onPresented?.(presented);
+    const nowMs = performance.now();
+    const presented = this.warp.present(this.#viewsNow(this.description), nowMs);
+    if (presented === null) return;
+    this.#age(nowMs);
+    this.onPresented?.(presented);
+  }
+
+  /**
+   * Something was drawn: while the camera moves, how old is what shaped it?
+   * @param {number} nowMs
+   */
+  #age(nowMs) {
+    if (this.saidAtMs === null) return;
+    this.ages += 1;
+    const share = Math.max(LATENCY_SHARE, 1 / this.ages);
+    this.latencyMs += share * (nowMs - this.saidAtMs - this.latencyMs);
   }
 
   /**
@@ -375,6 +385,7 @@ class Viewer {
   /** @param {import("./matrix.js").Head} head  of whoever wears the headset */
   #headMoved(head) {
     const nowMs = performance.now();
+    this.#age(nowMs);
     this.outbox.put(head);
     this.#say(nowMs); // the page's own frames stop while a headset shows it
   }
