@@ -1,7 +1,8 @@
 """`python -m bench.streaming.ours OPTIONS`: a stream of ours, fed with the moving picture.
 
 The stream as a gateway holds it (mesh.stream.session.Stream), on the event loop that nodes run.
-OPTIONS as JSON: width, height, fps, and those of mesh.stream.session.StreamOptions.
+OPTIONS as JSON: width, height, fps, and those of mesh.stream.session.StreamOptions; sessions: how
+many streams in this process, each with its source and encoder (a call names its `session`).
 """
 
 from __future__ import annotations
@@ -110,13 +111,14 @@ openings = Openings()
 
 
 async def serve(options: dict[str, Any]) -> None:
-    ours = Ours(options)
-    feeding = asyncio.create_task(ours.feed())
+    sessions = [Ours(dict(options)) for _ in range(options.pop("sessions", 1))]
+    feeding = [asyncio.create_task(session.feed()) for session in sessions]
     try:
-        await answer_calls(ours.handle)
+        await answer_calls(lambda asked: sessions[asked.get("session", 0)].handle(asked))
     finally:
-        feeding.cancel()
-        await ours.close()
+        for task in feeding:
+            task.cancel()
+        await asyncio.gather(*(session.close() for session in sessions))
 
 
 if __name__ == "__main__":

@@ -127,6 +127,12 @@ class Watched:
         """Of those, in the window."""
         return self.keyframes - int(self.before.get("keyFramesDecoded", 0))
 
+    @property
+    def relay_late_pct(self) -> float:
+        """Packets that the relay passed on over a millisecond late: the machine's doing."""
+        counts = self.path[-1][1]
+        return 100 * counts.late / max(counts.packets, 1)
+
     def oddities(self) -> list[str]:
         """What no load and no network excuses: a picture that was never made, or out of order."""
         found = []
@@ -155,9 +161,18 @@ class Frame:
 
 
 async def connect(
-    viewer: Viewer, sender: Sender, child: Child, how: str, relay: Relay | None = None
+    viewer: Viewer,
+    sender: Sender,
+    child: Child,
+    how: str,
+    relay: Relay | None = None,
+    *,
+    session: int = 0,
 ) -> int:
-    """Open a view of what the sender shows; its number. how: "canvas", "video" or "plain"."""
+    """Open a view of what the sender shows; its number.
+
+    how: "canvas", "video" or "plain". session: of a sender that has several.
+    """
     view = int(await viewer.call("open", how, sender.data))
     if sender.offers:
         offer = (await child.call("offer"))["sdp"]
@@ -165,7 +180,7 @@ async def connect(
         return view
     offer = await viewer.call("offer", view)
     if relay is None:
-        answer = (await child.call("answer", sdp=offer))["sdp"]
+        answer = (await child.call("answer", sdp=offer, session=session))["sdp"]
     else:
         told = await child.call("answer", sdp=without_candidates(offer))
         answer = await relay.answer(told["sdp"])

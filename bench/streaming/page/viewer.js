@@ -58,7 +58,10 @@ class View {
   }
 
   show(track) {
-    if (this.path === "plain") return showPlainly(track, () => { this.shown.push([0, 0, null]); });
+    if (this.path === "plain") return showPlainly(track, () => {
+      const at = performance.now();
+      this.shown.push([at, at, null]);
+    });
     const canvas = document.body.appendChild(document.createElement("canvas"));
     const video = document.body.appendChild(document.createElement("video"));
     video.muted = true;
