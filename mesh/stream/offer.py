@@ -25,12 +25,14 @@ MAX_CANDIDATES = 16  # each becomes checks sent to an address that a stranger ch
 ABS_SEND_TIME = "http://www.webrtc.org/experiments/rtp-hdrext/abs-send-time"
 PLAYOUT_DELAY = "http://www.webrtc.org/experiments/rtp-hdrext/playout-delay"
 COLOR_SPACE = "http://www.webrtc.org/experiments/rtp-hdrext/color-space"
-CHANGING = (ABS_SEND_TIME,)  # written anew whenever a packet is sent
+TRANSPORT_CC = "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01"
+CHANGING = (ABS_SEND_TIME, TRANSPORT_CC)  # written anew whenever a packet is sent
 _EXTENSIONS = {
     "urn:ietf:params:rtp-hdrext:sdes:mid",
     ABS_SEND_TIME,
     PLAYOUT_DELAY,
     COLOR_SPACE,
+    TRANSPORT_CC,
 }
 _CODECS = {"audio": {"opus", "pcmu"}, "video": {"h264", "vp8", "rtx", "flexfec-03"}}
 _RECEIVES = {"recvonly", "sendrecv"}
@@ -52,6 +54,7 @@ class Offer:
     ufrag: str  # of the one transport
     extensions: dict[str, int]  # the header extensions we may send, by URI
     flexfec: int | None = None  # its payload type for parity (mesh.stream.fec), if it takes any
+    transport_cc: bool = False  # it reports arrivals of the whole connection's packets
 
 
 def read_offer(text: str) -> Offer:
@@ -80,6 +83,7 @@ def read_offer(text: str) -> Offer:
         ufrag=_ufrag(written.media[0]),
         extensions={e.uri: e.id for e in video.rtp.headerExtensions} if video else {},
         flexfec=_type_of("flexfec-03", video.rtp.codecs) if video else None,
+        transport_cc=video is not None and _reports_arrivals(video),
     )
 
 
@@ -197,6 +201,16 @@ def _rtp_section(media: sdp.MediaDescription) -> sdp.MediaDescription:
 
 def _type_of(name: str, codecs: Sequence[RTCRtpCodecParameters]) -> int | None:
     return next((codec.payloadType for codec in codecs if codec.name.lower() == name), None)
+
+
+def _reports_arrivals(video: sdp.MediaDescription) -> bool:
+    """Whether it has the header extension, and says of every codec that it gives the feedback."""
+    has_number = any(extension.uri == TRANSPORT_CC for extension in video.rtp.headerExtensions)
+    pictures = [codec for codec in video.rtp.codecs if codec.name.lower() in ("h264", "vp8")]
+    return has_number and all(
+        any(feedback.type == "transport-cc" for feedback in codec.rtcpFeedback)
+        for codec in pictures
+    )
 
 
 def _data_section(media: sdp.MediaDescription) -> sdp.MediaDescription:

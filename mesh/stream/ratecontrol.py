@@ -34,6 +34,7 @@ class _Path:
 
     estimate_bps: int | None = None
     heard_us: int = 0
+    allowed_bps: float | None = None
     delay_limit_bps: float | None = None
     loss_limit_bps: float | None = None
     loss_step_us: int | None = None
@@ -42,7 +43,9 @@ class _Path:
 class BitrateControl:
     """One bitrate for all viewers of a stream: what the weakest of them can take.
 
-    v1, from what any browser reports, after draft-ietf-rmcat-gcc-02:
+    A viewer that gives transport-wide feedback has a controller of its own
+    (mesh.stream.congestion), whose word is taken (`allowed`). For others, from what any browser
+    reports, after draft-ietf-rmcat-gcc-02:
 
     * REMB, the receiver's estimate from delays (section 5). It cannot tell a narrow path from a
       still picture: it starts at, and never passes one and a half times, what it was sent. So it
@@ -77,6 +80,11 @@ class BitrateControl:
             path.delay_limit_bps = max(path.delay_limit_bps, usable)
         path.estimate_bps, path.heard_us = bps, now_us
 
+    def allowed(self, viewer: Hashable, bps: int, now_us: int) -> None:
+        """`viewer`'s own controller allows pictures of `bps`."""
+        path = self._paths[viewer]
+        path.allowed_bps, path.heard_us = bps, now_us
+
     def lost(self, viewer: Hashable, share: float, now_us: int) -> None:
         """`viewer` missed that share, 0 to 1, of the packets since its last report."""
         path = self._paths[viewer]
@@ -98,7 +106,7 @@ class BitrateControl:
             limit
             for path in self._paths.values()
             if now_us - path.heard_us <= STALE_US
-            for limit in (path.delay_limit_bps, path.loss_limit_bps)
+            for limit in (path.allowed_bps, path.delay_limit_bps, path.loss_limit_bps)
             if limit is not None
         ]
         wanted = int(max(LOWEST_BPS, min([*limits, self._most_bps])))

@@ -1,13 +1,14 @@
 """One WebRTC connection that shows a stream: aiortc, extended at the places where it falls short.
 
-Everything that reaches inside aiortc or aioice is in this file (and the SDP parser in
-`mesh.stream.offer`); nothing is forked and no class of theirs is replaced. Each place is one
-function named `_extend_...`, and tests/mesh/stream/test_aiortc_canary.py fails naming the place
-when a release moves it. Written against aiortc 1.16.0, aioice 0.13.
+Everything that reaches inside aiortc or aioice is in this file and `mesh.stream.rtcmedia` (and
+the SDP parser in `mesh.stream.offer`); nothing is forked and no class of theirs is replaced. Each
+place is one function named `_extend_...`, and tests/mesh/stream/test_aiortc_canary.py fails naming
+the place when a release moves it. Written against aiortc 1.16.0, aioice 0.13.
 
 What is extended, and why:
 
-* pictures come from our encoder, whole: PLI and FIR reach it, REMB and loss become its bitrate;
+* pictures come from our encoder, whole: PLI and FIR reach it, and what the viewer reports becomes
+  its bitrate: transport-wide feedback, which aiortc cannot read, or else REMB and loss;
 * the playout-delay extension (0, 0) rides on every packet: Chromium then shows frames as they
   come; for VP8, which cannot say so itself, the colour space too;
 * 1024 packets are kept for retransmission (128 do not hold one keyframe of a big picture), and
@@ -32,7 +33,6 @@ from typing import Any, Protocol
 
 import av
 from aiortc import (
-    MediaStreamTrack,
     RTCConfiguration,
     RTCDataChannel,
     RTCIceServer,
@@ -44,25 +44,33 @@ from aiortc import (
     rtp,
 )
 from aiortc.codecs import h264, vpx
-from aiortc.mediastreams import MediaStreamError
-from aiortc.rtcrtpparameters import RTCRtpCodecParameters, RTCRtpHeaderExtensionParameters
+from aiortc.rtcrtpparameters import (
+    RTCRtcpFeedback,
+    RTCRtpCodecParameters,
+    RTCRtpHeaderExtensionParameters,
+)
 from av.video.stream import VideoStream
 
 from mesh.core.loop import monotonic_us
+from mesh.stream.congestion import PathControl
 from mesh.stream.datagramgate import DatagramGate, is_data
-from mesh.stream.fec import ParityPolicy, Protection
+from mesh.stream.fec import ParityPolicy, Protection, header_length
 from mesh.stream.fragment import Fragment
 from mesh.stream.offer import (
     CHANGING,
     COLOR_SPACE,
     MAX_CANDIDATES,
     PLAYOUT_DELAY,
+    TRANSPORT_CC,
     Offer,
     OfferUnacceptable,
     refused,
 )
 from mesh.stream.parts import MAX_RESULT
+from mesh.stream.ratecontrol import HIGHEST_BPS
 from mesh.stream.repair import RetransmitGate, RoundTrip
+from mesh.stream.rtcmedia import ConstantExtensions, EncodedTrack
+from mesh.stream.transportcc import numbered, take_feedback
 
 log = logging.getLogger(__name__)
 
@@ -74,9 +82,10 @@ MAX_TEXT = 64 * 1024
 HISTORY_PACKETS = 1024  # divides 2**16: the history is indexed by sequence number
 PAYLOAD_BYTES = 1200  # of a picture in a packet (libwebrtc's): parity and tunnels need the rest
 BURST_PACKETS = 16  # about half a millisecond of the event loop
-MAX_WAITING_PICTURES = 4
 MAX_WAITING_DATAGRAMS = 1024  # received, and not yet looked at
 CLOSE_S = 5.0
+# Beside an RTP packet on the wire: IPv4 and UDP headers, and the longest SRTP tag.
+WIRE_BYTES = 28 + 16
 
 # Minimum and maximum delay, 12 bits each, in units of 10 ms.
 _NO_PLAYOUT_DELAY = b"\0\0\0"
@@ -114,6 +123,10 @@ class PeerEvents(Protocol):
         """It missed that share, 0 to 1, of the packets since its last report."""
         ...
 
+    def bitrate_allowed(self, peer: Peer, bps: int) -> None:
+        """Its path carries pictures of `bps` bits per second. Stands for the two above."""
+        ...
+
     def input_received(self, peer: Peer, message: str | bytes) -> None:
         """A message on the input channel, unchecked."""
         ...
@@ -128,22 +141,30 @@ class Peer:
 
     codecs: names in order of preference; empty for a stream without pictures.
     ice_servers: STUN or TURN URLs; none by default, so nothing outside is ever asked.
+    most_bps: the most that its pictures will ever take.
     """
 
     def __init__(
-        self, events: PeerEvents, codecs: Sequence[str], ice_servers: Sequence[str] = ()
+        self,
+        events: PeerEvents,
+        codecs: Sequence[str],
+        ice_servers: Sequence[str] = (),
+        most_bps: int = HIGHEST_BPS,
     ) -> None:
         servers = [RTCIceServer(urls=url) for url in ice_servers]
         self._connection = RTCPeerConnection(RTCConfiguration(iceServers=servers))
         self._events = events
         self._codecs = codecs
-        self._track = _EncodedTrack()
+        self._track = EncodedTrack()
         self._transceiver: RTCRtpTransceiver | None = None
         self._frames: RTCDataChannel | None = None
         self._retransmits = RetransmitGate()
         self._round_trip = RoundTrip()
         self._parity = ParityPolicy()
         self._protection: Protection | None = None
+        self._most_bps = most_bps
+        self._number_id = 0  # of the header extension for the path's numbers
+        self._path: PathControl | None = None  # where the viewer offered transport-wide feedback
         self._lost = False
         self._decodes = False  # it has what the next picture refers to
         self._trickled = 0
@@ -158,6 +179,11 @@ class Peer:
             return None
         agreed = self._transceiver._codecs[0].mimeType.lower()
         return next(name for name, mime in _MIME.items() if mime.lower() == agreed)
+
+    @property
+    def congested(self) -> bool:
+        """Whether a picture sent now would wait on the path behind what was sent too much."""
+        return self._path is not None and self._path.congested(monotonic_us())
 
     async def answer(self, offer: Offer) -> str:
         """Our SDP answer, with all our candidates. Raises SessionRefused; close() in any case."""
@@ -280,6 +306,7 @@ class Peer:
     def _extend_sender(self, transceiver: RTCRtpTransceiver, offer: Offer) -> None:
         sender = transceiver.sender
         self._extend_header(transceiver, offer)
+        self._extend_reports(sender)
         self._extend_feedback(sender)
         self._extend_sending(sender)
 
@@ -288,17 +315,21 @@ class Peer:
         constant = {PLAYOUT_DELAY: _NO_PLAYOUT_DELAY}
         if self.codec == "vp8":
             constant[COLOR_SPACE] = _BT709_LIMITED
+        if offer.transport_cc:
+            constant[TRANSPORT_CC] = bytes(2)  # each packet's number is written as it leaves
         agreed = {uri: offer.extensions[uri] for uri in constant if uri in offer.extensions}
         transceiver._headerExtensions += [
             RTCRtpHeaderExtensionParameters(id=number, uri=uri) for uri, number in agreed.items()
         ]
-        extensions = _ConstantExtensions(
-            [(number, constant[uri]) for uri, number in agreed.items()]
-        )
+        extensions = ConstantExtensions([(number, constant[uri]) for uri, number in agreed.items()])
         transceiver.sender._RTCRtpSender__rtp_header_extensions_map = extensions  # type: ignore[attr-defined]
 
     def _extend_codecs(self, transceiver: RTCRtpTransceiver, offer: Offer) -> None:
-        """Parity (FlexFEC), where the viewer offered it."""
+        """Transport-wide feedback and parity (FlexFEC), where the viewer offered them."""
+        if offer.transport_cc:
+            transceiver._codecs[0].rtcpFeedback.append(RTCRtcpFeedback(type="transport-cc"))
+            self._path = PathControl(2 * self._most_bps)  # room for parity
+            self._number_id = offer.extensions[TRANSPORT_CC]
         if offer.flexfec is None:
             return
         self._protection = Protection(
@@ -329,6 +360,27 @@ class Peer:
             f"a=ssrc-group:FEC-FR {media} {parity}\r\n{line}\r\na=ssrc:{parity} {names.group(1)}",
             1,
         )
+
+    def _extend_reports(self, sender: RTCRtpSender) -> None:
+        """Read transport-wide feedback; aiortc drops whatever came together with it."""
+        path = self._path
+        if path is None:
+            return
+        transport = sender.transport
+        handle = transport._handle_rtcp_data
+
+        async def handle_rtcp_data(data: bytes) -> None:
+            try:
+                reports, others = take_feedback(data)
+            except ValueError:
+                return
+            for report in reports:
+                path.received(report, monotonic_us())
+                self._events.bitrate_allowed(self, path.media_bps)
+            if others:
+                await handle(others)
+
+        transport._handle_rtcp_data = handle_rtcp_data  # type: ignore[method-assign]
 
     def _extend_feedback(self, sender: RTCRtpSender) -> None:
         """See the viewer's RTCP before aiortc, whose encoder is not the one that runs."""
@@ -362,7 +414,8 @@ class Peer:
             assert self._round_trip.us is not None
             self._parity.round_trip(self._round_trip.us)
             self._retransmits.round_trip(self._round_trip.us)
-        self._events.packets_lost(self, share)
+        if self._path is None:
+            self._events.packets_lost(self, share)
 
     def _feedback(self, sender: RTCRtpSender, packet: rtp.RtcpPsfbPacket) -> None:
         if packet.fmt in (rtp.RTCP_PSFB_PLI, rtp.RTCP_PSFB_FIR):
@@ -383,7 +436,7 @@ class Peer:
 
         async def send_rtp(data: bytes) -> None:
             for packet in self._outgoing(data, sender):
-                await send(packet)
+                await send(self._numbered(packet, sender))
                 if next(sent) % BURST_PACKETS == 0:
                     await asyncio.sleep(0)
 
@@ -399,6 +452,15 @@ class Peer:
             return [data]
         self._retransmits.sent(int.from_bytes(data[2:4]), monotonic_us())
         return [data] if self._protection is None else [data, *self._protection.after(data)]
+
+    def _numbered(self, packet: bytes, sender: RTCRtpSender) -> bytes:
+        """A packet that leaves now, with its number among all of the connection's."""
+        if self._path is None or rtp.is_rtcp(packet):
+            return packet
+        pictures = int.from_bytes(packet[8:12]) == sender._ssrc
+        media = len(packet) - header_length(packet) if pictures else 0
+        number = self._path.sent(len(packet) + WIRE_BYTES, monotonic_us(), media)
+        return numbered(packet, self._number_id, number)
 
     def _extend_ice(self) -> None:
         """Loopback among our candidates, strangers kept out, and a note of life."""
@@ -426,49 +488,6 @@ class Peer:
                 handle(data, component)
 
         return note_and_handle
-
-
-class _EncodedTrack(MediaStreamTrack):
-    """A track of pictures that are encoded already: aiortc only packetises them."""
-
-    kind = "video"
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._pictures: asyncio.Queue[av.Packet[VideoStream] | None] = asyncio.Queue()
-
-    def offer(self, packet: av.Packet[VideoStream]) -> bool:
-        """Queue a picture; False if too many wait already (all of them are then dropped)."""
-        if self._pictures.qsize() < MAX_WAITING_PICTURES:
-            self._pictures.put_nowait(packet)
-            return True
-        while not self._pictures.empty():
-            self._pictures.get_nowait()
-        return False
-
-    async def recv(self) -> av.Packet[VideoStream]:
-        """The next picture. Raises MediaStreamError when the track has ended."""
-        packet = await self._pictures.get() if self.readyState == "live" else None
-        if packet is None:
-            raise MediaStreamError
-        return packet
-
-    def stop(self) -> None:
-        super().stop()
-        self._pictures.put_nowait(None)
-
-
-class _ConstantExtensions(rtp.HeaderExtensionsMap):
-    """Adds extensions of constant value to whatever aiortc writes (RFC 8285, one-byte form)."""
-
-    def __init__(self, constant: list[tuple[int, bytes]]) -> None:
-        super().__init__()
-        self._constant = constant
-
-    def set(self, values: rtp.HeaderExtensions) -> tuple[int, bytes]:
-        profile, written = super().set(values)
-        extensions = rtp.unpack_header_extensions(profile, written)
-        return rtp.pack_header_extensions(extensions + self._constant)
 
 
 def _keep_first_codec(transceiver: RTCRtpTransceiver) -> None:

@@ -246,7 +246,8 @@ class Stream:
                 raise _unanswered("the session has ended")
             if len(self._viewers) >= MAX_VIEWERS:
                 raise _unanswered(f"the session has {MAX_VIEWERS} viewers already")
-            peer = Peer(self, self._codecs_to_offer(codec), self._ice_servers)
+            codecs = self._codecs_to_offer(codec)
+            peer = Peer(self, codecs, self._ice_servers, self._most_bps)
             try:
                 answer = await peer.answer(offer)
                 await self._open_encoder(peer.codec)
@@ -264,7 +265,8 @@ class Stream:
         return answer
 
     def lease_canvas(self) -> Canvas | None:
-        """A canvas to compose the next frame in; None when the encoder is behind: skip the frame.
+        """A canvas to compose the next frame in; None when the encoder is behind, or the path of
+        every viewer: skip the frame.
 
         Give it back with `send` or `release_canvas`. Raises Misuse if the session has no picture.
         """
@@ -274,7 +276,13 @@ class Stream:
                 why="the session's workload makes no pictures",
                 fix="Check SessionWork.picture before leasing.",
             )
-        return self._pool.lease() if self._in_encoder < MAX_IN_ENCODER else None
+        if self._in_encoder >= MAX_IN_ENCODER or self._congested():
+            return None
+        return self._pool.lease()
+
+    def _congested(self) -> bool:
+        connected = [peer for peer in self._viewers if peer.connected]
+        return bool(connected) and all(peer.congested for peer in connected)
 
     def release_canvas(self, canvas: Canvas) -> None:
         """Take back a canvas whose frame was given up."""
@@ -459,6 +467,10 @@ class Stream:
     def packets_lost(self, peer: Peer, share: float) -> None:
         """A receiver's report."""
         self._rate.lost(peer, share, monotonic_us())
+
+    def bitrate_allowed(self, peer: Peer, bps: int) -> None:
+        """Its path's own controller has spoken."""
+        self._rate.allowed(peer, bps, monotonic_us())
 
     def input_received(self, peer: Peer, message: str | bytes) -> None:
         """One message of the input channel."""

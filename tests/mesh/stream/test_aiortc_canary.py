@@ -14,12 +14,14 @@ import pytest
 from aiortc import rtcdtlstransport, rtcicetransport, rtcrtpsender, rtp
 from aiortc.codecs import h264, vpx
 
+from mesh.stream.offer import TRANSPORT_CC
 from mesh.stream.rtc import BURST_PACKETS, HISTORY_PACKETS, PAYLOAD_BYTES
 from mesh.stream.session import StreamOptions
 
 METHODS = [
     (rtcrtpsender.RTCRtpSender, "_handle_rtcp_packet", "self, packet"),
     (rtcdtlstransport.RTCDtlsTransport, "_send_rtp", "self, data"),
+    (rtcdtlstransport.RTCDtlsTransport, "_handle_rtcp_data", "self, data"),
     (rtp.HeaderExtensionsMap, "set", "self, values"),
     (aioice.ice.Connection, "get_component_candidates", "self, component, addresses, timeout"),
     (aioice.ice.Connection, "check_incoming", "self, message, addr, protocol"),
@@ -140,6 +142,57 @@ async def test_parity_has_a_stream_of_its_own_in_the_answer(streams, viewers):
     assert f"a=ssrc:{media} cname:" in answer
     assert f"a=ssrc:{parity} cname:" in answer
     assert "a=rtpmap:49 flexfec-03/90000\r\n" in answer
+
+
+@pytest.fixture
+async def numbering(streams, viewers):
+    """A noisy stream with a viewer that offers transport-wide feedback, and the tap on it."""
+    harness = streams(draw=draw_noise, options=StreamOptions(bitrate=6_000_000))
+    viewer = viewers()
+    offer = (await viewer.offer()).replace(
+        "a=extmap:3 ", f"a=extmap:7 {TRANSPORT_CC}\r\na=extmap:3 "
+    )
+    offer = re.sub(r"a=rtcp-fb:(\d+) nack\r\n", r"\g<0>a=rtcp-fb:\1 transport-cc\r\n", offer)
+    answer = await harness.stream.answer(offer)
+    assert re.search(r"a=rtcp-fb:\d+ transport-cc\r\n", answer)
+    assert f"a=extmap:7 {TRANSPORT_CC}\r\n" in answer
+    await viewer.accept(answer)
+    tap = Tap(viewer)
+    async with harness.running():
+        yield harness, tap
+
+
+async def test_all_packets_of_the_connection_are_numbered_in_their_order(numbering):
+    _, tap = numbering
+    first, _ = await tap.packets.get()
+    nack = rtp.RtcpRtpfbPacket(fmt=rtp.RTCP_RTPFB_NACK, ssrc=1, media_ssrc=first.ssrc)
+    nack.lost = [first.sequence_number]
+    await tap.transport._send_rtp(bytes(nack))
+    streams, numbers = {first.ssrc}, []
+    while len(streams) < 2 or len(numbers) < 50:
+        packet, extensions = await tap.packets.get()
+        streams.add(packet.ssrc)
+        numbers.append(int.from_bytes(extensions[7]))
+    assert numbers == [(numbers[0] + n) % 65536 for n in range(len(numbers))]
+
+
+async def test_transport_wide_feedback_reaches_the_bitrate_and_the_rest_reaches_aiortc(numbering):
+    harness, tap = numbering
+    _, extensions = await tap.packets.get()
+    [peer] = harness.stream._viewers
+    report = rtp.pack_rtcp_packet(  # one packet, arrived in the first tick; padded, which aiortc
+        rtp.RTCP_RTPFB,  # would not take
+        15,
+        bytes(8) + extensions[7] + bytes.fromhex("0001 000001 00 2001 01") + b"\x01",
+    )
+    padded = bytes([report[0] | 0x20]) + report[1:]
+    remb = rtp.pack_remb_fci(1_000_000, [peer._transceiver.sender._ssrc])
+    other = rtp.RtcpPsfbPacket(fmt=rtp.RTCP_PSFB_APP, ssrc=1, media_ssrc=0, fci=remb)
+    await tap.transport._send_rtp(padded + bytes(other))
+    path = harness.stream._rate._paths[peer]
+    while path.allowed_bps is None or path.estimate_bps is None:
+        await tap.packets.get()
+    assert path.estimate_bps == 1_000_000
 
 
 async def test_a_large_picture_lets_others_run_between_its_packets(tapped):

@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mesh.core.errors import SessionRefused
-from mesh.stream.offer import MAX_CANDIDATES, PLAYOUT_DELAY, read_offer
+from mesh.stream.offer import MAX_CANDIDATES, PLAYOUT_DELAY, TRANSPORT_CC, read_offer
 
 FINGERPRINT = ":".join(["AB"] * 32)
 # As Chromium writes it, shortened to what differs in kind.
@@ -76,6 +76,18 @@ AUDIO = re.sub(r"m=video .*", "m=audio 9 UDP/TLS/RTP/SAVPF 111", AUDIO).replace(
     "a=mid:0", "a=mid:2"
 )
 AUDIO = re.sub(r"a=(rtpmap|fmtp|rtcp-fb).*\r\n", "", AUDIO) + "a=rtpmap:111 opus/48000/2\r\n"
+
+
+def test_transport_wide_feedback_needs_the_extension_and_every_codec_that_may_be_sent():
+    assert not read_offer(CHROMIUM).transport_cc
+    extended = CHROMIUM.replace("a=extmap:5 ", f"a=extmap:4 {TRANSPORT_CC}\r\na=extmap:5 ")
+    assert not read_offer(extended).transport_cc
+    for codec in (103, 109):
+        told = f"a=rtcp-fb:{codec} nack pli"
+        extended = extended.replace(told, f"{told}\r\na=rtcp-fb:{codec} transport-cc")
+    offer = read_offer(extended)
+    assert offer.transport_cc
+    assert offer.extensions[TRANSPORT_CC] == 4
 
 
 def test_parity_is_sent_as_the_payload_type_offered_for_it():

@@ -106,6 +106,15 @@ def test_the_weakest_viewer_sets_the_bitrate_and_its_leaving_frees_it():
     assert control.bitrate(0) == 5_100_000
 
 
+def test_what_a_viewers_own_controller_allows_is_taken_while_it_is_fresh():
+    control = BitrateControl(8_000_000)
+    control.allowed("viewer", 3_000_000, 0)
+    assert control.bitrate(0) == 3_000_000
+    control.allowed("viewer", 7_000_000, 50_000)
+    assert control.bitrate(50_000) == 7_000_000
+    assert control.bitrate(STALE_US + 50_001) == 8_000_000
+
+
 def test_an_old_report_says_nothing_any_more():
     control = fallen_to(1_000_000)
     assert control.bitrate(STALE_US) == 850_000

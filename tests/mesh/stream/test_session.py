@@ -138,6 +138,23 @@ async def test_canvases_run_out_while_the_encoder_is_busy_and_come_back(streams,
     assert harness.stream.lease_canvas() is not None
 
 
+async def test_a_frame_is_left_out_while_the_path_of_every_viewer_is_congested(
+    streams, viewers, monkeypatch
+):
+    harness = streams()
+    for _ in range(2):
+        await harness.connect(viewers())
+    await send_until(harness, lambda _: all(peer.connected for peer in harness.stream._viewers))
+    one, two = harness.stream._viewers
+    congested = {one}
+    monkeypatch.setattr(type(one), "congested", property(lambda peer: peer in congested))
+    canvas = harness.stream.lease_canvas()
+    assert canvas is not None
+    harness.stream.release_canvas(canvas)
+    congested.add(two)
+    assert harness.stream.lease_canvas() is None
+
+
 async def test_a_cancelled_send_still_reaches_the_viewer_and_frees_the_canvas(streams, viewers):
     harness = streams(options=StreamOptions(barcode=True))
     viewer = await harness.connect(viewers())
