@@ -4,8 +4,8 @@ GStreamer as Debian packages it, run by Debian's own Python, which is where its 
 x264enc with its settings for low latency, rtph264pay, webrtcbin. It makes the offer, as its own
 examples do. OPTIONS as JSON: width, height, fps, bitrate (bits per second).
 
-Packages: gstreamer1.0-plugins-{base,good,bad,ugly}, gstreamer1.0-nice, gir1.2-gst-plugins-bad-1.0,
-python3-gst-1.0, python3-numpy.
+Packages: gstreamer1.0-tools, gstreamer1.0-plugins-{base,good,bad,ugly}, gstreamer1.0-nice,
+gir1.2-gst-plugins-bad-1.0, python3-gst-1.0, python3-numpy.
 """
 
 from __future__ import annotations

@@ -22,13 +22,14 @@ MAX_LINES = 1500
 MAX_CODEC_LINES = 256
 MAX_SECTIONS = 4
 MAX_CANDIDATES = 16  # each becomes checks sent to an address that a stranger chose
+MID = "urn:ietf:params:rtp-hdrext:sdes:mid"
 ABS_SEND_TIME = "http://www.webrtc.org/experiments/rtp-hdrext/abs-send-time"
 PLAYOUT_DELAY = "http://www.webrtc.org/experiments/rtp-hdrext/playout-delay"
 COLOR_SPACE = "http://www.webrtc.org/experiments/rtp-hdrext/color-space"
 TRANSPORT_CC = "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01"
 CHANGING = (ABS_SEND_TIME, TRANSPORT_CC)  # written anew whenever a packet is sent
 _EXTENSIONS = {
-    "urn:ietf:params:rtp-hdrext:sdes:mid",
+    MID,
     ABS_SEND_TIME,
     PLAYOUT_DELAY,
     COLOR_SPACE,

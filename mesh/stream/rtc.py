@@ -7,14 +7,14 @@ the place when a release moves it. Written against aiortc 1.16.0, aioice 0.13.
 
 What is extended, and why:
 
-* pictures come from our encoder, whole: PLI and FIR reach it, and what the viewer reports becomes
+* pictures come from our encoder and go out past aiortc's sender (mesh.stream.sending), many
+  packets in one system call; PLI and FIR reach the encoder, and what the viewer reports becomes
   its bitrate: transport-wide feedback, which aiortc cannot read, or else REMB and loss;
 * the playout-delay extension (0, 0) rides on every packet: Chromium then shows frames as they
   come; for VP8, which cannot say so itself, the colour space too;
 * 1024 packets are kept for retransmission (128 do not hold one keyframe of a big picture), and
   how many go again is bounded: answering every NACK fills a full path a second time;
 * a viewer that loses packets gets parity beside them (FlexFEC), which aiortc lacks;
-* a large picture's packets yield to the event loop every few packets;
 * loopback is a host candidate, so that a browser on this machine needs no network;
 * datagrams that cannot be the viewer's are dropped unread (mesh.stream.datagramgate);
 * whatever the viewer sends is a sign of life, so that silence can be noticed in seconds.
@@ -23,15 +23,14 @@ What is extended, and why:
 from __future__ import annotations
 
 import asyncio
-import itertools
 import logging
+import random
 import re
 import secrets
 import struct
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Protocol
 
-import av
 from aiortc import (
     RTCConfiguration,
     RTCDataChannel,
@@ -40,37 +39,39 @@ from aiortc import (
     RTCRtpSender,
     RTCRtpTransceiver,
     RTCSessionDescription,
-    rtcrtpsender,
+    clock,
     rtp,
 )
-from aiortc.codecs import h264, vpx
 from aiortc.rtcrtpparameters import (
     RTCRtcpFeedback,
     RTCRtpCodecParameters,
     RTCRtpHeaderExtensionParameters,
 )
-from av.video.stream import VideoStream
 
 from mesh.core.loop import monotonic_us
 from mesh.stream.congestion import PathControl
 from mesh.stream.datagramgate import DatagramGate, is_data
-from mesh.stream.fec import ParityPolicy, Protection, header_length
+from mesh.stream.fec import ParityPolicy, Protection
 from mesh.stream.fragment import Fragment
 from mesh.stream.offer import (
+    ABS_SEND_TIME,
     CHANGING,
     COLOR_SPACE,
     MAX_CANDIDATES,
+    MID,
     PLAYOUT_DELAY,
     TRANSPORT_CC,
     Offer,
     OfferUnacceptable,
     refused,
 )
+from mesh.stream.packets import PacketWriter
 from mesh.stream.parts import MAX_RESULT
 from mesh.stream.ratecontrol import HIGHEST_BPS
 from mesh.stream.repair import RetransmitGate, RoundTrip
-from mesh.stream.rtcmedia import ConstantExtensions, EncodedTrack
-from mesh.stream.transportcc import numbered, take_feedback
+from mesh.stream.rtcmedia import Outlet, SilentTrack
+from mesh.stream.sending import Extensions, PictureSender, Resending
+from mesh.stream.transportcc import take_feedback
 
 log = logging.getLogger(__name__)
 
@@ -79,13 +80,8 @@ FRAMES_CHANNEL, INPUT_CHANNEL = 1, 2  # negotiated ids; docs/protocol-browser.md
 # one result waits whole, and beside it there is room for facts.
 MAX_BUFFERED = 64 * 1024
 MAX_TEXT = 64 * 1024
-HISTORY_PACKETS = 1024  # divides 2**16: the history is indexed by sequence number
-PAYLOAD_BYTES = 1200  # of a picture in a packet (libwebrtc's): parity and tunnels need the rest
-BURST_PACKETS = 16  # about half a millisecond of the event loop
 MAX_WAITING_DATAGRAMS = 1024  # received, and not yet looked at
 CLOSE_S = 5.0
-# Beside an RTP packet on the wire: IPv4 and UDP headers, and the longest SRTP tag.
-WIRE_BYTES = 28 + 16
 
 # Minimum and maximum delay, 12 bits each, in units of 10 ms.
 _NO_PLAYOUT_DELAY = b"\0\0\0"
@@ -95,9 +91,6 @@ _BT709_LIMITED = bytes((1, 1, 1, (1 << 4) | (1 << 2) | 2))
 
 _MIME = {"h264": "video/H264", "vp8": "video/VP8"}
 _H264_PROFILES = ("42e01f", "42001f")  # Constrained Baseline; a Baseline decoder takes it too
-
-rtcrtpsender.RTP_HISTORY_SIZE = HISTORY_PACKETS  # type: ignore[attr-defined]
-h264.PACKET_MAX = vpx.PACKET_MAX = PAYLOAD_BYTES
 
 
 class PeerEvents(Protocol):
@@ -155,7 +148,9 @@ class Peer:
         self._connection = RTCPeerConnection(RTCConfiguration(iceServers=servers))
         self._events = events
         self._codecs = codecs
-        self._track = EncodedTrack()
+        self._track = SilentTrack()
+        self._outlet: Outlet | None = None
+        self._pictures: PictureSender | None = None
         self._transceiver: RTCRtpTransceiver | None = None
         self._frames: RTCDataChannel | None = None
         self._retransmits = RetransmitGate()
@@ -163,7 +158,6 @@ class Peer:
         self._parity = ParityPolicy()
         self._protection: Protection | None = None
         self._most_bps = most_bps
-        self._number_id = 0  # of the header extension for the path's numbers
         self._path: PathControl | None = None  # where the viewer offered transport-wide feedback
         self._lost = False
         self._decodes = False  # it has what the next picture refers to
@@ -229,16 +223,19 @@ class Peer:
             if fragment.ended:
                 await transport.addRemoteCandidate(None)
 
-    def send_picture(self, packet: av.Packet[VideoStream], keyframe: bool) -> None:
-        """Queue one encoded picture; nothing is sent before the first whole one.
+    def send_picture(self, payloads: Sequence[bytes], pts: int, keyframe: bool) -> None:
+        """Send one encoded picture; nothing is sent before the first whole one.
 
+        payloads: what its packets carry (mesh.stream.payloads). pts: in 1 / 90,000 s.
         A viewer whose queue is full loses what waits, and starts again at the next keyframe.
         """
-        if not (keyframe or self._decodes):
+        if self._pictures is None or not (keyframe or self._decodes):
             return
+        assert self._transceiver is not None
         if keyframe:
             self._retransmits.whole_picture(monotonic_us())
-        self._decodes = self._track.offer(packet)
+        self._decodes = self._pictures.picture(payloads, pts)
+        self._count_sent(self._transceiver.sender, self._pictures)
         if not self._decodes:
             self._events.keyframe_wanted(self)
 
@@ -266,6 +263,8 @@ class Peer:
         self._lost = True
         self.connected = False
         self._track.stop()
+        if self._outlet is not None:
+            self._outlet.close()
         try:
             await asyncio.wait_for(self._connection.close(), CLOSE_S)
         except Exception:  # a connection that failed half-way may not close cleanly either
@@ -305,31 +304,36 @@ class Peer:
 
     def _extend_sender(self, transceiver: RTCRtpTransceiver, offer: Offer) -> None:
         sender = transceiver.sender
-        self._extend_header(transceiver, offer)
+        self._extend_sending(transceiver, offer, self._extend_header(transceiver, offer))
         self._extend_reports(sender)
         self._extend_feedback(sender)
-        self._extend_sending(sender)
 
-    def _extend_header(self, transceiver: RTCRtpTransceiver, offer: Offer) -> None:
-        """Constant header extensions on every packet, where the viewer offered them."""
-        constant = {PLAYOUT_DELAY: _NO_PLAYOUT_DELAY}
+    def _extend_header(self, transceiver: RTCRtpTransceiver, offer: Offer) -> dict[int, bytes]:
+        """Agree on header extensions beyond aiortc's: all that packets carry, by id."""
+        ours = {PLAYOUT_DELAY: _NO_PLAYOUT_DELAY}
         if self.codec == "vp8":
-            constant[COLOR_SPACE] = _BT709_LIMITED
+            ours[COLOR_SPACE] = _BT709_LIMITED
         if offer.transport_cc:
-            constant[TRANSPORT_CC] = bytes(2)  # each packet's number is written as it leaves
-        agreed = {uri: offer.extensions[uri] for uri in constant if uri in offer.extensions}
+            ours[TRANSPORT_CC] = bytes(2)
         transceiver._headerExtensions += [
-            RTCRtpHeaderExtensionParameters(id=number, uri=uri) for uri, number in agreed.items()
+            RTCRtpHeaderExtensionParameters(id=offer.extensions[uri], uri=uri)
+            for uri in ours
+            if uri in offer.extensions
         ]
-        extensions = ConstantExtensions([(number, constant[uri]) for uri, number in agreed.items()])
-        transceiver.sender._RTCRtpSender__rtp_header_extensions_map = extensions  # type: ignore[attr-defined]
+        carried = {MID: str(transceiver.mid).encode(), **ours}
+        if not offer.transport_cc:
+            carried[ABS_SEND_TIME] = bytes(3)
+        return {
+            offer.extensions[uri]: value
+            for uri, value in carried.items()
+            if uri in offer.extensions
+        }
 
     def _extend_codecs(self, transceiver: RTCRtpTransceiver, offer: Offer) -> None:
         """Transport-wide feedback and parity (FlexFEC), where the viewer offered them."""
         if offer.transport_cc:
             transceiver._codecs[0].rtcpFeedback.append(RTCRtcpFeedback(type="transport-cc"))
             self._path = PathControl(2 * self._most_bps)  # room for parity
-            self._number_id = offer.extensions[TRANSPORT_CC]
         if offer.flexfec is None:
             return
         self._protection = Protection(
@@ -428,39 +432,59 @@ class Peer:
             if sender._ssrc in ssrcs:
                 self._events.bitrate_estimated(self, bps)
 
-    def _extend_sending(self, sender: RTCRtpSender) -> None:
-        """Let others run between the packets of a large picture; count what is sent."""
+    def _extend_sending(
+        self, transceiver: RTCRtpTransceiver, offer: Offer, carried: Mapping[int, bytes]
+    ) -> None:
+        """Send past aiortc, and have it send again what we kept.
+
+        carried: header extensions.
+        """
+        sender = transceiver.sender
+        first, *others = transceiver._codecs
+        assert first.payloadType is not None
+        again = [
+            Resending(codec.payloadType, sender._rtx_ssrc)
+            for codec in others
+            if codec.payloadType is not None and codec.parameters.get("apt") == first.payloadType
+        ]
+        self._outlet = Outlet(sender.transport)
+        self._pictures = pictures = PictureSender(
+            PacketWriter(first.payloadType, sender._ssrc, carried, random.getrandbits(16)),
+            self._outlet.send,
+            self._retransmits,
+            extensions=Extensions(
+                send_time=None if offer.transport_cc else offer.extensions.get(ABS_SEND_TIME),
+                number=offer.extensions[TRANSPORT_CC] if offer.transport_cc else None,
+            ),
+            path=self._path,
+            protection=self._protection,
+            resending=again[0] if again else None,
+        )
+
+        async def retransmit(sequence_number: int) -> None:
+            pictures.again(sequence_number)
+
+        sender._retransmit = retransmit  # type: ignore[method-assign]
+        self._extend_sender_reports(sender)
+
+    def _extend_sender_reports(self, sender: RTCRtpSender) -> None:
+        """Note when they leave: viewers answer them, which gives the round trip."""
         transport = sender.transport
         send = transport._send_rtp
-        sent = itertools.count(1)
 
         async def send_rtp(data: bytes) -> None:
-            for packet in self._outgoing(data, sender):
-                await send(self._numbered(packet, sender))
-                if next(sent) % BURST_PACKETS == 0:
-                    await asyncio.sleep(0)
+            if rtp.is_rtcp(data) and data[1] == rtp.RTCP_SR:
+                self._round_trip.report_sent(int.from_bytes(data[10:14]), monotonic_us())
+            await send(data)
 
         transport._send_rtp = send_rtp  # type: ignore[method-assign]
 
-    def _outgoing(self, data: bytes, sender: RTCRtpSender) -> list[bytes]:
-        """What goes out in the place of a packet of aiortc's."""
-        if rtp.is_rtcp(data):
-            if data[1] == rtp.RTCP_SR:
-                self._round_trip.report_sent(int.from_bytes(data[10:14]), monotonic_us())
-            return [data]
-        if int.from_bytes(data[8:12]) != sender._ssrc:
-            return [data]
-        self._retransmits.sent(int.from_bytes(data[2:4]), monotonic_us())
-        return [data] if self._protection is None else [data, *self._protection.after(data)]
-
-    def _numbered(self, packet: bytes, sender: RTCRtpSender) -> bytes:
-        """A packet that leaves now, with its number among all of the connection's."""
-        if self._path is None or rtp.is_rtcp(packet):
-            return packet
-        pictures = int.from_bytes(packet[8:12]) == sender._ssrc
-        media = len(packet) - header_length(packet) if pictures else 0
-        number = self._path.sent(len(packet) + WIRE_BYTES, monotonic_us(), media)
-        return numbered(packet, self._number_id, number)
+    def _count_sent(self, sender: Any, pictures: PictureSender) -> None:
+        """What aiortc's sender reports say."""
+        sender._RTCRtpSender__ntp_timestamp = clock.current_ntp_time()
+        sender._RTCRtpSender__rtp_timestamp = pictures.timestamp
+        sender._RTCRtpSender__packet_count = pictures.packets
+        sender._RTCRtpSender__octet_count = pictures.octets
 
     def _extend_ice(self) -> None:
         """Loopback among our candidates, strangers kept out, and a note of life."""

@@ -1,57 +1,74 @@
-"""What mesh.stream.rtc hands to aiortc: a track of encoded pictures, and header extensions."""
+"""What mesh.stream.rtc puts beside aiortc: a track that is silent, and a way out for packets."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
+from typing import Any
 
-import av
-from aiortc import MediaStreamTrack, rtp
+from aiortc import MediaStreamTrack, RTCDtlsTransport
 from aiortc.mediastreams import MediaStreamError
-from av.video.stream import VideoStream
 
-MAX_WAITING_PICTURES = 4
+from mesh.stream.bursts import BurstSocket
+
+_COMPONENT = 1  # of ICE: RTP and RTCP share it
 
 
-class EncodedTrack(MediaStreamTrack):
-    """A track of pictures that are encoded already: aiortc only packetises them."""
+class SilentTrack(MediaStreamTrack):
+    """A track for aiortc to negotiate. Pictures go past it (mesh.stream.sending)."""
 
     kind = "video"
 
     def __init__(self) -> None:
         super().__init__()
-        self._pictures: asyncio.Queue[av.Packet[VideoStream] | None] = asyncio.Queue()
+        self._ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
-    def offer(self, packet: av.Packet[VideoStream]) -> bool:
-        """Queue a picture; False if too many wait already (all of them are then dropped)."""
-        if self._pictures.qsize() < MAX_WAITING_PICTURES:
-            self._pictures.put_nowait(packet)
-            return True
-        while not self._pictures.empty():
-            self._pictures.get_nowait()
-        return False
-
-    async def recv(self) -> av.Packet[VideoStream]:
-        """The next picture. Raises MediaStreamError when the track has ended."""
-        packet = await self._pictures.get() if self.readyState == "live" else None
-        if packet is None:
-            raise MediaStreamError
-        return packet
+    async def recv(self) -> Any:
+        """Nothing. Raises MediaStreamError when the track has ended."""
+        await self._ended
+        raise MediaStreamError
 
     def stop(self) -> None:
-        """End the track, and whoever waits for a picture."""
+        """End the track."""
         super().stop()
-        self._pictures.put_nowait(None)
+        if not self._ended.done():
+            self._ended.set_result(None)
 
 
-class ConstantExtensions(rtp.HeaderExtensionsMap):
-    """Adds extensions of constant value to whatever aiortc writes (RFC 8285, one-byte form)."""
+class Outlet:
+    """A connection's way out for RTP packets: encrypted, many in one system call.
 
-    def __init__(self, constant: list[tuple[int, bytes]]) -> None:
-        super().__init__()
-        self._constant = constant
+    aiortc's own takes three coroutines and a system call for each packet.
+    """
 
-    def set(self, values: rtp.HeaderExtensions) -> tuple[int, bytes]:
-        """aiortc's and ours, as profile and bytes."""
-        profile, written = super().set(values)
-        extensions = rtp.unpack_header_extensions(profile, written)
-        return rtp.pack_header_extensions(extensions + self._constant)
+    def __init__(self, transport: RTCDtlsTransport) -> None:
+        self._transport = transport
+        self._socket: tuple[Any, BurstSocket | None] = (None, None)  # whose, and its handle
+
+    def send(self, packets: Sequence[bytes]) -> None:
+        """Send in this order. What the connection cannot take now is lost, as any packet may be."""
+        pair = self._transport.transport._connection._nominated.get(_COMPONENT)
+        if pair is None or self._transport.state != "connected":
+            return
+        protect = self._transport._tx_srtp.protect
+        datagrams = [protect(packet) for packet in packets]
+        owner, address = pair.protocol.transport, pair.remote_addr
+        socket = self._burst_socket(owner)
+        sent = socket.send(datagrams, address) if socket is not None else 0
+        for datagram in datagrams[sent:]:
+            owner.sendto(datagram, address)
+
+    def close(self) -> None:
+        """Let go of the socket. Idempotent."""
+        _, socket = self._socket
+        if socket is not None:
+            socket.close()
+        self._socket = (None, None)
+
+    def _burst_socket(self, owner: Any) -> BurstSocket | None:
+        """A handle of the pair's socket; None where a TURN server is between."""
+        if self._socket[0] is not owner:
+            self.close()
+            inner = owner.get_extra_info("socket")
+            self._socket = (owner, BurstSocket(inner.fileno()) if inner is not None else None)
+        return self._socket[1]

@@ -28,11 +28,12 @@ from mesh.core.loop import monotonic_us
 from mesh.core.workload import PictureFormat
 from mesh.stream import barcode
 from mesh.stream.canvas import Canvas, CanvasPool
-from mesh.stream.encoders import CLOCK_HZ, ENCODERS, EncodedPicture, PictureEncoder, open_encoder
+from mesh.stream.encoders import CLOCK_HZ, ENCODERS, PictureEncoder, open_encoder
 from mesh.stream.fragment import Fragment, check_session
 from mesh.stream.inputs import InputGate, Offence
 from mesh.stream.offer import read_offer
 from mesh.stream.parts import count_parts, split
+from mesh.stream.payloads import Payloader, payloader
 from mesh.stream.ratecontrol import (
     HIGHEST_BPS,
     LOWEST_BPS,
@@ -88,9 +89,18 @@ class SendReport:
     """What became of one sent canvas. All zero when nobody was watching."""
 
     queue_us: int = 0  # waiting for the encoder thread
-    encode_us: int = 0  # barcode and encoder
+    encode_us: int = 0  # barcode, encoder, and the cut into payloads
     bytes: int = 0
     keyframe: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Encoded:
+    """One picture, cut for its packets; no payloads if the encoder dropped it."""
+
+    payloads: Sequence[bytes]
+    pts: int  # 1 / CLOCK_HZ seconds
+    report: SendReport
 
 
 @dataclass(slots=True)
@@ -149,6 +159,7 @@ class Stream:
         self._rate = BitrateControl(self._most_bps)
         self._keyframes = KeyframeGate()
         self._encoder: PictureEncoder | None = None
+        self._payloader: Payloader | None = None
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="encoder")
         self._in_encoder = 0
         self._started_us = monotonic_us()
@@ -312,10 +323,10 @@ class Stream:
             asked_us=now_us,
         )
         self._in_encoder += 1
-        future = asyncio.get_running_loop().run_in_executor(self._thread, job)
-        future.add_done_callback(functools.partial(self._encoded, canvas))
-        _, report = await asyncio.shield(future)
-        return report
+        loop = asyncio.get_running_loop()
+        done: asyncio.Future[SendReport] = loop.create_future()
+        self._thread.submit(self._encode_and_tell, loop, job, canvas, done)
+        return await asyncio.shield(done)
 
     def publish(self, facts: str) -> None:
         """Send a frame's facts (JSON) on the frames channel.
@@ -389,11 +400,26 @@ class Stream:
         self._encoder = await asyncio.get_running_loop().run_in_executor(
             self._thread, open_encoder, codec, self._format, self._fps, self._most_bps
         )
+        self._payloader = payloader(codec)
 
     def _next_pts(self, captured_us: int) -> int:
         pts = (captured_us - self._started_us) * CLOCK_HZ // 1_000_000
         self._last_pts = max(self._last_pts + 1, pts)
         return self._last_pts
+
+    def _encode_and_tell(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        job: Callable[[], _Encoded],
+        canvas: Canvas,
+        done: asyncio.Future[SendReport],
+    ) -> None:
+        """In the encoder thread. One wake-up of the loop, not the three of a wrapped future."""
+        try:
+            outcome: _Encoded | Exception = job()
+        except Exception as problem:
+            outcome = problem
+        loop.call_soon_threadsafe(self._encoded, canvas, done, outcome)
 
     def _encode(
         self,
@@ -405,39 +431,40 @@ class Stream:
         bps: int,
         keyframe: bool,
         asked_us: int,
-    ) -> tuple[EncodedPicture, SendReport]:
+    ) -> _Encoded:
         """In the encoder thread."""
+        assert self._payloader is not None
         started_us = monotonic_us()
         if self._options.barcode:
             barcode.stamp(canvas.picture, frame_id)
         encoder.set_bitrate(bps)
         encoded = encoder.encode(canvas.picture, pts, keyframe)
+        payloads = self._payloader(encoded.packet) if encoded.packet is not None else []
         report = SendReport(
             queue_us=started_us - asked_us,
             encode_us=monotonic_us() - started_us,
             bytes=encoded.nbytes,
             keyframe=encoded.keyframe,
         )
-        return encoded, report
+        return _Encoded(payloads, pts, report)
 
     def _encoded(
-        self, canvas: Canvas, future: asyncio.Future[tuple[EncodedPicture, SendReport]]
+        self, canvas: Canvas, done: asyncio.Future[SendReport], outcome: _Encoded | Exception
     ) -> None:
         self._in_encoder -= 1
         assert self._pool is not None
         self._pool.finish(canvas)
-        if future.cancelled():
+        if isinstance(outcome, Exception):
+            done.set_exception(outcome)
+            self._end(f"the encoder failed: {outcome}")
             return
-        if (problem := future.exception()) is not None:
-            self._end(f"the encoder failed: {problem}")
+        done.set_result(outcome.report)
+        if not outcome.payloads:
             return
-        encoded, _ = future.result()
-        if encoded.packet is None:
-            return
-        self._rate.sent(encoded.nbytes, monotonic_us())
         for peer in self._viewers:
             if peer.connected:
-                peer.send_picture(encoded.packet, encoded.keyframe)
+                peer.send_picture(outcome.payloads, outcome.pts, outcome.report.keyframe)
+        self._rate.sent(outcome.report.bytes, monotonic_us())
 
     # --- viewers (PeerEvents) -------------------------------------------------------------
 

@@ -15,14 +15,16 @@ from aiortc import rtcdtlstransport, rtcicetransport, rtcrtpsender, rtp
 from aiortc.codecs import h264, vpx
 
 from mesh.stream.offer import TRANSPORT_CC
-from mesh.stream.rtc import BURST_PACKETS, HISTORY_PACKETS, PAYLOAD_BYTES
+from mesh.stream.packets import HISTORY
+from mesh.stream.payloads import PAYLOAD_BYTES
+from mesh.stream.sending import BURST_PACKETS
 from mesh.stream.session import StreamOptions
 
 METHODS = [
     (rtcrtpsender.RTCRtpSender, "_handle_rtcp_packet", "self, packet"),
     (rtcdtlstransport.RTCDtlsTransport, "_send_rtp", "self, data"),
     (rtcdtlstransport.RTCDtlsTransport, "_handle_rtcp_data", "self, data"),
-    (rtp.HeaderExtensionsMap, "set", "self, values"),
+    (rtcrtpsender.RTCRtpSender, "_retransmit", "self, sequence_number"),
     (aioice.ice.Connection, "get_component_candidates", "self, component, addresses, timeout"),
     (aioice.ice.Connection, "check_incoming", "self, message, addr, protocol"),
     (aioice.ice.Connection, "data_received", "self, data, component"),
@@ -45,13 +47,17 @@ async def test_an_attribute_we_set_is_where_it_was():
         (connection, "_RTCPeerConnection__iceTransports"),
         (transceiver, "_codecs"),
         (transceiver, "_headerExtensions"),
-        (transceiver.sender, "_RTCRtpSender__rtp_header_extensions_map"),
+        (transceiver.sender, "_RTCRtpSender__ntp_timestamp"),
+        (transceiver.sender, "_RTCRtpSender__rtp_timestamp"),
+        (transceiver.sender, "_RTCRtpSender__packet_count"),
+        (transceiver.sender, "_RTCRtpSender__octet_count"),
         (transceiver.sender, "_ssrc"),
+        (transceiver.sender, "_rtx_ssrc"),
         (ice, "_connection"),
         (ice._connection, "local_username"),
         (ice._connection, "_protocols"),
         (ice._connection, "_queue"),
-        (rtcrtpsender, "RTP_HISTORY_SIZE"),
+        (ice._connection, "_nominated"),
         (h264, "PACKET_MAX"),
         (vpx, "PACKET_MAX"),
     ]:
@@ -119,7 +125,7 @@ async def test_a_packet_from_far_back_is_retransmitted(tapped, monkeypatch):
     _, _, tap = tapped
     first, _ = await tap.packets.get()
     wanted = first.sequence_number
-    assert HISTORY_PACKETS > 300 > 128  # 128: what aiortc keeps by itself
+    assert HISTORY > 300 > 128  # 128: what aiortc keeps by itself
     while (packet := (await tap.packets.get())[0]).sequence_number != (wanted + 300) % 65536:
         pass
     nack = rtp.RtcpRtpfbPacket(fmt=rtp.RTCP_RTPFB_NACK, ssrc=1, media_ssrc=first.ssrc)
@@ -195,26 +201,24 @@ async def test_transport_wide_feedback_reaches_the_bitrate_and_the_rest_reaches_
     assert path.estimate_bps == 1_000_000
 
 
-async def test_a_large_picture_lets_others_run_between_its_packets(tapped):
+async def test_no_turn_of_the_loop_sends_more_than_a_burst(tapped):
     harness, _, tap = tapped
     await tap.packets.get()
     [peer] = harness.stream._viewers
-    ice = peer._transceiver.sender.transport.transport
-    send = ice._send
-    runs, run = [], 0
+    outlet, runs = peer._outlet, []
+    send = outlet.send
 
-    async def counted(data: bytes) -> None:
-        nonlocal run
-        run += 1
-        await send(data)
+    def counted(packets) -> None:
+        runs.append((turns, len(packets)))
+        send(packets)
 
-    ice._send = counted
-    while sum(runs) < 150:
+    peer._pictures._send = counted
+    turns = 0
+    while sum(count for _, count in runs) < 500:
         await asyncio.sleep(0)
-        runs.append(run)
-        run = 0
-    assert max(runs) > 1  # a picture is many packets
-    assert max(runs) <= BURST_PACKETS + 2  # a report or a message may slip in
+        turns += 1
+    assert max(count for _, count in runs) <= BURST_PACKETS
+    assert len({turn for turn, _ in runs}) == len(runs)
 
 
 async def test_loopback_is_among_our_candidates(tapped):
