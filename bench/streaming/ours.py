@@ -8,6 +8,7 @@ many streams in this process, each with its source and encoder (a call names its
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import sys
 import time
@@ -36,7 +37,7 @@ class Ours:
         self._made = Made()
         self._reports: list[SendReport] = []
         self._skipped = 0
-        self._sending: set[asyncio.Task[SendReport]] = set()
+        self._sending: set[asyncio.Future[SendReport]] = set()
         self._stream = Stream(
             PictureFormat(width, height),
             self._fps,
@@ -68,7 +69,7 @@ class Ours:
                 continue
             self._picture.draw(canvas.picture, beat.number)
             self._made.note(beat.number)
-            sending = asyncio.create_task(self._stream.send(canvas, beat.number, now_us()))
+            sending = asyncio.ensure_future(self._stream.send(canvas, beat.number, now_us()))
             self._sending.add(sending)
             sending.add_done_callback(self._sent)
 
@@ -76,7 +77,7 @@ class Ours:
         """End the stream; its viewers may be gone already."""
         await self._stream.close()
 
-    def _sent(self, sending: asyncio.Task[SendReport]) -> None:
+    def _sent(self, sending: asyncio.Future[SendReport]) -> None:
         self._sending.discard(sending)
         if not sending.cancelled():
             self._reports.append(sending.result())
@@ -112,6 +113,8 @@ openings = Openings()
 
 async def serve(options: dict[str, Any]) -> None:
     sessions = [Ours(dict(options)) for _ in range(options.pop("sessions", 1))]
+    gc.collect()  # as a node does when it is up (clients.cli.node)
+    gc.freeze()
     feeding = [asyncio.create_task(session.feed()) for session in sessions]
     try:
         await answer_calls(lambda asked: sessions[asked.get("session", 0)].handle(asked))

@@ -1,6 +1,6 @@
-"""Video encoders that live as long as their session: x264 and libvpx through PyAV.
+"""Video encoders that live as long as their session: x264, and libvpx through PyAV.
 
-One encoder serves one session from one thread (PyAV releases the GIL inside `encode`). Pictures
+One encoder serves one session from one thread (the GIL is released inside `encode`). Pictures
 are wrapped, not copied. A keyframe is made at the start and when asked for, never by a timer or
 a change of scene: each costs many frames' worth of bits on a link with a deadline.
 """
@@ -8,9 +8,10 @@ a change of scene: each costs many frames' worth of bits on a link with a deadli
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Protocol
+from typing import Protocol, cast
 
 import av
 import numpy as np
@@ -22,11 +23,20 @@ from numpy.typing import NDArray
 
 from mesh.core.errors import DeviceUnavailable
 from mesh.core.workload import PictureFormat
+from mesh.stream.quantiser import Eye, Quantiser
+from mesh.stream.x264 import X264, Refused, available
 
 CLOCK_HZ = 90_000  # RTP's clock for video (RFC 6184, RFC 7741)
 TIME_BASE = Fraction(1, CLOCK_HZ)
 _NEVER = 1 << 30  # frames between keyframes; x264's own "infinite"
 _BUFFER_S = 0.1  # how far the rate control may run ahead of the bitrate
+_COLOURS = {  # as the canvas has them
+    "fullrange": "off",
+    "colorprim": "bt709",
+    "transfer": "bt709",
+    "colormatrix": "bt709",
+}
+_SLICE_PIXELS, _MOST_SLICES = 640 * 480, 4  # fewer pixels are not worth a thread's waking
 _VP8_STEP = 0.25  # libvpx's wrapper has no live bitrate: reopening costs a keyframe
 
 
@@ -66,7 +76,56 @@ class PictureEncoder(Protocol):
 
 
 class H264Encoder:
-    """libx264, Constrained Baseline, sliced threads, no look-ahead.
+    """libx264 itself (mesh.stream.x264), Constrained Baseline, one quantiser a picture.
+
+    Raises DeviceUnavailable where libx264 is not as expected; `WrappedH264Encoder` serves then.
+    """
+
+    codec = "h264"
+
+    def __init__(self, picture: PictureFormat, fps: float, bps: int) -> None:
+        self._eye = Eye(picture.height)
+        self._quantiser = Quantiser(picture.width * picture.height, fps, bps)
+        self._whole = True  # the next one must be
+        self._most_bps = bps
+        try:
+            self._x264 = X264(
+                picture.width,
+                picture.height,
+                preset="ultrafast",
+                tune="zerolatency",
+                profile="baseline",
+                options={
+                    **_COLOURS,
+                    "threads": str(_threads(picture)),
+                    "fps": str(Fraction(fps).limit_denominator(1001)),
+                    "keyint": "infinite",
+                    "scenecut": "0",
+                },
+            )
+        except Refused as problem:
+            raise _unavailable("libx264", str(problem)) from problem
+
+    def set_bitrate(self, bps: int) -> None:
+        """At most the bitrate given at opening."""
+        self._quantiser.set_bitrate(min(bps, self._most_bps))
+
+    def encode(
+        self, picture: NDArray[np.uint8], pts: int, force_keyframe: bool = False
+    ) -> EncodedPicture:
+        """See PictureEncoder."""
+        whole = force_keyframe or self._whole
+        quantiser = self._quantiser.choose(whole, self._eye.look(picture, closely=whole))
+        encoded = self._x264.encode(picture, quantiser, whole)
+        self._quantiser.encoded(len(encoded.data))
+        self._whole = False
+        packet = cast("av.Packet[VideoStream]", av.Packet(encoded.data))
+        packet.pts, packet.time_base = pts, TIME_BASE
+        return EncodedPicture(packet, encoded.keyframe)
+
+
+class WrappedH264Encoder:
+    """libx264 by FFmpeg, Constrained Baseline, sliced threads, x264's own rate control.
 
     Follows `set_bitrate` without a keyframe: FFmpeg reconfigures x264 in place when the
     context's bit_rate moves, provided rate control ran with a buffer from the start.
@@ -141,8 +200,8 @@ class Vp8Encoder:
         return context
 
 
-ENCODERS: dict[str, type[H264Encoder] | type[Vp8Encoder]] = {
-    "h264": H264Encoder,
+ENCODERS: dict[str, Callable[[PictureFormat, float, int], PictureEncoder]] = {
+    "h264": H264Encoder if available() else WrappedH264Encoder,
     "vp8": Vp8Encoder,
 }  # in order of preference
 
@@ -167,13 +226,18 @@ def _context(library: str, picture: PictureFormat, fps: float, bps: int) -> Vide
     context.bit_rate = bps
     context.gop_size = _NEVER
     context.max_b_frames = 0
-    many = picture.width * picture.height > 1280 * 720
-    context.thread_count = min(4, os.cpu_count() or 1) if many else 1
+    context.thread_count = _threads(picture)
     context.color_range = ColorRange.MPEG
     context.colorspace = Colorspace.ITU709
     context.color_primaries = ColorPrimaries.BT709
     context.color_trc = ColorTrc.BT709
     return context
+
+
+def _threads(picture: PictureFormat) -> int:
+    """Slices that are encoded at once: up to x264's own one and a half for each core."""
+    most = max(1, min(_MOST_SLICES, (os.cpu_count() or 1) * 3 // 2))
+    return max(1, min(most, round(picture.width * picture.height / _SLICE_PIXELS)))
 
 
 def _open(context: VideoCodecContext) -> None:

@@ -51,9 +51,9 @@ class Outlet:
         if pair is None or self._transport.state != "connected":
             return
         protect = self._transport._tx_srtp.protect
-        datagrams = [protect(packet) for packet in packets]
         owner, address = pair.protocol.transport, pair.remote_addr
         socket = self._burst_socket(owner)
+        datagrams = [protect(packet) for packet in packets]
         sent = socket.send(datagrams, address) if socket is not None else 0
         for datagram in datagrams[sent:]:
             owner.sendto(datagram, address)

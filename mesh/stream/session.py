@@ -16,7 +16,7 @@ import asyncio
 import functools
 import logging
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -300,17 +300,21 @@ class Stream:
         assert self._pool is not None
         self._pool.release(canvas)
 
-    async def send(self, canvas: Canvas, frame_id: int, captured_us: int) -> SendReport:
+    def send(self, canvas: Canvas, frame_id: int, captured_us: int) -> Awaitable[SendReport]:
         """Encode a composed canvas and hand it to every viewer; call in frame order.
 
         captured_us: when the frame was opened, on this node's clock; becomes its RTP time.
-        Cancelling the wait does not stop the picture: viewers' decoders need every one.
+        Begins at once, before it is awaited. Cancelling the wait does not stop the picture:
+        viewers' decoders need every one.
         """
         assert self._pool is not None
+        loop = asyncio.get_running_loop()
+        done: asyncio.Future[SendReport] = loop.create_future()
         encoder = self._encoder
         if encoder is None or not self.watched or self._ended:
             self._pool.finish(canvas)
-            return SendReport()
+            done.set_result(SendReport())
+            return done
         now_us = monotonic_us()
         job = functools.partial(
             self._encode,
@@ -323,10 +327,8 @@ class Stream:
             asked_us=now_us,
         )
         self._in_encoder += 1
-        loop = asyncio.get_running_loop()
-        done: asyncio.Future[SendReport] = loop.create_future()
         self._thread.submit(self._encode_and_tell, loop, job, canvas, done)
-        return await asyncio.shield(done)
+        return asyncio.shield(done)
 
     def publish(self, facts: str) -> None:
         """Send a frame's facts (JSON) on the frames channel.

@@ -130,7 +130,7 @@ async def test_canvases_run_out_while_the_encoder_is_busy_and_come_back(streams,
     sends = []
     while (canvas := harness.stream.lease_canvas()) is not None:
         now_us = time.monotonic_ns() // 1000
-        sends.append(asyncio.create_task(harness.stream.send(canvas, len(sends), now_us)))
+        sends.append(harness.stream.send(canvas, len(sends), now_us))
         await asyncio.sleep(0)
         assert len(sends) < 10
     release.set()
