@@ -182,7 +182,8 @@ async def seen_by(page: Page) -> list[ShownFrame]:
     said_ms: dict[int, float] = {}
     for at_ms, text in tap["said"]:
         said_ms.setdefault(json.loads(text)["id"], at_ms)
-    heard = sorted((json.loads(text) for _, text in tap["heard"]), key=lambda f: f["frame"])
+    messages = (json.loads(text) for _, text in tap["heard"])
+    heard = sorted((m for m in messages if "frame" in m), key=lambda facts: facts["frame"])
     return [
         _shown_frame(facts, shown_ms[facts["frame"]], said_ms)
         for facts in heard

@@ -223,6 +223,18 @@ class Gateway:
         log.info("session %s: '%s' looks on", session_id, principal.subject)
         return JoinedSession(joined.viewer_id, joined.answer_sdp, tag=joined.viewer_id)
 
+    async def resume_session(
+        self, principal: ClientToken, session_id: str, resume: str, offer_sdp: str
+    ) -> OpenedSession:
+        """Go on with a session over a new connection; the one before it is dropped.
+
+        Raises NotAuthorized, UnknownSession, or SessionRefused (the offer).
+        """
+        hosting = self._owned(principal, session_id)
+        held = await hosting.session.stream.take_over(offer_sdp, resume)
+        log.info("session %s: resumed by '%s'", session_id, principal.subject)
+        return self._opened(hosting, held)
+
     async def trickle(
         self,
         principal: ClientToken,
@@ -395,8 +407,15 @@ class Gateway:
         log.info(
             "session %s (%s) for '%s'", hosting.session.id, hosting.workload, hosting.owner.subject
         )
+        return self._opened(hosting, held)
+
+    def _opened(self, hosting: _Hosting, held: Joined) -> OpenedSession:
         return OpenedSession(
-            hosting.session.id, held.answer_sdp, self._description(hosting), tag=held.viewer_id
+            hosting.session.id,
+            held.answer_sdp,
+            self._description(hosting),
+            tag=held.viewer_id,
+            resume=held.resume,
         )
 
     def _new_hosting(

@@ -157,6 +157,15 @@ class GatewayApi(Protocol[PrincipalT]):
         """Let one more viewer look on. Raises UnknownSession, NotAuthorized, SessionRefused."""
         ...
 
+    async def resume_session(
+        self, principal: PrincipalT, session_id: str, resume: str, offer_sdp: str
+    ) -> OpenedSession:
+        """Go on with a session over a new connection.
+
+        Raises UnknownSession, NotAuthorized (also if `resume` was used), SessionRefused.
+        """
+        ...
+
     async def trickle(
         self,
         principal: PrincipalT,
@@ -235,14 +244,20 @@ class _Face:
     async def open_session(self, request: web.Request) -> web.Response:
         principal = self._gateway.authorize(_token(request), CONTROL)
         asked = SessionRequest(_workload(request), _options(request))
-        opened = await self._gateway.open_session(principal, asked, await _offer(request))
-        return self._created(
-            f"/whep/sessions/{opened.session_id}", opened.answer_sdp, opened.tag, opened.resume
+        return self._opened(
+            await self._gateway.open_session(principal, asked, await _offer(request))
         )
 
     async def join_session(self, request: web.Request) -> web.Response:
+        """Look on; or, with a resume token, go on in the place of who held the session."""
+        session, resume = request.match_info["session"], request.headers.get(RESUME)
+        if resume is not None:
+            principal = self._gateway.authorize(_token(request), CONTROL)
+            offer = await _offer(request)
+            return self._opened(
+                await self._gateway.resume_session(principal, session, resume, offer)
+            )
         principal = self._gateway.authorize(_token(request), VIEW)
-        session = request.match_info["session"]
         joined = await self._gateway.join_session(principal, session, await _offer(request))
         where = f"/whep/sessions/{session}/viewers/{joined.viewer_id}"
         return self._created(where, joined.answer_sdp, joined.tag)
@@ -263,6 +278,10 @@ class _Face:
             self._gateway.authorize(_token(request), VIEW)
             self._link(answer)
         return answer
+
+    def _opened(self, opened: OpenedSession) -> web.Response:
+        where = f"/whep/sessions/{opened.session_id}"
+        return self._created(where, opened.answer_sdp, opened.tag, opened.resume)
 
     def _created(self, where: str, answer_sdp: str, tag: str, resume: str = "") -> web.Response:
         answer = web.Response(status=201, text=answer_sdp, content_type=SDP)

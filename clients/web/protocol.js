@@ -80,8 +80,8 @@ export class ProblemError extends Error {
 /**
  * Decode one text message of the frames channel.
  * @param {string} text
- * @returns {{facts: FrameFacts} | {closed: string}}
- * @throws {ProblemError} if it is neither
+ * @returns {{facts: FrameFacts} | {closed: string} | {quiet: true}}
+ * @throws {ProblemError} if it is none of these
  */
 export function parseMessage(text) {
   let message;
@@ -91,6 +91,7 @@ export function parseMessage(text) {
     throw malformed("it is not JSON");
   }
   if (typeof message?.closed === "string") return { closed: message.closed };
+  if (message?.quiet === true) return { quiet: true };
   return { facts: parseFacts(message) };
 }
 

@@ -56,6 +56,8 @@ export class Session {
     this.failures = 0;
     this.wasLive = false;
     this.left = false;
+    /** @type {import("./whep.js").Resumable | null} a session that was lost, to go on with */
+    this.lost = null;
     this.skipPause = () => {};
   }
 
@@ -63,8 +65,10 @@ export class Session {
   async keep() {
     while (!this.left) {
       this.events.state(this.wasLive ? "reconnecting" : "connecting", null, 0);
+      const resuming = this.lost !== null;
       const error = await this.#live();
       if (this.left) return;
+      if (this.lost || resuming) continue; // go on with it at once; or, if that failed, open another
       if (!mayPass(error, this.wasLive, this.asked.session !== "")) {
         this.events.state("refused", error, 0);
         return;
@@ -107,13 +111,16 @@ export class Session {
         this.events.picture(picture);
       },
       ready: live,
-    });
+    }, this.lost);
     this.stream = stream;
+    this.lost = null;
     try {
       const opened = await Promise.race([stream.open(), stream.ended]);
       if (opened instanceof ProblemError) return opened;
       this.events.opened(opened);
-      return await stream.ended;
+      const error = await stream.ended;
+      if (error.problem.code === "link_lost" && liveSinceMs < Infinity) this.lost = stream.abandon();
+      return error;
     } catch (error) {
       return this.left ? unforeseen(error) : asProblem(error);
     } finally {

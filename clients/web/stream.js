@@ -3,10 +3,12 @@
 import { FRAMES_CHANNEL, INPUT_CHANNEL, ProblemError, parseMessage } from "./protocol.js";
 import { Joiner } from "./parts.js";
 import { showTrack } from "./picture.js";
+import { Silence } from "./silence.js";
 import { describeSession, endSession, openSession, sessionUrl } from "./whep.js";
 
 const GONE_AFTER_MS = 4000; // a connection may be interrupted this long and come back
 const CONNECT_MS = 20_000;
+const WATCH_MS = 50;
 
 /**
  * @typedef {object} StreamEvents
@@ -32,9 +34,14 @@ export class Stream {
    * @param {import("./whep.js").Asked} asked
    * @param {import("./picture.js").Screen} screen
    * @param {StreamEvents} events
+   * @param {import("./whep.js").Resumable | null} lost  a session to go on with
    */
-  constructor(asked, screen, events) {
+  constructor(asked, screen, events, lost = null) {
     this.asked = asked;
+    this.lost = lost;
+    /** @type {import("./whep.js").Resumable | null} what this one can be gone on with */
+    this.resumable = null;
+    this.silence = new Silence();
     this.screen = screen;
     this.events = events;
     this.closing = new AbortController();
@@ -64,14 +71,16 @@ export class Stream {
     this.connection.addEventListener("connectionstatechange", () => this.#stateChanged());
     await this.connection.setLocalDescription();
     const offer = /** @type {RTCSessionDescription} */ (this.connection.localDescription);
-    const { url, answerSdp } = await openSession(this.asked, offer.sdp, signal);
+    const { url, answerSdp, resume } = await openSession(this.asked, offer.sdp, signal, this.lost);
     this.url = url;
+    this.resumable = resume ? { url, resume } : null;
     await this.connection.setRemoteDescription({ type: "answer", sdp: answerSdp });
-    if (receiver) showTrack(receiver.track, this.screen, this.events.picture, signal);
+    if (receiver) showTrack(receiver.track, this.screen, (picture) => this.#shown(picture), signal);
     this.#endUnless("connected", CONNECT_MS, "no connection came about");
     const description = running ?? await describeSession(url, token, signal);
     this.pictures = description.pictures !== false;
     this.#tellReady();
+    if (this.resumable) this.#watchSilence();
     return description;
   }
 
@@ -124,6 +133,38 @@ export class Stream {
     this.end(lost("it was closed here"));
   }
 
+  /**
+   * End it here alone, for another stream to go on with the session.
+   * @returns {import("./whep.js").Resumable | null}
+   */
+  abandon() {
+    const { resumable } = this;
+    if (resumable) this.url = "";
+    this.close();
+    return resumable;
+  }
+
+  /** @param {import("./picture.js").Picture} picture */
+  #shown(picture) {
+    this.silence.heard(performance.now());
+    this.events.picture(picture);
+  }
+
+  /** A path that has died says nothing; ICE would take seconds to notice. */
+  #watchSilence() {
+    let lastMs = performance.now();
+    const timer = setInterval(() => {
+      const nowMs = performance.now();
+      const late = nowMs - lastMs > 2 * WATCH_MS; // what has come was held up here
+      lastMs = nowMs;
+      if (this.closing.signal.aborted) clearInterval(timer);
+      else if (document.hidden) this.silence.forget(); // its timers and pictures are held back
+      else if (!late && this.silence.broken(nowMs)) {
+        this.end(lost("nothing comes from the gateway any more"));
+      }
+    }, WATCH_MS);
+  }
+
   #askForPictures() {
     const { receiver } = this.connection.addTransceiver("video", { direction: "recvonly" });
     if ("jitterBufferTarget" in receiver) receiver.jitterBufferTarget = 0;
@@ -150,6 +191,7 @@ export class Stream {
 
   /** @param {unknown} data */
   #received(data) {
+    this.silence.heard(performance.now());
     try {
       if (typeof data !== "string") this.#receivedPart(/** @type {ArrayBuffer} */ (data));
       else this.#receivedText(data);
@@ -169,7 +211,7 @@ export class Stream {
   #receivedText(text) {
     const message = parseMessage(text);
     if ("facts" in message) this.events.facts(message.facts);
-    else this.end(ended(message.closed, this.asked.session !== ""));
+    else if ("closed" in message) this.end(ended(message.closed, this.asked.session !== ""));
   }
 
   #stateChanged() {

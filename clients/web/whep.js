@@ -4,6 +4,8 @@ import { ProblemError } from "./protocol.js";
 
 /** @typedef {import("./protocol.js").Problem} Problem */
 
+const RESUME = "Framemesh-Resume";
+
 /**
  * What the page's own address asks for.
  * @typedef {object} Asked
@@ -43,20 +45,27 @@ export function sessionUrl(session) {
 }
 
 /**
- * Open a session, or join the one that is asked for.
+ * What a lost session is gone on with, over another connection.
+ * @typedef {object} Resumable
+ * @property {string} url
+ * @property {string} resume  serves once
+ */
+
+/**
+ * Open a session, join the one that is asked for, or go on with one.
  * @param {Asked} asked
  * @param {string} offerSdp
  * @param {AbortSignal} signal
- * @returns {Promise<{url: string, answerSdp: string}>}  url: what to DELETE in the end
+ * @param {Resumable | null} lost  to go on with
+ * @returns {Promise<{url: string, answerSdp: string, resume: string}>}  url: what to DELETE in the
+ *   end; resume: "" if it cannot be gone on with
  * @throws {ProblemError}
  */
-export async function openSession(asked, offerSdp, signal) {
-  const query = asked.options.toString();
-  const opens = `/whep/${encodeURIComponent(asked.workload)}${query && `?${query}`}`;
-  const url = asked.session ? sessionUrl(asked.session) : opens;
+export async function openSession(asked, offerSdp, signal, lost = null) {
+  const url = lost?.url ?? (asked.session ? sessionUrl(asked.session) : openingUrl(asked));
   const answer = await request(url, asked.token, {
     method: "POST",
-    headers: { "Content-Type": "application/sdp" },
+    headers: { "Content-Type": "application/sdp", ...(lost && { [RESUME]: lost.resume }) },
     body: offerSdp,
     signal,
   });
@@ -69,7 +78,18 @@ export async function openSession(asked, offerSdp, signal) {
       fix: "Check that the address is a framemesh gateway's.",
     });
   }
-  return { url: new URL(location, answer.url).href, answerSdp: await answer.text() };
+  return {
+    url: new URL(location, answer.url).href,
+    answerSdp: await answer.text(),
+    resume: answer.headers.get(RESUME) ?? "",
+  };
+}
+
+/** @param {Asked} asked */
+function openingUrl(asked) {
+  const options = new URLSearchParams(asked.options);
+  if (!options.has("resume")) options.set("resume", "1");
+  return `/whep/${encodeURIComponent(asked.workload)}?${options}`;
 }
 
 /**

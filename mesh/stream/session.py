@@ -23,7 +23,7 @@ from typing import Any
 
 import msgspec
 
-from mesh.core.errors import ContentRefused, MeshError, Misuse, SessionRefused
+from mesh.core.errors import ContentRefused, MeshError, Misuse, NotAuthorized, SessionRefused
 from mesh.core.loop import monotonic_us
 from mesh.core.workload import PictureFormat
 from mesh.stream import barcode
@@ -49,6 +49,7 @@ MAX_VIEWERS = 8
 MAX_IN_ENCODER = 2  # one being encoded and one waiting; more would only add delay
 CONNECT_US = 15_000_000  # an answered viewer must have connected by then
 GRACE_US = 15_000_000  # a viewer that may resume has so long to come back
+BEAT_US = 100_000  # of a viewer that may resume: it hears something at least so often
 SILENCE_US = 10_000_000  # viewers send checks and reports far more often (RFC 7675: each 5 s)
 
 
@@ -118,6 +119,7 @@ class Joined:
 
     viewer_id: str  # URL-safe, unguessable: whoever knows it may send it away if it looks on
     answer_sdp: str
+    resume: str = ""  # what takes its place with; "" where nothing may
 
 
 class Stream:
@@ -153,6 +155,7 @@ class Stream:
         self._ice_servers = ice_servers
         self._silence_us, self._connect_us = silence_us, connect_us
         self._grace_us = grace_us if options.resume else 0
+        self._resume = ""  # what the next viewer takes the place of the last one with
         self._forsaken: tuple[int, str] | None = None  # since when nobody holds it, and why
         self._pool = CanvasPool(format) if format is not None else None
         self._most_bps = options.bitrate or (default_bitrate(format, fps) if format else 0)
@@ -169,6 +172,8 @@ class Stream:
         self._answering = asyncio.Lock()
         self._closing_peers: set[asyncio.Task[None]] = set()
         self._watch: asyncio.Task[None] | None = None
+        self._beat: asyncio.Task[None] | None = None
+        self._said_us = 0  # when viewers were last told anything
         self._ended = False  # nothing more is sent
         self._closed = False
 
@@ -206,15 +211,31 @@ class Stream:
         ended or is full; DeviceUnavailable if the encoder does not open.
         """
         viewer = _Viewer(holds=True)
-        return Joined(viewer.id, await self._admit(offer_sdp, codec, viewer))
+        answer_sdp = await self._admit(offer_sdp, codec, viewer)
+        self._resume = secrets.token_urlsafe(24) if self._options.resume else ""
+        return Joined(viewer.id, answer_sdp, self._resume)
 
-    async def take_over(self, offer_sdp: str) -> Joined:
+    async def take_over(self, offer_sdp: str, resume: str) -> Joined:
         """Admit a viewer in the place of those that held the session until now.
 
-        Nothing that they still send is taken. Raises as `hold` does, and then all is as before.
+        resume: what the last of them was told. It serves once: the new viewer is told another, and
+            nothing that those before it still send is taken.
+        Raises NotAuthorized if that is another's or was used, else as `hold` does; then all is as
+        before.
         """
+        if not self._resume or not secrets.compare_digest(resume.encode(), self._resume.encode()):
+            raise NotAuthorized(
+                what="the session is not resumed",
+                why="another connection has taken it over, or it was not opened with resume=1",
+                fix="Open a new session.",
+            )
+        given, self._resume = self._resume, ""
         before = [peer for peer, viewer in self._viewers.items() if viewer.holds]
-        taken = await self.hold(offer_sdp)
+        try:
+            taken = await self.hold(offer_sdp)
+        except BaseException:
+            self._resume = given
+            raise
         for peer in before:
             self._drop(peer)
         return taken
@@ -273,6 +294,8 @@ class Stream:
                 self._forsaken = None
         if self._watch is None:
             self._watch = asyncio.create_task(self._watch_viewers(), name="stream-watch")
+            if self._options.resume:
+                self._beat = asyncio.create_task(self._say_so(), name="stream-beat")
         return answer
 
     def lease_canvas(self) -> Canvas | None:
@@ -335,6 +358,7 @@ class Stream:
 
         Dropped for each viewer whose channel is not open or has too much waiting.
         """
+        self._said_us = monotonic_us()
         for peer in self._viewers:
             peer.say(facts)
 
@@ -370,10 +394,11 @@ class Stream:
         if not self._ended:
             self._say_closed(reason)
         self._ended = self._closed = True
-        if self._watch is not None:
-            self._watch.cancel()
-            await asyncio.wait([self._watch])
-            self._watch = None
+        if watches := [task for task in (self._watch, self._beat) if task is not None]:
+            for task in watches:
+                task.cancel()
+            await asyncio.wait(watches)
+            self._watch = self._beat = None
         for peer in list(self._viewers):
             self._drop(peer)
         if self._closing_peers:
@@ -548,6 +573,17 @@ class Stream:
     def _say_closed(self, reason: str) -> None:
         self.publish(_closed(reason))
 
+    async def _say_so(self) -> None:
+        """Let viewers hear that there is nothing to tell: a path that has died says less."""
+        pause_us = BEAT_US
+        while not self._ended:
+            await asyncio.sleep(pause_us / 1_000_000)
+            quiet_us = monotonic_us() - self._said_us
+            if quiet_us >= BEAT_US:
+                self.publish(_QUIET)
+                quiet_us = 0
+            pause_us = BEAT_US - quiet_us
+
     async def _watch_viewers(self) -> None:
         """Notice viewers that never came or fell silent (ICE alone takes half a minute)."""
         shortest_us = min(self._silence_us, self._connect_us, self._grace_us or self._silence_us)
@@ -572,6 +608,9 @@ class _Viewer:
         self.holds = holds
         self.answered_us = 0
         self.gate = InputGate()
+
+
+_QUIET = msgspec.json.encode({"quiet": True}).decode()
 
 
 def _closed(reason: str) -> str:

@@ -191,13 +191,19 @@ class SyntheticGateway:
         self.sessions.append(session)
         held = await session.stream.hold(offer_sdp)
         name = f"s{len(self.sessions) - 1}"
-        return OpenedSession(name, held.answer_sdp, {}, tag=held.viewer_id)
+        return OpenedSession(name, held.answer_sdp, {}, held.viewer_id, held.resume)
 
     def _running(self, session_id: str) -> SyntheticSession:
         running = {f"s{i}": s for i, s in enumerate(self.sessions) if not s.closed.done()}
         if session_id not in running:
             raise UnknownSession(what="no such session", why="it is no more", fix="Open one.")
         return running[session_id]
+
+    async def resume_session(
+        self, principal, session_id: str, resume: str, offer_sdp: str
+    ) -> OpenedSession:
+        held = await self._running(session_id).stream.take_over(offer_sdp, resume)
+        return OpenedSession(session_id, held.answer_sdp, {}, held.viewer_id, held.resume)
 
     async def join_session(self, principal, session_id: str, offer_sdp: str) -> JoinedSession:
         joined = await self._running(session_id).stream.join(offer_sdp)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from aiortc import rtp
 
-from mesh.core.errors import ContentRefused, Misuse, SessionRefused
+from mesh.core.errors import ContentRefused, Misuse, NotAuthorized, SessionRefused
 from mesh.core.workload import PictureFormat
 from mesh.stream.inputs import MAX_OFFENCES
 from mesh.stream.parts import MAX_RESULT, Joiner
@@ -434,6 +434,39 @@ async def test_one_viewer_more_than_fit_is_refused(streams, viewers):
         await harness.stream.join(await viewers(video=False).offer())
     with pytest.raises(SessionRefused, match="8 viewers already"):
         await harness.stream.join(await viewers(video=False).offer())
+
+
+async def test_a_viewer_is_replaced_by_who_has_its_token_and_only_once(streams, viewers):
+    harness = streams(options=StreamOptions(resume=True))
+    first, second, third = viewers(), viewers(), viewers()
+    held = await harness.stream.hold(await first.offer())
+    await first.accept(held.answer_sdp)
+    with pytest.raises(NotAuthorized):
+        await harness.stream.take_over(await second.offer(), "guessed")
+    taken = await harness.stream.take_over(await second.offer(), held.resume)
+    await second.accept(taken.answer_sdp)
+    with pytest.raises(NotAuthorized):
+        await harness.stream.take_over(await third.offer(), held.resume)
+    assert taken.resume not in ("", held.resume)
+    assert harness.stream.viewers == 1
+
+
+async def test_an_offer_that_cannot_be_used_costs_no_token(streams, viewers):
+    harness = streams(options=StreamOptions(resume=True))
+    first, second = viewers(), viewers()
+    held = await harness.stream.hold(await first.offer())
+    with pytest.raises(SessionRefused):
+        await harness.stream.take_over("nonsense", held.resume)
+    await harness.stream.take_over(await second.offer(), held.resume)
+
+
+async def test_a_stream_that_cannot_be_resumed_gives_no_token(streams, viewers):
+    harness = streams()
+    first, second = viewers(), viewers()
+    held = await harness.stream.hold(await first.offer())
+    assert held.resume == ""
+    with pytest.raises(NotAuthorized):
+        await harness.stream.take_over(await second.offer(), "")
 
 
 async def test_after_close_nobody_is_admitted_and_the_viewer_knows(streams, viewers):
