@@ -53,7 +53,16 @@ class Ours:
                 return {"sdp": await self._stream.answer(asked["sdp"])}
             case "report":
                 return self._report()
+            case "viewer":
+                return {"address": self._viewer_address()}
         raise ValueError(asked["call"])
+
+    def _viewer_address(self) -> list[Any]:
+        """Where the one viewer's packets come from."""
+        [peer] = self._stream._viewers
+        [transport] = peer._connection._RTCPeerConnection__iceTransports  # type: ignore[attr-defined]
+        [pair] = transport._connection._nominated.values()
+        return list(pair.remote_addr)
 
     async def feed(self) -> None:
         """A frame at each beat, as long as somebody looks."""

@@ -17,6 +17,7 @@ from bench.childprocess import ROOT, Child
 from bench.impair import Line, Link, joined_namespaces
 from bench.streaming.browser import Browser, Viewer
 from bench.streaming.fovea import bits_saved
+from bench.streaming.hostile import QUIET, SPOOFED, STRANGERS, attacked
 from bench.streaming.selkies import executable, watch_selkies
 from bench.streaming.source import now_us
 from bench.streaming.watch import OURS, SETTLE_S, Sender, Watched, connect, watch, window
@@ -297,6 +298,25 @@ async def sessions(stage: Stage) -> Figures:
     return {"sessions_fps_least": min(fps), "sessions_fps_mean": statistics.mean(fps)}
 
 
+async def hostile(stage: Stage) -> Figures:
+    """360p30 while malformed datagrams come, 1,000 a second, from strangers or as the viewer's."""
+    ages, crashes, per_s = await attacked(stage.browser, SMALL30, stage.seconds, stage.seed)
+    if crashes:
+        raise WrongPictures(
+            what="the stream did not survive malformed datagrams",
+            why=f"{crashes} windows showed nothing, or the sender ended",
+            fix=f"Look at the sender; the datagrams are those of seed {stage.seed}.",
+        )
+    quiet_ms = p99(ages[QUIET])
+    return {
+        "hostile_crashes": crashes,
+        "hostile_p99_ratio": p99(ages[STRANGERS]) / quiet_ms,
+        "hostile_spoofed_p99_ratio": p99(ages[SPOOFED]) / quiet_ms,
+        "hostile_p99_ms_quiet": quiet_ms,
+        "hostile_datagrams_per_s": per_s,
+    }
+
+
 # --- figures of what other parts have -------------------------------------------------------------
 
 
@@ -384,6 +404,14 @@ SCENARIOS: Final = (
     ),
     Scenario(
         "viewers", viewers, ("cpu_8_viewers_to_1", "cpu_ms_a_frame_1_viewer", "fps_8_viewers")
+    ),
+    Scenario(
+        "hostile",
+        hostile,
+        (
+            *("hostile_crashes", "hostile_p99_ratio", "hostile_spoofed_p99_ratio"),
+            *("hostile_p99_ms_quiet", "hostile_datagrams_per_s"),
+        ),
     ),
     Scenario("sessions", sessions, ("sessions_fps_least", "sessions_fps_mean")),
     Scenario("warp", warp, ("warp_error_deg", "warp_error_unwarped_deg", "warp_uncovered_pct")),

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 
+from aioice import stun
+
 MAX_DATAGRAM = 2048  # more than any path's MTU that a browser uses
 MAX_PATHS = 32  # with a check from the viewer on each; the longest silent one makes room
 _STUN_HEADER = 20
@@ -49,7 +51,17 @@ class DatagramGate:
         if len(datagram) != _STUN_HEADER + int.from_bytes(datagram[2:4], "big"):
             return False
         kind = datagram[:2]
-        return kind in (_RESPONSE, _ERROR) or (kind == _REQUEST and self._username in datagram)
+        ours = kind in (_RESPONSE, _ERROR) or (kind == _REQUEST and self._username in datagram)
+        return ours and _can_be_read(datagram)
+
+
+def _can_be_read(datagram: bytes) -> bool:
+    """Whether aioice's parser, which would raise into the event loop, makes sense of it."""
+    try:
+        stun.parse_message(datagram)
+    except Exception:  # it raises whatever its first surprise was
+        return False
+    return True
 
 
 def is_data(datagram: bytes) -> bool:

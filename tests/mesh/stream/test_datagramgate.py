@@ -27,6 +27,16 @@ def check(username: str = "ours:theirs", key: bytes = b"secret") -> bytes:
     return bytes(request)
 
 
+@pytest.mark.parametrize("attribute", [0x0006, 0x0024, 0x802A, 0x0020, 0x0009])
+def test_a_check_that_the_parser_chokes_on_is_dropped(attribute):
+    body = attribute.to_bytes(2) + (1).to_bytes(2) + b"\xff\0\0\0"
+    body = b"\0\x06\0\x05ours:\0\0\0" + body
+    request = b"\0\x01" + len(body).to_bytes(2) + b"\x21\x12\xa4\x42" + bytes(12) + body
+    with pytest.raises(Exception):  # noqa: B017 - of whatever kind
+        stun.parse_message(request)
+    assert not DatagramGate("ours").admits(request, HERE)
+
+
 @pytest.mark.parametrize("data", [DTLS, RTCP])
 def test_data_is_believed_only_on_a_path_that_was_checked(data):
     gate = DatagramGate("ours")
