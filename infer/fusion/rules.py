@@ -17,7 +17,8 @@ class FusionRules:
     detection's score is worth where the LiDAR saw points and no cluster. stands: what a cluster of
     another class, or of none, adds to it: something is there. same: two objects that
     share more of the smaller's area, seen from above, are one. moving_m_s, moved: what a radar says
-    moves faster is no part of the scenery, and worth that much certainty.
+    moves faster is no part of the scenery, and worth that much certainty. riding_m_s: who moves
+    faster is no walker.
     """
 
     least_overlap: float = 0.3
@@ -31,3 +32,4 @@ class FusionRules:
     same: float = 0.3
     moving_m_s: float = 1.0
     moved: float = 0.5
+    riding_m_s: float = 2.5

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from infer.fusion.frustum import Fitting, nearest_thing
 from infer.fusion.lidar_objects import Rules, Seen, seen_by_lidar
-from infer.fusion.objects import NONE, Floats, Objects, Whole
+from infer.fusion.objects import CYCLIST, NONE, PEDESTRIAN, Floats, Objects, Whole
 from infer.fusion.pictures import NEAREST_M, View, areas, outlines, overlap
 from infer.fusion.rules import FusionRules
 from infer.fusion.shapes import SIZES
@@ -45,8 +45,10 @@ class CameraFusion:
             pictures=np.where(first, at, objects.pictures),
             cameras=np.where(first, self.number, objects.cameras),
         )
+        crowds = self._crowds(spots, objects, at)
         rest = np.setdiff1d(np.arange(len(self.view.boxes)), at[found])
-        return self._confirmed(known, at, shown, fitting) + self._proposed(rest, spots, fitting)
+        confirmed = self._confirmed(known, at, shown, crowds, fitting)
+        return confirmed + self._proposed(rest, spots, crowds, fitting)
 
     def _matched(self, objects: Objects, shown: Floats, around: Floats) -> Whole:
         """For each object which detection it is, NONE for none: the most overlap in all.
@@ -74,52 +76,92 @@ class CameraFusion:
         doubted: Floats = scores * missed / (1 - scores + scores * missed)
         return doubted
 
-    def _confirmed(self, objects: Objects, at: Whole, shown: Floats, fitting: Fitting) -> Objects:
+    def _crowds(self, spots: Spots, objects: Objects, at: Whole) -> Crowds:
+        """Of people and two-wheelers that are no cluster of their own: they are so close to
+        something else that the LiDAR takes both for one.
+        """
+        alone = {
+            int(at[i])
+            for i in np.flatnonzero(at != NONE).tolist()
+            if self._holds(int(objects.clusters[i]), int(self.view.kinds[at[i]]))
+        }
+        small = np.flatnonzero(np.isin(self.view.kinds, (PEDESTRIAN, CYCLIST))).tolist()
+        crowds = {k: self._crowd(spots, k) for k in small if k not in alone}
+        crowds = {k: own for k, own in crowds.items() if len(own)}
+        about = np.zeros(len(self.points), np.bool_)
+        for k, own in crowds.items():
+            long = SIZES[int(self.view.kinds[k])].longer[0]
+            about[spots.about(own, self.view.boxes[k], long)] = True
+        return Crowds(crowds, about)
+
+    def _crowd(self, spots: Spots, k: int) -> Whole:
+        """The points that detection k is of, see `frustum.nearest_thing`."""
+        deep = SIZES[int(self.view.kinds[k])].typical[1]
+        return spots.points[nearest_thing(spots.pixels, spots.depths, self.view.boxes[k], deep)]
+
+    def _holds(self, cluster: int, kind: int) -> bool:
+        """Whether a cluster is no larger than a thing of its class may be."""
+        own = self.points[self.seen.points_of(cluster), :2]
+        return bool(len(own)) and bool(np.ptp(own, axis=0).max() <= SIZES[kind].longer[1])
+
+    def _confirmed(
+        self,
+        objects: Objects,
+        at: Whole,
+        shown: Floats,
+        crowds: Crowds,
+        fitting: Fitting,
+    ) -> Objects:
         """Objects with the class that the camera says, and boxes that look as it saw them."""
         boxes, kinds, scores = objects.boxes.copy(), objects.kinds.copy(), objects.scores.copy()
         for i in np.flatnonzero(at != NONE).tolist():
             k, kind = int(at[i]), int(self.view.kinds[at[i]])
             agree = kinds[i] == kind
             alike = overlap(shown[i : i + 1], self.view.boxes[k : k + 1])[0, 0]
-            own = self.seen.points_of(int(objects.clusters[i]))
-            if kind in SIZES and len(own) and not (agree and alike >= self.rules.alike):
-                picture = self.view.boxes[k]
-                boxes[i] = fitting.fitted(
-                    self.points[own],
-                    self.seen.above[own],
-                    kind,
-                    picture,
-                    large=bool(self.view.large[k]),
-                )
+            cluster = self.seen.points_of(int(objects.clusters[i]))
+            own = crowds.of.get(k, cluster[~crowds.about[cluster]])
+            stays = agree and alike >= self.rules.alike and len(own) == len(cluster)
+            if kind in SIZES and len(own) and not stays:
+                boxes[i] = self._fitted(own, k, fitting)
             believed = scores[i] if agree else self.rules.stands
             kinds[i], scores[i] = kind, 1 - (1 - believed) * (1 - self.view.scores[k])
         return objects.with_changes(boxes=boxes, kinds=kinds, scores=scores)
 
-    def _proposed(self, rest: Whole, spots: Spots, fitting: Fitting) -> Objects:
+    def _fitted(self, own: Whole, k: int, fitting: Fitting) -> Floats:
+        """The box of what detection k saw and these points are of."""
+        return fitting.fitted(
+            self.points[own],
+            self.seen.above[own],
+            int(self.view.kinds[k]),
+            self.view.boxes[k],
+            large=bool(self.view.large[k]),
+        )
+
+    def _proposed(self, rest: Whole, spots: Spots, crowds: Crowds, fitting: Fitting) -> Objects:
         """Objects of detections that are no cluster's, of the points in their frustums."""
         made, of = [], []
         for k in rest.tolist():
-            kind, picture = int(self.view.kinds[k]), self.view.boxes[k]
-            if kind not in SIZES:
+            if int(self.view.kinds[k]) not in SIZES:
                 continue
-            deep = SIZES[kind].typical[1]
-            own = spots.points[nearest_thing(spots.pixels, spots.depths, picture, deep)]
+            own = crowds.of[k] if k in crowds.of else self._crowd(spots, k)
             if len(own):
                 of.append(k)
-                made.append(
-                    fitting.fitted(
-                        self.points[own],
-                        self.seen.above[own],
-                        kind,
-                        picture,
-                        large=bool(self.view.large[k]),
-                    )
-                )
+                made.append(self._fitted(own, k, fitting))
         named = np.array(of, np.int64)
         boxes = np.array(made, np.float64).reshape(-1, BOX_FIELDS)
         scores = self.rules.alone * self.view.scores[named]
         found = seen_by_lidar(boxes, self.view.kinds[named], scores, np.full(len(of), NONE))
         return found.with_changes(pictures=named, cameras=np.full(len(of), self.number))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Crowds:
+    """Points that belong to detections rather than to the cluster they are in. of: by detection,
+    indices of points. about: bool (n,), which points are theirs, or may be.
+    """
+
+    of: dict[int, Whole]
+    about: NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -131,6 +173,16 @@ class Spots:
     points: Whole
     pixels: Floats
     depths: Floats
+
+    def about(self, crowd: Whole, picture: Floats, long_m: float) -> Whole:
+        """The points in a detection's box that may be of one thing with its crowd, as long as such
+        things are: at its rim, and behind its middle.
+        """
+        depths = self.depths[np.isin(self.points, crowd)]
+        inside = ((self.pixels >= picture[:2]) & (self.pixels <= picture[2:])).all(axis=1)
+        inside &= (self.depths > depths.max() - long_m) & (self.depths < depths.min() + long_m)
+        found: Whole = self.points[inside]
+        return found
 
     def around(self, seen: Seen, objects: Objects) -> Floats:
         """What the points of each object's cluster fill of the picture: (n, 4), zeros for none."""

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from infer.frames.pose import Pose
-from infer.fusion.objects import Objects
+from infer.fusion.objects import CYCLIST, PEDESTRIAN, Objects
 from infer.fusion.rules import FusionRules
 from infer.perception.radar import Radar, associate
 from infer.track.overlap import X, Z
@@ -29,7 +29,8 @@ class RadarView:
 def with_radar(objects: Objects, view: RadarView, rules: FusionRules) -> Objects:
     """Objects with the radial speeds of their nearest targets, each a Kalman filter's update.
 
-    A radar's range says little of where a thing is beside a LiDAR's, so places stay.
+    A radar's range says little of where a thing is beside a LiDAR's, so places stay. Who comes or
+    goes faster than anybody walks, rides.
     """
     turn = view.from_objects.rotation[:2, :2]
     places = view.from_objects.apply(objects.boxes[:, X : Z + 1])[:, :2]
@@ -49,11 +50,13 @@ def with_radar(objects: Objects, view: RadarView, rules: FusionRules) -> Objects
     surprise = radial - np.einsum("ni,ni->n", rows[:, 2:], objects.velocity[of])
     velocity, covariance = objects.velocity.copy(), objects.covariance.copy()
     scores, targets = objects.scores.copy(), objects.targets.copy()
+    fast = np.isin(np.arange(len(objects)), of[np.abs(radial) > rules.riding_m_s])
+    kinds = np.where(fast & (objects.kinds == PEDESTRIAN), CYCLIST, objects.kinds)
     velocity[of] += gains[:, 2:] * surprise[:, None]
     covariance[of] -= gains[:, :, None] * np.einsum("ni,nij->nj", rows, known)[:, None]
     moving = of[np.abs(radial) > rules.moving_m_s]
     scores[moving] = 1 - (1 - scores[moving]) * (1 - rules.moved)
     targets[of] = named
     return objects.with_changes(
-        velocity=velocity, covariance=covariance, scores=scores, targets=targets
+        kinds=kinds, velocity=velocity, covariance=covariance, scores=scores, targets=targets
     )

@@ -13,7 +13,7 @@ from infer.frames.calibration import Camera
 from infer.frames.pose import Pose
 from infer.fusion.fuser import flat, fuse, once
 from infer.fusion.lidar_objects import LidarDetector, seen_by_lidar
-from infer.fusion.objects import NONE, OTHER, PEDESTRIAN, VEHICLE
+from infer.fusion.objects import CYCLIST, NONE, OTHER, PEDESTRIAN, VEHICLE
 from infer.fusion.pictures import View, corners, outlines, overlap, view_of
 from infer.fusion.rules import FusionRules
 from infer.fusion.with_radar import RadarView, with_radar
@@ -110,6 +110,40 @@ def test_points_that_are_no_cluster_are_a_car_where_the_camera_sees_one(detector
     found = fuse(thinned, seen, [view(box(40, 3))])
     assert (found.clusters[0], found.pictures[0]) == (NONE, 0)
     assert np.hypot(*(found.boxes[0, :2] - (40, 3))) < 1.0
+
+
+CYCLE = (1.75, 0.6, 1.75)
+
+
+def views(*seen):
+    """One camera's picture of several views' boxes."""
+    fields = ("boxes", "kinds", "scores", "large")
+    return View(CAMERA, AHEAD, *(np.concatenate([getattr(v, f) for v in seen]) for f in fields))
+
+
+def test_a_cyclist_so_close_to_a_car_that_both_are_one_cluster_is_found_beside_it(detector):
+    here, beside = box(12, 3), box(11.5, 1.5, size=CYCLE)
+    points = scan([*car(12, 3), Thing(11.5, 1.5, CYCLE)])
+    seen = detector.detect(points)
+    near = np.abs(seen.objects.boxes[:, :2] - (12, 2.5)).max(axis=1) < 2.5
+    assert near.sum() == 1, "the LiDAR takes both for one"
+    found = fuse(points, seen, [views(view(here), view(beside, kind=CYCLIST))])
+    assert sorted(found.kinds.tolist()) == [VEHICLE, CYCLIST]
+    places = {int(kind): box for kind, box in zip(found.kinds, found.boxes, strict=True)}
+    assert np.hypot(*(places[CYCLIST][:2] - beside[:2])) < 0.7
+    assert agreement(found.of_kind(VEHICLE), here).max() > 0.6
+
+
+def test_who_sits_in_a_car_is_part_of_it(detector):
+    here = view(box(12, 0))
+    left, top, right, bottom = here.boxes[0]
+    middle, sill = (left + right) / 2, top + 0.55 * (bottom - top)
+    driver = View(
+        CAMERA, AHEAD, np.array([[middle - 8, top + 4, middle + 8, sill]]),
+        np.array([PEDESTRIAN]), np.array([0.7]), np.zeros(1, bool),
+    )  # fmt: skip
+    found = fused(detector, car(12, 0), views(here, driver))
+    assert found.kinds.tolist() == [VEHICLE]
 
 
 def test_where_the_lidar_saw_nothing_there_is_nothing(detector):
@@ -220,6 +254,14 @@ def test_a_radar_tells_how_fast_things_come_and_that_what_moves_is_there():
     np.testing.assert_allclose(told.velocity, [(-8, 0), (0, 0)], atol=0.05)
     assert told.scores[0] > told.scores[1] == 0.5
     np.testing.assert_array_equal(told.boxes, objects.boxes)
+
+
+@pytest.mark.parametrize(("speed", "kind"), [(-1.5, PEDESTRIAN), (-4.0, CYCLIST)])
+def test_who_comes_faster_than_anybody_walks_rides(speed, kind):
+    boxes = np.array([box(20, 0, size=(0.7, 0.6, 1.7))], np.float64)
+    walker = seen_by_lidar(boxes, np.array([PEDESTRIAN]), np.array([0.5]), np.arange(1))
+    told = with_radar(walker, radar_of(walker, [(speed, 0.0)]), FusionRules())
+    assert told.kinds.tolist() == [kind]
 
 
 def test_a_radar_says_nothing_of_motion_across_its_beam():
