@@ -450,6 +450,8 @@ globalThis.framemesh = {
       counts: viewer.recorder.counts,
     };
   },
+  /** How packets come, once there is a connection. */
+  way: async () => (await viewer.session.stream?.measure())?.way ?? null,
   /** @param {boolean} shown */
   showOverlay: (shown) => viewer.showOverlay(shown),
   /** @param {(sweep: import("./fmbx.js").Sweep, frame: number) => void} told  of each shown */

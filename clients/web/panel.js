@@ -33,7 +33,8 @@ export class Panel {
     element("fps").textContent = figures.fps > 0 ? `${figures.fps.toFixed(1)} fps` : "–";
     element("round-trip").textContent = milliseconds(figures.roundTripMs);
     element("bitrate").textContent = measured === null ? "–" : rate(measured.bitsPerS);
-    element("codec").textContent = measured?.codec ?? "";
+    element("codec").textContent = [measured?.codec, measured?.way?.relayed && "relayed"]
+      .filter(Boolean).join(", ");
     const rung = figures.rung > 0 ? `, rung ${figures.rung}` : "";
     element("size").textContent = `${width} × ${height}${rung}`;
     this.#showStages(figures, measured);

@@ -26,6 +26,14 @@ const WATCH_MS = 50;
  * @property {number | null} networkMs  one way, as half the round trip
  * @property {number | null} decodeMs  from a picture's first packet to its decoded form, mean
  * @property {string} codec
+ * @property {Way | null} way
+ */
+
+/**
+ * How packets come.
+ * @typedef {object} Way
+ * @property {boolean} relayed  by the gateway's TURN server
+ * @property {string} address  where they come from: the gateway's, as this page sees it
  */
 
 /** A session; `open` it once, `close` it in any case. */
@@ -45,7 +53,9 @@ export class Stream {
     this.screen = screen;
     this.events = events;
     this.closing = new AbortController();
-    this.connection = new RTCPeerConnection();
+    /** @type {RTCConfiguration} */
+    this.ways = { iceTransportPolicy: asked.relayed ? "relay" : "all" };
+    this.connection = new RTCPeerConnection(this.ways);
     this.url = "";
     /** @type {(problem: ProblemError) => void} */
     this.end = () => {};
@@ -69,10 +79,13 @@ export class Stream {
     this.pictures = running?.pictures !== false;
     const receiver = this.pictures ? this.#askForPictures() : null;
     this.connection.addEventListener("connectionstatechange", () => this.#stateChanged());
-    await this.connection.setLocalDescription();
-    const offer = /** @type {RTCSessionDescription} */ (this.connection.localDescription);
-    const { url, answerSdp, resume } = await openSession(this.asked, offer.sdp, signal, this.lost);
+    const offer = await this.connection.createOffer();
+    const opened = await openSession(this.asked, offer.sdp ?? "", signal, this.lost);
+    const { url, answerSdp, resume, iceServers } = opened;
     this.url = url;
+    // Gathering begins with the local description, and by then knows the gateway's servers.
+    this.connection.setConfiguration({ ...this.ways, iceServers });
+    await this.connection.setLocalDescription(offer);
     this.resumable = resume ? { url, resume } : null;
     await this.connection.setRemoteDescription({ type: "answer", sdp: answerSdp });
     if (receiver) showTrack(receiver.track, this.screen, (picture) => this.#shown(picture), signal);
@@ -102,11 +115,16 @@ export class Stream {
     const { before } = this;
     const now = { ...before, atMs: performance.now() };
     /** @type {Measured} */
-    const measured = { bitsPerS: 0, networkMs: null, decodeMs: null, codec: "" };
+    const measured = { bitsPerS: 0, networkMs: null, decodeMs: null, codec: "", way: null };
     const report = await this.connection.getStats();
     report.forEach((part) => {
       if (part.type === "candidate-pair" && part.nominated) {
         if (part.currentRoundTripTime > 0) measured.networkMs = part.currentRoundTripTime * 500;
+        const [here, there] = [part.localCandidateId, part.remoteCandidateId];
+        measured.way = {
+          relayed: report.get(here)?.candidateType === "relay",
+          address: report.get(there)?.address ?? "",
+        };
       } else if (part.type === "inbound-rtp" && part.kind === "video") {
         now.bytes = part.bytesReceived;
         now.processedS = part.totalProcessingDelay ?? 0;

@@ -1,5 +1,6 @@
 /** Signalling: WHEP (draft-ietf-wish-whep), one POST to open a session, one DELETE to end it. */
 
+import { iceServers } from "./iceservers.js";
 import { ProblemError } from "./protocol.js";
 
 /** @typedef {import("./protocol.js").Problem} Problem */
@@ -16,11 +17,12 @@ const RESUME = "Framemesh-Resume";
  * @property {boolean} barcode  the pictures carry their frame id
  * @property {boolean} overlay  begin with the overlay shown
  * @property {boolean} warp  show pictures from where the camera is by then, where that can be
+ * @property {boolean} relayed  go through the gateway's TURN server and by no other way
  */
 
 /**
  * Read `/?scene=...&width=...#token=...`, or `/?session=...#token=...` to join a running session.
- * `workload`, `session`, `overlay` and `warp` are the page's own options.
+ * `workload`, `session`, `overlay`, `warp` and `relay` are the page's own options.
  * @param {{search: string, hash: string}} address
  * @returns {Asked}
  */
@@ -30,10 +32,11 @@ export function readAddress({ search, hash }) {
   const session = options.get("session") ?? "";
   const overlay = options.get("overlay") !== "0";
   const warp = options.get("warp") !== "0";
-  for (const name of ["workload", "session", "overlay", "warp"]) options.delete(name);
+  const relayed = options.get("relay") === "1";
+  for (const name of ["workload", "session", "overlay", "warp", "relay"]) options.delete(name);
   const token = new URLSearchParams(hash.replace(/^#/, "")).get("token") ?? "";
   const barcode = options.get("barcode") === "1";
-  return { workload, session, token, options, barcode, overlay, warp };
+  return { workload, session, token, options, barcode, overlay, warp, relayed };
 }
 
 /**
@@ -52,13 +55,20 @@ export function sessionUrl(session) {
  */
 
 /**
+ * @typedef {object} Opened
+ * @property {string} url  what to DELETE in the end
+ * @property {string} answerSdp
+ * @property {string} resume  "" if it cannot be gone on with
+ * @property {RTCIceServer[]} iceServers  that the gateway's owner offers
+ */
+
+/**
  * Open a session, join the one that is asked for, or go on with one.
  * @param {Asked} asked
  * @param {string} offerSdp
  * @param {AbortSignal} signal
  * @param {Resumable | null} lost  to go on with
- * @returns {Promise<{url: string, answerSdp: string, resume: string}>}  url: what to DELETE in the
- *   end; resume: "" if it cannot be gone on with
+ * @returns {Promise<Opened>}
  * @throws {ProblemError}
  */
 export async function openSession(asked, offerSdp, signal, lost = null) {
@@ -82,6 +92,7 @@ export async function openSession(asked, offerSdp, signal, lost = null) {
     url: new URL(location, answer.url).href,
     answerSdp: await answer.text(),
     resume: answer.headers.get(RESUME) ?? "",
+    iceServers: iceServers(answer.headers.get("Link")),
   };
 }
 

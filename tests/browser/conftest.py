@@ -11,7 +11,7 @@ import dataclasses
 import itertools
 import json
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from importlib.resources import files
 from pathlib import Path
@@ -24,6 +24,7 @@ from aiohttp import web
 
 from clients.chromium import BrowserUnavailable, Page, find_chromium, open_chromium
 from mesh.core.errors import NotAuthorized, SessionRefused
+from mesh.core.turn import IceServer
 from mesh.core.workload import PictureFormat
 from mesh.http import JoinedSession, OpenedSession, UnknownSession, create_app
 from mesh.stream.session import Stream, StreamOptions
@@ -234,13 +235,20 @@ class SyntheticGateway:
 
 
 @asynccontextmanager
-async def served(gateway: SyntheticGateway, port: int = 0) -> AsyncIterator[str]:
+async def served(
+    gateway: SyntheticGateway,
+    port: int = 0,
+    host: str = "127.0.0.1",
+    ice_servers: Sequence[IceServer] = (),
+) -> AsyncIterator[str]:
     """The gateway and the page on a loopback port; yields the page's address."""
-    runner = web.AppRunner(create_app(gateway, PAGE), shutdown_timeout=1)
+    app = create_app(gateway, PAGE, ice_servers=ice_servers)
+    runner = web.AppRunner(app, shutdown_timeout=1)
     await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", port).start()
+    await web.TCPSite(runner, host, port).start()
     try:
-        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
+        name = f"[{host}]" if ":" in host else host
+        yield f"http://{name}:{runner.addresses[0][1]}"
     finally:
         for session in gateway.sessions:
             await session.close()
