@@ -54,7 +54,7 @@ from mesh.schedule.pool import REVIEW_US, SessionPool
 from mesh.session import Deliver, Session
 from mesh.stream.fragment import Fragment
 from mesh.stream.offer import read_offer
-from mesh.stream.session import Joined, Stream, StreamOptions
+from mesh.stream.session import LEAVING, Joined, Stream, StreamOptions
 
 log = logging.getLogger(__name__)
 
@@ -190,8 +190,11 @@ class Gateway:
             self._note_idle()
 
     def drain(self) -> None:
-        """Open no more sessions."""
+        """Open no more sessions, and have viewers go to another gateway, if there is one."""
         self._draining = True
+        if self._config.others:
+            for hosting in self._hosted.values():
+                hosting.session.stream.publish(LEAVING)
         self._note_idle()
 
     async def drained(self) -> None:

@@ -54,14 +54,14 @@ _SDP_RANGES = (SDP, "application/*", "*/*")  # of an Accept header
 
 VIEW, CONTROL = "view", "control"  # scopes: mesh.core.membership.Scope
 
-CONTENT_SECURITY_POLICY = "; ".join(
+_CONTENT_SECURITY_POLICY = "; ".join(
     (
         "default-src 'none'",
         "script-src 'self'",
         "style-src 'self'",
         "img-src 'self' data: blob:",
         "media-src 'self' blob:",
-        "connect-src 'self'",
+        "connect-src 'self'{others}",
         "worker-src 'self'",
         "base-uri 'none'",
         "form-action 'none'",
@@ -72,11 +72,11 @@ _EVERY_ANSWER = {
     "Access-Control-Allow-Origin": "*",  # no cookies: only a bearer token is ever believed
     "Access-Control-Expose-Headers": f"Accept-Patch, ETag, Link, Location, Retry-After, {RESUME}",
     "Cache-Control": "no-store",
-    "Content-Security-Policy": CONTENT_SECURITY_POLICY,
     "Cross-Origin-Opener-Policy": "same-origin",
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
 }
+_POLICY = web.AppKey("policy", str)
 _PREFLIGHT = {
     "Access-Control-Allow-Methods": "GET, POST, PATCH, DELETE, OPTIONS",
     "Access-Control-Allow-Headers": f"Authorization, Content-Type, If-Match, {RESUME}",
@@ -205,14 +205,17 @@ def create_app(
     gateway: GatewayApi[PrincipalT],
     static: Path | None,
     ice_servers: Sequence[IceServer] = (),
+    others: Sequence[str] = (),
 ) -> web.Application:
     """The application to serve.
 
     static: the folder with the viewer page, index.html in it.
     ice_servers: what viewers are told of, by Link headers; only those with a token.
+    others: origins of the realm's other gateways, likewise; the page may ask them too.
     """
     app = web.Application(middlewares=[_answer_properly], client_max_size=MAX_SDP)
-    face = _Face(gateway, ice_servers)
+    app[_POLICY] = _CONTENT_SECURITY_POLICY.format(others="".join(f" {at}" for at in others))
+    face = _Face(gateway, ice_servers, others)
     app.add_routes(
         [
             web.post("/whep/{workload}", face.open_session),
@@ -237,9 +240,15 @@ def create_app(
 class _Face:
     """The handlers, beside the gateway they ask."""
 
-    def __init__(self, gateway: GatewayApi[PrincipalT], ice_servers: Sequence[IceServer]) -> None:
+    def __init__(
+        self,
+        gateway: GatewayApi[PrincipalT],
+        ice_servers: Sequence[IceServer],
+        others: Sequence[str],
+    ) -> None:
         self._gateway: GatewayApi[Any] = gateway
         self._ice_servers = ice_servers
+        self._others = others
 
     async def open_session(self, request: web.Request) -> web.Response:
         principal = self._gateway.authorize(_token(request), CONTROL)
@@ -297,6 +306,8 @@ class _Face:
     def _link(self, answer: web.Response) -> None:
         for server in self._ice_servers:
             answer.headers.add(hdrs.LINK, server.link(int(time.time())))
+        for origin in self._others:
+            answer.headers.add(hdrs.LINK, f'<{origin}/>; rel="alternate"')
 
     async def leave_session(self, request: web.Request) -> web.Response:
         principal = self._gateway.authorize(_token(request), VIEW)
@@ -484,6 +495,7 @@ async def _answer_properly(
     if not answer.prepared:
         for name, value in _EVERY_ANSWER.items():
             answer.headers.setdefault(name, value)
+        answer.headers.setdefault("Content-Security-Policy", request.config_dict[_POLICY])
     return answer
 
 

@@ -490,7 +490,8 @@ async def _start_links(node: Node, stack: AsyncExitStack) -> list[FinderSession]
 async def _start_http(
     node: Node, gateway: Gateway, stack: AsyncExitStack, static: Path | None
 ) -> None:
-    app = create_app(gateway, static, node.config.gateway.ice_servers)
+    told = node.config.gateway
+    app = create_app(gateway, static, told.ice_servers, told.others)
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     stack.push_async_callback(runner.cleanup)

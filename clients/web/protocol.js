@@ -80,7 +80,7 @@ export class ProblemError extends Error {
 /**
  * Decode one text message of the frames channel.
  * @param {string} text
- * @returns {{facts: FrameFacts} | {closed: string} | {quiet: true}}
+ * @returns {{facts: FrameFacts} | {closed: string} | {quiet: true} | {leaving: true}}
  * @throws {ProblemError} if it is none of these
  */
 export function parseMessage(text) {
@@ -92,6 +92,7 @@ export function parseMessage(text) {
   }
   if (typeof message?.closed === "string") return { closed: message.closed };
   if (message?.quiet === true) return { quiet: true };
+  if (message?.leaving === true) return { leaving: true };
   return { facts: parseFacts(message) };
 }
 

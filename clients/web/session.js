@@ -1,7 +1,8 @@
 /** Keeps a session open: opens it, notices its end, and opens the next one after a pause. */
 
 import { ProblemError } from "./protocol.js";
-import { Stream } from "./stream.js";
+import { LEAVING, Stream } from "./stream.js";
+import { UNREACHABLE } from "./whep.js";
 
 const FIRST_PAUSE_MS = 500;
 const LONGEST_PAUSE_MS = 15_000;
@@ -58,6 +59,8 @@ export class Session {
     this.left = false;
     /** @type {import("./whep.js").Resumable | null} a session that was lost, to go on with */
     this.lost = null;
+    /** @type {string[]} origins of other gateways, the next to ask first */
+    this.others = [];
     this.skipPause = () => {};
   }
 
@@ -68,15 +71,37 @@ export class Session {
       const resuming = this.lost !== null;
       const error = await this.#live();
       if (this.left) return;
+      if (this.#moves(error, resuming)) continue;
       if (this.lost || resuming) continue; // go on with it at once; or, if that failed, open another
       if (!mayPass(error, this.wasLive, this.asked.session !== "")) {
         this.events.state("refused", error, 0);
         return;
       }
+      if (error.problem.code === UNREACHABLE) this.#askNext();
       const waitMs = pauseMs(this.failures, error.retryAfterMs, Math.random());
       this.events.state("reconnecting", error, waitMs);
       await this.#pause(waitMs);
     }
+  }
+
+  /**
+   * Whether the next gateway is asked at once, because this one says that it leaves, or does not
+   * answer whoever would go on with its session. The camera goes along: the page has it.
+   * @param {ProblemError} error
+   * @param {boolean} resuming
+   */
+  #moves(error, resuming) {
+    const silent = resuming && !this.lost && error.problem.code === UNREACHABLE;
+    return (silent || error.problem.code === LEAVING) && this.#askNext();
+  }
+
+  /** Have another gateway asked from now on; the one so far is asked again after all others. */
+  #askNext() {
+    const next = this.asked.session ? undefined : this.others.shift();
+    if (next === undefined) return false;
+    this.others.push(this.asked.gateway || location.origin);
+    this.asked = { ...this.asked, gateway: next };
+    return true;
   }
 
   /** Try now instead of after the pause. */
@@ -117,6 +142,7 @@ export class Session {
     try {
       const opened = await Promise.race([stream.open(), stream.ended]);
       if (opened instanceof ProblemError) return opened;
+      if (stream.others.length > 0) this.others = stream.others;
       this.events.opened(opened);
       const error = await stream.ended;
       if (error.problem.code === "link_lost" && liveSinceMs < Infinity) this.lost = stream.abandon();

@@ -10,6 +10,9 @@ const GONE_AFTER_MS = 4000; // a connection may be interrupted this long and com
 const CONNECT_MS = 20_000;
 const WATCH_MS = 50;
 
+/** The code of what ends a stream whose gateway sends it to another one. */
+export const LEAVING = "gateway_leaves";
+
 /**
  * @typedef {object} StreamEvents
  * @property {(picture: import("./picture.js").Picture) => void} picture  is on the screen
@@ -49,6 +52,8 @@ export class Stream {
     this.lost = lost;
     /** @type {import("./whep.js").Resumable | null} what this one can be gone on with */
     this.resumable = null;
+    /** @type {string[]} origins of other gateways that serve the same */
+    this.others = [];
     this.silence = new Silence();
     this.screen = screen;
     this.events = events;
@@ -81,12 +86,13 @@ export class Stream {
     this.connection.addEventListener("connectionstatechange", () => this.#stateChanged());
     const offer = await this.connection.createOffer();
     const opened = await openSession(this.asked, offer.sdp ?? "", signal, this.lost);
-    const { url, answerSdp, resume, iceServers } = opened;
+    const { url, answerSdp, resume, iceServers, others } = opened;
     this.url = url;
+    this.others = others;
     // Gathering begins with the local description, and by then knows the gateway's servers.
     this.connection.setConfiguration({ ...this.ways, iceServers });
     await this.connection.setLocalDescription(offer);
-    this.resumable = resume ? { url, resume } : null;
+    this.resumable = resume ? { url, resume, alone: others.length === 0 } : null;
     await this.connection.setRemoteDescription({ type: "answer", sdp: answerSdp });
     if (receiver) showTrack(receiver.track, this.screen, (picture) => this.#shown(picture), signal);
     this.#endUnless("connected", CONNECT_MS, "no connection came about");
@@ -229,6 +235,7 @@ export class Stream {
   #receivedText(text) {
     const message = parseMessage(text);
     if ("facts" in message) this.events.facts(message.facts);
+    else if ("leaving" in message && this.others.length > 0) this.end(leaving());
     else if ("closed" in message) this.end(ended(message.closed, this.asked.session !== ""));
   }
 
@@ -264,6 +271,15 @@ function ended(why, joined) {
     what: "the session has ended",
     why,
     fix: joined ? "Join another one." : "This page opens it again by itself.",
+  });
+}
+
+function leaving() {
+  return new ProblemError({
+    code: LEAVING,
+    what: "the gateway ends",
+    why: "its owner takes it out of service",
+    fix: "This page goes on at another one by itself.",
   });
 }
 

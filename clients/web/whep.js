@@ -1,11 +1,16 @@
 /** Signalling: WHEP (draft-ietf-wish-whep), one POST to open a session, one DELETE to end it. */
 
-import { iceServers } from "./iceservers.js";
+import { iceServers, otherGateways } from "./links.js";
 import { ProblemError } from "./protocol.js";
 
 /** @typedef {import("./protocol.js").Problem} Problem */
 
 const RESUME = "Framemesh-Resume";
+
+/** The code of the problem that nobody answers. */
+export const UNREACHABLE = "unreachable";
+
+const RESUME_MS = 200; // then its gateway is taken for dead, where there is another one
 
 /**
  * What the page's own address asks for.
@@ -17,6 +22,7 @@ const RESUME = "Framemesh-Resume";
  * @property {boolean} barcode  the pictures carry their frame id
  * @property {boolean} overlay  begin with the overlay shown
  * @property {boolean} warp  show pictures from where the camera is by then, where that can be
+ * @property {string} gateway  its origin; "" for the one that the page came from
  * @property {boolean} relayed  go through the gateway's TURN server and by no other way
  */
 
@@ -36,7 +42,7 @@ export function readAddress({ search, hash }) {
   for (const name of ["workload", "session", "overlay", "warp", "relay"]) options.delete(name);
   const token = new URLSearchParams(hash.replace(/^#/, "")).get("token") ?? "";
   const barcode = options.get("barcode") === "1";
-  return { workload, session, token, options, barcode, overlay, warp, relayed };
+  return { workload, session, token, options, barcode, overlay, warp, relayed, gateway: "" };
 }
 
 /**
@@ -52,6 +58,7 @@ export function sessionUrl(session) {
  * @typedef {object} Resumable
  * @property {string} url
  * @property {string} resume  serves once
+ * @property {boolean} alone  there is no other gateway to go to
  */
 
 /**
@@ -60,6 +67,7 @@ export function sessionUrl(session) {
  * @property {string} answerSdp
  * @property {string} resume  "" if it cannot be gone on with
  * @property {RTCIceServer[]} iceServers  that the gateway's owner offers
+ * @property {string[]} others  origins of the realm's other gateways
  */
 
 /**
@@ -77,7 +85,7 @@ export async function openSession(asked, offerSdp, signal, lost = null) {
     method: "POST",
     headers: { "Content-Type": "application/sdp", ...(lost && { [RESUME]: lost.resume }) },
     body: offerSdp,
-    signal,
+    signal: lost && !lost.alone ? AbortSignal.any([signal, AbortSignal.timeout(RESUME_MS)]) : signal,
   });
   const location = answer.headers.get("Location");
   if (answer.status !== 201 || location === null) {
@@ -93,6 +101,7 @@ export async function openSession(asked, offerSdp, signal, lost = null) {
     answerSdp: await answer.text(),
     resume: answer.headers.get(RESUME) ?? "",
     iceServers: iceServers(answer.headers.get("Link")),
+    others: otherGateways(answer.headers.get("Link")),
   };
 }
 
@@ -100,7 +109,7 @@ export async function openSession(asked, offerSdp, signal, lost = null) {
 function openingUrl(asked) {
   const options = new URLSearchParams(asked.options);
   if (!options.has("resume")) options.set("resume", "1");
-  return `/whep/${encodeURIComponent(asked.workload)}?${options}`;
+  return `${asked.gateway}/whep/${encodeURIComponent(asked.workload)}?${options}`;
 }
 
 /**
@@ -140,7 +149,8 @@ async function request(url, token, init) {
   try {
     answer = await fetch(url, { ...init, headers: { ...init.headers, ...bearer(token) } });
   } catch (error) {
-    if (init.signal?.aborted) throw error;
+    const { name } = /** @type {Error} */ (error);
+    if (init.signal?.aborted && name !== "TimeoutError") throw error;
     throw unreachable();
   }
   if (!answer.ok) throw await refusal(answer);
@@ -184,7 +194,7 @@ function noToken() {
 
 function unreachable() {
   return new ProblemError({
-    code: "unreachable",
+    code: UNREACHABLE,
     what: "the gateway does not answer",
     why: "it has ended, or the network between is down",
     fix: "Start it again, or check the network; this page keeps trying.",

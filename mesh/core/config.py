@@ -63,12 +63,18 @@ class DeviceConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     programs: tuple[str, ...] = ()
 
 
+# Scheme, host and port, as in RFC 6454.
+Origin: TypeAlias = Annotated[str, Meta(pattern=r"\Ahttps?://[A-Za-z0-9.:\[\]-]{1,253}\Z")]
+
+
 class GatewayConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """[gateway]: what a gateway admits."""
 
     max_sessions: Annotated[int, Meta(ge=1, le=1024)] = 16
     # STUN and TURN servers that viewers may use to reach this gateway.
     ice_servers: Annotated[tuple[IceServer, ...], Meta(max_length=8)] = ()
+    # The realm's other gateways, as browsers reach them: where sessions go on if this one ends.
+    others: Annotated[tuple[Origin, ...], Meta(max_length=8)] = ()
 
 
 class NodeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -610,6 +610,8 @@ class _Viewer:
         self.gate = InputGate()
 
 
+# To viewers: this gateway ends; whoever knows another one goes there.
+LEAVING = msgspec.json.encode({"leaving": True}).decode()
 _QUIET = msgspec.json.encode({"quiet": True}).decode()
 
 

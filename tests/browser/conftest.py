@@ -240,9 +240,10 @@ async def served(
     port: int = 0,
     host: str = "127.0.0.1",
     ice_servers: Sequence[IceServer] = (),
+    others: Sequence[str] = (),
 ) -> AsyncIterator[str]:
     """The gateway and the page on a loopback port; yields the page's address."""
-    app = create_app(gateway, PAGE, ice_servers=ice_servers)
+    app = create_app(gateway, PAGE, ice_servers, others)
     runner = web.AppRunner(app, shutdown_timeout=1)
     await runner.setup()
     await web.TCPSite(runner, host, port).start()

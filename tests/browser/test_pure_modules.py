@@ -259,6 +259,7 @@ async def test_the_address_holds_the_pages_options_the_gateways_and_the_token(ru
         "overlay": False,
         "warp": True,
         "relayed": False,
+        "gateway": "",
     }
     plain = await run_js("whep", body, {"search": "", "hash": ""})
     assert (plain["workload"], plain["token"], plain["overlay"]) == ("render", "", True)
@@ -267,7 +268,7 @@ async def test_the_address_holds_the_pages_options_the_gateways_and_the_token(ru
 
 
 async def test_ice_servers_are_taken_from_a_gateways_links(run_js):
-    links = (
+    header = (
         '<stun:[2001:db8::1]:3478>; rel="ice-server", '
         '<turn:a.b:3478?transport=udp>; rel="ice-server"; username="9:viewer"; '
         'credential="a+/="; credential-type="password", '
@@ -277,8 +278,8 @@ async def test_ice_servers_are_taken_from_a_gateways_links(run_js):
         {"urls": "stun:[2001:db8::1]:3478"},
         {"urls": "turn:a.b:3478?transport=udp", "username": "9:viewer", "credential": "a+/="},
     ]
-    assert await run_js("iceservers", "return iceservers.iceServers(given[0]);", links) == taken
-    assert await run_js("iceservers", "return iceservers.iceServers(given[0]);", None) == []
+    assert await run_js("links", "return links.iceServers(given[0]);", header) == taken
+    assert await run_js("links", "return links.iceServers(given[0]);", None) == []
 
 
 async def test_pauses_grow_to_a_bound_and_never_undercut_what_the_gateway_asked(run_js):
