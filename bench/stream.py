@@ -5,7 +5,8 @@ from the instant that a 720p60 picture is complete in the sender's process until
 it on its canvas (or until requestVideoFrameCallback reports it, on the <video> path), told by the
 number in its pixels; both on CLOCK_MONOTONIC, the page's clock aligned to within `clock_error_ms`.
 Peers send the same pictures to the same page. Scenarios take turns, run by run; a figure is the
-median of its runs, NAME_worst the worst. The first seconds of each run are thrown away.
+median of its runs, NAME_worst the worst. The first seconds of each run are thrown away, and the
+browser's first stream of all.
 
 A picture that was never sent, or that comes out of order, fails the benchmark; so does a scenario
 that does not come about, unless it needs what this machine may lack.
@@ -22,7 +23,7 @@ from typing import Any, Final
 
 from bench.report import Report, arguments
 from bench.streaming.browser import open_browser
-from bench.streaming.scenarios import SCENARIOS, SECONDS, SEED, Scenario, Stage
+from bench.streaming.scenarios import SCENARIOS, SECONDS, SEED, Scenario, Stage, warm_up
 from mesh.core.errors import MeshError
 
 RUNS = 3
@@ -50,6 +51,7 @@ async def measure(wanted: list[Scenario], runs: int, seconds: float) -> dict[str
     """Every scenario once, then again."""
     outcomes = {scenario.name: Outcome() for scenario in wanted}
     async with open_browser() as browser:
+        await warm_up(browser)
         for run in range(runs):
             for scenario in wanted:
                 if run and scenario.once:

@@ -27,6 +27,7 @@ Figures = dict[str, float]
 
 HD60: Final = {"width": 1280, "height": 720, "fps": 60}
 SMALL30: Final = {"width": 640, "height": 360, "fps": 30}
+WARM_UP_S = 5.0
 PEER_BITRATE = 8_000_000  # of whoever is told one
 STEP_BITRATE = 12_000_000  # more than the path carries: the path must be what limits
 STEP_BPS = (8e6, 4e6, 8e6)
@@ -79,6 +80,11 @@ class Scenario:
 
 
 # --- a clean path ---------------------------------------------------------------------------------
+
+
+async def warm_up(browser: Browser) -> None:
+    """A stream of nobody's: what a browser loads and compiles for its first one is no sender's."""
+    await watch(browser, OURS, HD60, WARM_UP_S)
 
 
 async def canvas(stage: Stage) -> Figures:

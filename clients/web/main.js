@@ -15,6 +15,7 @@ import { Session } from "./session.js";
 import { StereoView, headOf } from "./stereo.js";
 import { SweepView, showsSweeps } from "./sweepview.js";
 import { TileOverlay } from "./tiles.js";
+import { Trace } from "./trace.js";
 import { eyeViews, orbitView, sizesOf } from "./viewpoint.js";
 import { WarpView } from "./warpview.js";
 import { readAddress } from "./whep.js";
@@ -48,6 +49,8 @@ class Viewer {
     this.panel = new Panel(colours);
     this.figures = new RollingFigures();
     this.recorder = new Recorder();
+    this.trace = new Trace();
+    this.networkMs = 0; // one way, as it was last measured
     this.barcode = this.asked.barcode ? new BarcodeReader() : null;
     this.controls = new Controls(element("stage"), () => this.#wake());
     this.stereo = new StereoView(/** @type {HTMLCanvasElement} */ (element("unsqueezed")));
@@ -134,6 +137,7 @@ class Viewer {
 
   #opening() {
     this.recorder.connection();
+    this.trace.forget();
     this.outbox = this.#newOutbox(); // ids start over
     this.stereo.forget();
     this.warp.forget();
@@ -186,6 +190,7 @@ class Viewer {
   #newBook() {
     return new FrameBook((facts, picture) => {
       this.recorder.matched();
+      this.trace.shown(facts.frame, picture.atMs);
       this.stereo.shown(facts.frame, picture.atMs);
       const ms = this.outbox.answered(facts.input, picture.atMs);
       const whole = facts.filled === 0;
@@ -208,6 +213,7 @@ class Viewer {
     const nowMs = performance.now();
     this.recorder.facts(facts, nowMs);
     this.figures.frame(facts, nowMs);
+    this.trace.came(facts, nowMs);
     this.book.addFacts(facts, nowMs);
     if (this.view === "map") this.sweeps.addFacts(facts, nowMs);
     this.firstOpenedUs ||= facts.openedUs;
@@ -272,6 +278,7 @@ class Viewer {
   #listen() {
     element("overlay").addEventListener("click", () => this.showOverlay(!this.overlay));
     element("reset").addEventListener("click", () => this.#reset());
+    element("trace").addEventListener("click", () => this.#saveTrace());
     element("fullscreen").addEventListener("click", toggleFullscreen);
     element("again").addEventListener("click", () => {
       if (this.state === "refused") this.restart();
@@ -288,7 +295,12 @@ class Viewer {
     if (event.repeat || event.ctrlKey || event.altKey || event.metaKey) return;
     if (event.code === "KeyT") this.showOverlay(!this.overlay);
     else if (event.code === "KeyR") this.#reset();
+    else if (event.code === "KeyP") this.#saveTrace();
     else if (event.code === "KeyF") toggleFullscreen();
+  }
+
+  #saveTrace() {
+    save("framemesh-trace.json", this.trace.json(this.networkMs));
   }
 
   #reset() {
@@ -397,6 +409,7 @@ class Viewer {
     if (this.state === "live") element("status-text").textContent = this.#liveness(nowMs);
     if (!this.overlay || this.state !== "live") return;
     const measured = await this.session.stream?.measure() ?? null;
+    this.networkMs = measured?.networkMs ?? this.networkMs;
     const figures = this.figures.read(nowMs);
     this.panel.show(figures, measured, this.size);
     element("path").textContent = this.#path;
@@ -417,6 +430,19 @@ class Viewer {
     const what = this.view === "map" ? "sweep" : "picture";
     return `No ${what} for ${Math.round(silentMs / 1000)} s`;
   }
+}
+
+/**
+ * Have the browser save a JSON file.
+ * @param {string} name
+ * @param {string} json
+ */
+function save(name, json) {
+  const link = document.createElement("a");
+  link.href = URL.createObjectURL(new Blob([json], { type: "application/json" }));
+  link.download = name;
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 60_000); // the browser may still be asking where to
 }
 
 function toggleFullscreen() {
@@ -450,6 +476,8 @@ globalThis.framemesh = {
       counts: viewer.recorder.counts,
     };
   },
+  /** The last ten seconds for Perfetto, as it would be saved. */
+  trace: () => viewer.trace.json(viewer.networkMs),
   /** How packets come, once there is a connection. */
   way: async () => (await viewer.session.stream?.measure())?.way ?? null,
   /** @param {boolean} shown */
