@@ -51,6 +51,24 @@ def two_namespaces():
 
 
 @pytest.fixture
+def three_networks():
+    """Three namespaces, 10.77.1.2 to 10.77.3.2, each in a network of its own; a router between
+    them forwards no multicast.
+    """
+    with _namespace() as router, _namespace() as one, _namespace() as two, _namespace() as three:
+        for number, name in enumerate((one, two, three), 1):
+            port = f"eth{number}"
+            _ip("-n", router, "link", "add", port, "type", "veth", "peer", "eth0", "netns", name)
+            for where, device, last in ((router, port, 1), (name, "eth0", 2)):
+                _ip("-n", where, "address", "add", f"10.77.{number}.{last}/24", "dev", device)
+                _ip("-n", where, "link", "set", device, "up")
+            _ip("-n", name, "route", "add", "default", "via", f"10.77.{number}.1")
+        forward = ("sysctl", "-q", "-w", "net.ipv4.ip_forward=1")
+        subprocess.run(["ip", "netns", "exec", router, *forward], check=True)
+        yield one, two, three
+
+
+@pytest.fixture
 def ip():
     """Run `ip` with these words."""
     return _ip

@@ -3,11 +3,13 @@
 usage: node.py NAME PORT SEQUENCE KEY_FILE [SETTINGS-JSON]
 
 `update N` announces the advert with sequence N; the end of the input ends the process orderly.
+SETTINGS are the finder's, but for `finder` (a module of discovery's, "mdns") and `roles`.
 """
 
 from __future__ import annotations
 
 import asyncio
+import importlib
 import json
 import sys
 import time
@@ -15,7 +17,6 @@ from pathlib import Path
 
 import uvloop
 
-from discovery.mdns import create
 from mesh.core.errors import MeshError
 from mesh.core.identity import NodeIdentity
 from mesh.peers.advert import read_advert, sign_advert
@@ -29,13 +30,16 @@ def say(**facts: object) -> None:
 
 async def main(name: str, port: str, sequence: str, key: str, settings: str = "{}") -> None:
     identity = NodeIdentity.load_or_create(Path(key))
+    chosen = json.loads(settings)
+    module = importlib.import_module(f"discovery.{chosen.pop('finder', 'mdns')}")
+    roles = chosen.pop("roles", ["worker"])
 
     def advert(sequence: int) -> bytes:
         return sign_advert(
             identity,
             realm_public=REALM,
             port=int(port),
-            roles=("worker",),
+            roles=roles,
             name=name,
             sequence=sequence,
             not_after_s=int(time.time()) + 600,
@@ -50,7 +54,8 @@ async def main(name: str, port: str, sequence: str, key: str, settings: str = "{
             if seen.node != identity.public_key:
                 say(name=seen.name, sequence=seen.sequence, port=seen.port, at=addresses)
 
-    async with create(json.loads(settings)).open(advert(int(sequence)), int(port), found) as finder:
+    opened = module.create(chosen).open(advert(int(sequence)), int(port), found)
+    async with opened as finder:
         say(running=True)
         reader = asyncio.StreamReader()
         loop = asyncio.get_running_loop()

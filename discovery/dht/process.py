@@ -1,0 +1,132 @@
+"""`python -m discovery.dht.process SETTINGS`: a node of a distributed hash table (BEP 5, BEP 44).
+
+A process of its own, for it parses what strangers send: it holds no key of the node's, and may be
+killed and started again at any time. The hash table is libtorrent's. SETTINGS as JSON: listen
+("ip:port"), bootstrap (list of "host:port"), restricted (at most one node of each network block is
+believed, which a lab in one network cannot have).
+
+One JSON object a line. In: {"announce": target, "slot": n}, {"peers": target}, {"put": [private,
+public], "value": hex}, {"get": public}. Out: {"up": port}, {"joined": true} once others answer,
+{"peers": target, "slots": [n...]}, {"item": public, "value": hex}. Bytes are in hex. It ends with
+its input.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import selectors
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import libtorrent as lt
+
+MAX_LINE = 8192
+ALERT_QUEUE = 2000
+UPLOAD_BYTES_PER_S = 1 << 20  # of answers: the default of 8,000 starves a mesh that begins
+ALERTS = (
+    lt.alert.category_t.dht_notification
+    | lt.alert.category_t.dht_operation_notification
+    | lt.alert.category_t.status_notification
+    | lt.alert.category_t.error_notification
+)
+_READ_AT_ONCE = 65536
+
+
+def open_session(settings: dict[str, Any]) -> lt.session:
+    """A session that does nothing but keep its part of the table."""
+    restricted = bool(settings["restricted"])
+    parameters = lt.session_params()
+    parameters.settings = {
+        "enable_dht": True,
+        "enable_lsd": False,
+        "enable_upnp": False,
+        "enable_natpmp": False,
+        "enable_incoming_tcp": False,
+        "enable_outgoing_tcp": False,
+        "enable_incoming_utp": False,
+        "enable_outgoing_utp": False,
+        "listen_interfaces": str(settings["listen"]),
+        "dht_bootstrap_nodes": ",".join(settings["bootstrap"]),
+        "dht_restrict_routing_ips": restricted,
+        "dht_restrict_search_ips": restricted,
+        "dht_upload_rate_limit": UPLOAD_BYTES_PER_S,
+        "alert_queue_size": ALERT_QUEUE,
+        "alert_mask": int(ALERTS),
+    }
+    return lt.session(parameters)
+
+
+def carry_out(session: lt.session, asked: dict[str, Any]) -> None:
+    """One line of the parent's."""
+    match asked:
+        case {"announce": str(target), "slot": int(slot)}:
+            session.dht_announce(lt.sha1_hash(bytes.fromhex(target)), slot, 0)
+        case {"peers": str(target)}:
+            session.dht_get_peers(lt.sha1_hash(bytes.fromhex(target)))
+        case {"put": [str(private), str(public)], "value": str(value)}:
+            key, pair = bytes.fromhex(private), bytes.fromhex(public)
+            session.dht_put_mutable_item(key, pair, bytes.fromhex(value), b"")
+        case {"get": str(public)}:
+            session.dht_get_mutable_item(bytes.fromhex(public), b"")
+        case _:
+            raise ValueError(f"not understood: {asked}")
+
+
+def told(alert: lt.alert) -> dict[str, Any] | None:
+    """What the parent hears of an alert, None for nothing."""
+    match alert:
+        case lt.dht_get_peers_reply_alert():
+            slots = [port for _, port in alert.peers()]
+            return {"peers": alert.info_hash.to_bytes().hex(), "slots": slots}
+        case lt.dht_mutable_item_alert():
+            if isinstance(alert.item, bytes):
+                return {"item": alert.key.hex(), "value": alert.item.hex()}
+        case lt.dht_bootstrap_alert():
+            return {"joined": True}
+        case lt.listen_succeeded_alert() if alert.socket_type == lt.socket_type_t.udp:
+            return {"up": alert.port}
+        case lt.listen_failed_alert():
+            return {"failed": alert.message()}
+    return None
+
+
+def lines(descriptor: int) -> Iterator[list[bytes]]:
+    """What has come at a time; ends with the input."""
+    rest = b""
+    while read := os.read(descriptor, _READ_AT_ONCE):
+        *whole, rest = (rest + read).split(b"\n")
+        if len(rest) > MAX_LINE:
+            raise ValueError(f"a line of more than {MAX_LINE} bytes")
+        yield whole
+
+
+def main() -> None:
+    """Until the input ends."""
+    session = open_session(json.loads(sys.argv[1]))
+    woken, wake = os.pipe()
+    os.set_blocking(woken, False)
+    session.set_alert_fd(wake)
+    asked = lines(sys.stdin.fileno())
+    with selectors.DefaultSelector() as ready:
+        ready.register(sys.stdin.fileno(), selectors.EVENT_READ)
+        ready.register(woken, selectors.EVENT_READ)
+        while True:
+            for key, _ in ready.select():
+                if key.fd == woken:
+                    os.read(woken, _READ_AT_ONCE)
+                    continue
+                whole = next(asked, None)
+                if whole is None:
+                    return
+                for line in whole:
+                    carry_out(session, json.loads(line))
+            for alert in session.pop_alerts():
+                news = told(alert)
+                if news is not None:
+                    print(json.dumps(news), flush=True)
+
+
+if __name__ == "__main__":
+    main()
