@@ -42,19 +42,24 @@ MOST_SLOTS = 256  # of one role, believed to be somebody's
 WANTED = {Role.GATEWAY: (Role.WORKER,), Role.WORKER: ()}
 
 
+HostPort: TypeAlias = Annotated[
+    str, Meta(max_length=260, pattern=r"\A(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]+):[0-9]{1,5}\Z")
+]
+
+
 class DhtSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """[discovery.dht]."""
 
     # Shared by the realm's members, 64 hexadecimal digits: who has it can find them.
     secret: Annotated[str, Meta(pattern=r"\A[0-9a-fA-F]{64}\Z")]
     # "host:port" of nodes that are mostly there; whoever has none begins a table of its own.
-    bootstrap: Annotated[tuple[Annotated[str, Meta(max_length=260)], ...], Meta(max_length=16)] = ()
+    bootstrap: Annotated[tuple[HostPort, ...], Meta(max_length=16)] = ()
     # UDP, "ip:port"; port 0: any.
     listen: Annotated[str, Meta(max_length=80)] = "0.0.0.0:0"
     # Where this node is, in the owner's own words: nodes of the same region are found first.
     region: Annotated[str, Meta(max_length=32)] = ""
     # "host:port" at which others reach this node's links; empty: its addresses on its networks.
-    addresses: Annotated[tuple[str, ...], Meta(max_length=8)] = ()
+    addresses: Annotated[tuple[HostPort, ...], Meta(max_length=8)] = ()
     # Ride on BitTorrent's table: strangers store the (sealed) entries and see who asks them.
     public: bool = False
     # Of each network block (IPv4 /24) one node is believed; false where all are in one block.
@@ -206,6 +211,7 @@ class _Session:
     # --- others' entries --------------------------------------------------------------------
 
     def _look(self) -> None:
+        self._child.ask(join=True)  # bootstrap nodes may have been away when it was last tried
         for place in self._places:
             if place.looks:
                 place.asked.clear()

@@ -5,10 +5,10 @@ killed and started again at any time. The hash table is libtorrent's. SETTINGS a
 ("ip:port"), bootstrap (list of "host:port"), restricted (at most one node of each network block is
 believed, which a lab in one network cannot have).
 
-One JSON object a line. In: {"announce": target, "slot": n}, {"peers": target}, {"put": [private,
-public], "value": hex}, {"get": public}. Out: {"up": port}, {"joined": true} once others answer,
-{"peers": target, "slots": [n...]}, {"item": public, "value": hex}. Bytes are in hex. It ends with
-its input.
+One JSON object a line, bytes in hex. In: {"join": true}, to ask the bootstrap nodes (again),
+{"announce": target, "slot": n}, {"peers": target}, {"put": [private, public], "value": bytes},
+{"get": public}. Out: {"up": port}, {"joined": true} once it is ready, {"failed": why},
+{"peers": target, "slots": [n...]}, {"item": public, "value": bytes}. It ends with its input.
 """
 
 from __future__ import annotations
@@ -58,9 +58,12 @@ def open_session(settings: dict[str, Any]) -> lt.session:
     return lt.session(parameters)
 
 
-def carry_out(session: lt.session, asked: dict[str, Any]) -> None:
+def carry_out(session: lt.session, settings: dict[str, Any], asked: dict[str, Any]) -> None:
     """One line of the parent's."""
     match asked:
+        case {"join": True}:
+            for host, _, port in (address.rpartition(":") for address in settings["bootstrap"]):
+                session.add_dht_node((host.strip("[]"), int(port)))
         case {"announce": str(target), "slot": int(slot)}:
             session.dht_announce(lt.sha1_hash(bytes.fromhex(target)), slot, 0)
         case {"peers": str(target)}:
@@ -104,7 +107,8 @@ def lines(descriptor: int) -> Iterator[list[bytes]]:
 
 def main() -> None:
     """Until the input ends."""
-    session = open_session(json.loads(sys.argv[1]))
+    settings = json.loads(sys.argv[1])
+    session = open_session(settings)
     woken, wake = os.pipe()
     os.set_blocking(woken, False)
     session.set_alert_fd(wake)
@@ -121,7 +125,7 @@ def main() -> None:
                 if whole is None:
                     return
                 for line in whole:
-                    carry_out(session, json.loads(line))
+                    carry_out(session, settings, json.loads(line))
             for alert in session.pop_alerts():
                 news = told(alert)
                 if news is not None:

@@ -29,9 +29,9 @@ def spans(text: str) -> dict[str, tuple[float, float]]:
     ends = defaultdict(list)
     for event in json.loads(text)["traceEvents"]:
         if event["ph"] in "be":
-            ends[event["name"], event["pid"], event["tid"]].append((event["ph"], event["ts"]))
+            ends[event["name"], event["id"]].append((event["ph"], event["ts"]))
     assert all([ph for ph, _ in pair] == ["b", "e"] for pair in ends.values())
-    return {name: (pair[0][1], pair[1][1]) for (name, *_), pair in ends.items()}
+    return {name: (pair[0][1], pair[1][1]) for (name, _), pair in ends.items()}
 
 
 async def test_a_frame_is_drawn_with_its_stages_pieces_and_way(run_js):

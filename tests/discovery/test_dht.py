@@ -107,6 +107,7 @@ def test_an_entry_is_of_its_slot_and_secret_and_of_no_other():
         ({}, "secret"),
         ({"secret": "ab"}, "secret"),
         ({"secret": SECRET.hex(), "port": 1}, "port"),
+        ({"secret": SECRET.hex(), "bootstrap": ["somewhere"]}, "bootstrap"),
         (
             {"secret": SECRET.hex(), "bootstrap": ["router.bittorrent.com:6881"]},
             "private table is given a node of BitTorrent's",
@@ -143,6 +144,17 @@ async def test_nodes_of_networks_without_multicast_between_them_meet(three_netwo
     seen = await bob.until(name="ada")
     assert (seen["port"], seen["at"]) == (7001, ["10.77.2.2:7001"])
     assert not any("refused" in facts for facts in bob.heard)
+
+
+@pytest.mark.net
+async def test_a_node_that_starts_before_its_bootstrap_node_joins_later(three_networks, start_node):
+    one, two, three = three_networks
+    ada = await start_node(two, "ada", port=7001, **settings(["worker"]))
+    bob = await start_node(three, "bob", port=7002, **settings(["gateway"]))
+    await ada.until(running=True)
+    await bob.until(running=True)
+    await start_node(one, "hub", **settings(["relay"], bootstrap=()))
+    await bob.until(name="ada")
 
 
 @pytest.mark.net
