@@ -27,6 +27,7 @@ LAYERS = (
 
 # Files that decide: `now_us` comes in, decisions go out. docs/architecture.md says why.
 PURE = (
+    "mesh/stream/sctpgate.py",
     "discovery/dht/rendezvous.py",
     "mesh/assets.py",
     "mesh/core/errors.py",

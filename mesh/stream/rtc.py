@@ -49,6 +49,7 @@ from aiortc.rtcrtpparameters import (
 )
 
 from mesh.core.loop import monotonic_us
+from mesh.stream import sctpgate
 from mesh.stream.congestion import PathControl
 from mesh.stream.datagramgate import DatagramGate, is_data
 from mesh.stream.fec import ParityPolicy, Protection
@@ -208,6 +209,7 @@ class Peer:
             self._extend_sender(self._transceiver, offer)
         if offer.has_data:
             self._open_channels()
+            self._extend_data()
         self._extend_ice()
         await connection.setLocalDescription(await connection.createAnswer())
         return self._with_parity_stream(connection.localDescription.sdp)
@@ -485,6 +487,29 @@ class Peer:
         sender._RTCRtpSender__rtp_timestamp = pictures.timestamp
         sender._RTCRtpSender__packet_count = pictures.packets
         sender._RTCRtpSender__octet_count = pictures.octets
+
+    def _extend_data(self) -> None:
+        """What SCTP's parser would choke on does not reach it, and is an offence."""
+        association: Any = self._connection.sctp
+        handle = association._handle_data
+
+        async def handle_or_complain(data: bytes) -> None:
+            if not sctpgate.readable(data):
+                self._events.misbehaved(self, "SCTP that is malformed")
+            elif sctpgate.in_window(
+                data, association._last_received_tsn, association._advertised_rwnd
+            ):
+                await self._handle_data(handle, data)
+
+        association._handle_data = handle_or_complain
+
+    async def _handle_data(self, handle: Callable[[bytes], Awaitable[None]], data: bytes) -> None:
+        try:
+            await handle(data)
+        except ConnectionError:
+            raise
+        except Exception as problem:  # it raises whatever its first surprise was
+            self._events.misbehaved(self, f"SCTP out of place ({type(problem).__name__})")
 
     def _extend_ice(self) -> None:
         """Loopback among our candidates, strangers kept out, and a note of life."""

@@ -11,7 +11,7 @@ import aioice.ice
 import aiortc
 import numpy as np
 import pytest
-from aiortc import rtcdtlstransport, rtcicetransport, rtcrtpsender, rtp
+from aiortc import rtcdtlstransport, rtcicetransport, rtcrtpsender, rtcsctptransport, rtp
 from aiortc.codecs import h264, vpx
 
 from mesh.stream.offer import TRANSPORT_CC
@@ -25,6 +25,7 @@ METHODS = [
     (rtcdtlstransport.RTCDtlsTransport, "_send_rtp", "self, data"),
     (rtcdtlstransport.RTCDtlsTransport, "_handle_rtcp_data", "self, data"),
     (rtcrtpsender.RTCRtpSender, "_retransmit", "self, sequence_number"),
+    (rtcsctptransport.RTCSctpTransport, "_handle_data", "self, data"),
     (aioice.ice.Connection, "get_component_candidates", "self, component, addresses, timeout"),
     (aioice.ice.Connection, "check_incoming", "self, message, addr, protocol"),
     (aioice.ice.Connection, "data_received", "self, data, component"),
@@ -42,6 +43,7 @@ def test_a_method_we_wrap_is_where_it_was(owner, name, parameters):
 async def test_an_attribute_we_set_is_where_it_was():
     connection = aiortc.RTCPeerConnection()
     transceiver = connection.addTransceiver("video")
+    connection.createDataChannel("x")
     ice = transceiver.sender.transport.transport
     for owner, name in [
         (connection, "_RTCPeerConnection__iceTransports"),
@@ -53,6 +55,8 @@ async def test_an_attribute_we_set_is_where_it_was():
         (transceiver.sender, "_RTCRtpSender__octet_count"),
         (transceiver.sender, "_ssrc"),
         (transceiver.sender, "_rtx_ssrc"),
+        (connection.sctp, "_last_received_tsn"),
+        (connection.sctp, "_advertised_rwnd"),
         (ice, "_connection"),
         (ice._connection, "local_username"),
         (ice._connection, "_protocols"),
