@@ -145,7 +145,9 @@ export class Session {
       if (stream.others.length > 0) this.others = stream.others;
       this.events.opened(opened);
       const error = await stream.ended;
-      if (error.problem.code === "link_lost" && liveSinceMs < Infinity) this.lost = stream.abandon();
+      if (error.problem.code === "link_lost" && liveSinceMs < Infinity) {
+        this.lost = await stream.abandon();
+      }
       return error;
     } catch (error) {
       return this.left ? unforeseen(error) : asProblem(error);

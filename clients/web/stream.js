@@ -9,6 +9,8 @@ import { describeSession, endSession, openSession, sessionUrl } from "./whep.js"
 const GONE_AFTER_MS = 4000; // a connection may be interrupted this long and come back
 const CONNECT_MS = 20_000;
 const WATCH_MS = 50;
+const LEAST_PATIENCE_MS = 200; // a gateway takes some 100 to answer
+const ROUND_TRIPS_TO_RESUME = 4;
 
 /** The code of what ends a stream whose gateway sends it to another one. */
 export const LEAVING = "gateway_leaves";
@@ -92,7 +94,7 @@ export class Stream {
     // Gathering begins with the local description, and by then knows the gateway's servers.
     this.connection.setConfiguration({ ...this.ways, iceServers });
     await this.connection.setLocalDescription(offer);
-    this.resumable = resume ? { url, resume, alone: others.length === 0 } : null;
+    this.resumable = resume ? { url, resume, patienceMs: Infinity } : null;
     await this.connection.setRemoteDescription({ type: "answer", sdp: answerSdp });
     if (receiver) showTrack(receiver.track, this.screen, (picture) => this.#shown(picture), signal);
     this.#endUnless("connected", CONNECT_MS, "no connection came about");
@@ -159,10 +161,14 @@ export class Stream {
 
   /**
    * End it here alone, for another stream to go on with the session.
-   * @returns {import("./whep.js").Resumable | null}
+   * @returns {Promise<import("./whep.js").Resumable | null>}
    */
-  abandon() {
+  async abandon() {
     const { resumable } = this;
+    if (resumable && this.#mayMove) {
+      const { networkMs } = await this.measure();
+      resumable.patienceMs = patienceMs(networkMs ?? 0);
+    }
     if (resumable) this.url = "";
     this.close();
     return resumable;
@@ -209,6 +215,11 @@ export class Stream {
     return this.connection.createDataChannel(label, options);
   }
 
+  /** Another gateway could serve the same; a session that is another's stays where it is. */
+  get #mayMove() {
+    return this.others.length > 0 && this.asked.session === "";
+  }
+
   #tellReady() {
     if (!this.pictures && this.frames.readyState === "open") this.events.ready();
   }
@@ -235,7 +246,7 @@ export class Stream {
   #receivedText(text) {
     const message = parseMessage(text);
     if ("facts" in message) this.events.facts(message.facts);
-    else if ("leaving" in message && this.others.length > 0) this.end(leaving());
+    else if ("leaving" in message && this.#mayMove) this.end(leaving());
     else if ("closed" in message) this.end(ended(message.closed, this.asked.session !== ""));
   }
 
@@ -272,6 +283,15 @@ function ended(why, joined) {
     why,
     fix: joined ? "Join another one." : "This page opens it again by itself.",
   });
+}
+
+/**
+ * How long a gateway that may have died is waited for where there is another one: long enough for a
+ * new TCP connection, TLS and the answer.
+ * @param {number} networkMs  one way
+ */
+export function patienceMs(networkMs) {
+  return LEAST_PATIENCE_MS + 2 * networkMs * ROUND_TRIPS_TO_RESUME;
 }
 
 function leaving() {

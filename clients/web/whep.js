@@ -10,8 +10,6 @@ const RESUME = "Framemesh-Resume";
 /** The code of the problem that nobody answers. */
 export const UNREACHABLE = "unreachable";
 
-const RESUME_MS = 200; // then its gateway is taken for dead, where there is another one
-
 /**
  * What the page's own address asks for.
  * @typedef {object} Asked
@@ -58,7 +56,7 @@ export function sessionUrl(session) {
  * @typedef {object} Resumable
  * @property {string} url
  * @property {string} resume  serves once
- * @property {boolean} alone  there is no other gateway to go to
+ * @property {number} patienceMs  after which its gateway is taken for dead; Infinity: never
  */
 
 /**
@@ -85,7 +83,7 @@ export async function openSession(asked, offerSdp, signal, lost = null) {
     method: "POST",
     headers: { "Content-Type": "application/sdp", ...(lost && { [RESUME]: lost.resume }) },
     body: offerSdp,
-    signal: lost && !lost.alone ? AbortSignal.any([signal, AbortSignal.timeout(RESUME_MS)]) : signal,
+    signal: within(lost?.patienceMs ?? Infinity, signal),
   });
   const location = answer.headers.get("Location");
   if (answer.status !== 201 || location === null) {
@@ -103,6 +101,14 @@ export async function openSession(asked, offerSdp, signal, lost = null) {
     iceServers: iceServers(answer.headers.get("Link")),
     others: otherGateways(answer.headers.get("Link")),
   };
+}
+
+/**
+ * @param {number} ms
+ * @param {AbortSignal} signal
+ */
+function within(ms, signal) {
+  return ms < Infinity ? AbortSignal.any([signal, AbortSignal.timeout(ms)]) : signal;
 }
 
 /** @param {Asked} asked */

@@ -26,8 +26,6 @@ ENDS_S = 2.0
 class News(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A line that it says, see `discovery.dht.process`. Most of it is strangers' words."""
 
-    up: int | None = None
-    joined: bool = False
     failed: str = ""
     peers: Annotated[str, Meta(max_length=40)] = ""
     slots: Annotated[tuple[int, ...], Meta(max_length=4096)] = ()

@@ -7,8 +7,8 @@ believed, which a lab in one network cannot have).
 
 One JSON object a line, bytes in hex. In: {"join": true}, to ask the bootstrap nodes (again),
 {"announce": target, "slot": n}, {"peers": target}, {"put": [private, public], "value": bytes},
-{"get": public}. Out: {"up": port}, {"joined": true} once it is ready, {"failed": why},
-{"peers": target, "slots": [n...]}, {"item": public, "value": bytes}. It ends with its input.
+{"get": public}. Out: {"peers": target, "slots": [n...]}, {"item": public, "value": bytes},
+{"failed": why}. It ends with its input.
 """
 
 from __future__ import annotations
@@ -86,10 +86,6 @@ def told(alert: lt.alert) -> dict[str, Any] | None:
         case lt.dht_mutable_item_alert():
             if isinstance(alert.item, bytes):
                 return {"item": alert.key.hex(), "value": alert.item.hex()}
-        case lt.dht_bootstrap_alert():
-            return {"joined": True}
-        case lt.listen_succeeded_alert() if alert.socket_type == lt.socket_type_t.udp:
-            return {"up": alert.port}
         case lt.listen_failed_alert():
             return {"failed": alert.message()}
     return None

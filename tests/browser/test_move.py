@@ -71,6 +71,25 @@ async def test_viewers_of_a_gateway_that_has_died_go_on_at_another(
         await goes_on_at(page, other, pose, connections=3)  # the second was not answered
 
 
+async def test_who_looks_on_at_anothers_session_stays(gateway, second, served_at, chromium, token):
+    _, there = second
+    async with served_at(gateway, others=[there]) as here, watched(chromium, here, token):
+        page = await chromium.open_page(f"{here}/?barcode=1&session=s0#token={token}")
+        await page.until("globalThis.framemesh?.look().counts.matched > 30")
+        seen = await page.evaluate("framemesh.look().counts.matched")
+        [_, looker] = gateway.sessions[0].stream._viewers
+        assert looker.say(LEAVING)
+        await page.until(f"framemesh.look().counts.matched > {seen + 30}")
+        assert await page.evaluate("framemesh.look().counts.connections") == 1
+        await page.close()
+
+
+@pytest.mark.parametrize(("network_ms", "patience_ms"), [(0, 200), (50, 600)])
+async def test_a_far_gateway_is_waited_for_longer(run_js, network_ms, patience_ms):
+    body = "return stream.patienceMs(given[0]);"
+    assert await run_js("stream", body, network_ms) == patience_ms
+
+
 async def test_a_gateway_that_is_alone_keeps_its_viewers(gateway, served_at, chromium, token):
     async with served_at(gateway) as here, watched(chromium, here, token) as (page, _):
         session = gateway.sessions[0]

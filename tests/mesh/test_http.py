@@ -328,6 +328,16 @@ async def test_a_browser_elsewhere_may_ask_what_it_may_do(http):
     assert refused.headers["Access-Control-Allow-Origin"] == "*"
 
 
+async def test_other_gateways_are_told_of_and_may_be_asked_by_the_page(gateway):
+    there = "https://gate-2.example:8443"
+    app = create_app(gateway, None, others=[there])
+    async with TestClient(TestServer(app)) as client:
+        opened = await client.post("/whep/render", data="v=0", headers=bearer("owner"))
+        assert opened.headers.getall("Link") == [f'<{there}/>; rel="alternate"']
+        assert f"connect-src 'self' {there};" in opened.headers["Content-Security-Policy"]
+        assert "Link" not in (await client.options("/whep/render")).headers
+
+
 # --- the page -------------------------------------------------------------------------------
 
 
