@@ -67,10 +67,15 @@ def stripes(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 @asynccontextmanager
 async def node(
-    realm: Realm, stripes: Any, *, with_worker: bool = True, max_sessions: int = 4
+    realm: Realm,
+    stripes: Any,
+    *,
+    with_worker: bool = True,
+    max_sessions: int = 4,
+    others: tuple[str, ...] = (),
 ) -> AsyncIterator[Gateway]:
     """A gateway and, over its channel to itself, a worker with one device."""
-    config = GatewayConfig(max_sessions=max_sessions)
+    config = GatewayConfig(max_sessions=max_sessions, others=others)
     async with Gateway(config, realm.credentials, {"stripes": stripes}) as gateway:
         if not with_worker:
             yield gateway
@@ -300,6 +305,24 @@ async def test_a_session_ends_with_its_opener_and_whoever_looks_on_is_told(
         assert told["closed"] == "its client closed it"
         with pytest.raises(UnknownSession):
             await look_on(gateway, alice, viewers, owner.session_id)
+
+
+@pytest.mark.parametrize("others", [(), ("https://gate-2.example",)])
+async def test_viewers_of_a_draining_gateway_are_sent_on_where_there_is_another(
+    realm: Realm, stripes: Any, viewers: Any, others: tuple[str, ...]
+) -> None:
+    async with node(realm, stripes, others=others) as gateway:
+        alice = realm.client(gateway)
+        viewer = await watch(gateway, alice, viewers)
+        await viewer.input_open()
+        gateway.drain()
+        await gateway.close_session(alice, viewer.session_id)
+        heard: list[dict[str, Any]] = []
+        async with asyncio.timeout(10):
+            while not heard or "closed" not in heard[-1]:
+                heard.append(await frame_facts(viewer))
+        assert ({"leaving": True} in heard) == bool(others)
+        await gateway.drained()
 
 
 async def test_a_private_session_is_seen_by_its_opener_alone(
