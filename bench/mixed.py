@@ -33,7 +33,7 @@ from infer.synthetic import scan, street
 from infer.workload import create as create_infer
 from mesh.core.home import NodeHome
 from mesh.core.loop import monotonic_us
-from mesh.core.membership import Scope
+from mesh.core.token import Scope
 from mesh.core.workload import CutHint, SessionRequest
 from mesh.stream import barcode
 

@@ -42,7 +42,8 @@ from clients.sdk.http import open_http
 from mesh.core.errors import LinkLost
 from mesh.core.home import NodeHome
 from mesh.core.loop import monotonic_us
-from mesh.core.membership import Role, Scope
+from mesh.core.membership import Role
+from mesh.core.token import Scope
 
 VEHICLES = 3
 GATEWAYS, WORKERS = ("gateway-1", "gateway-2"), ("worker-1", "worker-2")

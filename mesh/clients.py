@@ -11,7 +11,7 @@ import msgspec
 
 from mesh.channel import Channel
 from mesh.core.errors import ContentRefused, MeshError, ProtocolViolation
-from mesh.core.membership import ClientToken
+from mesh.core.token import ClientToken
 from mesh.core.wire import (
     MALFORMED,
     MAX_INPUT_BYTES,

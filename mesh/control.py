@@ -44,6 +44,16 @@ class Drain(msgspec.Struct, frozen=True, tag="drain"):
     within_ms: Annotated[int, msgspec.Meta(ge=0, le=MAX_WITHIN_MS)]
 
 
+class Reread(msgspec.Struct, frozen=True, tag="reread"):
+    """Bulletins were put into the state directory: believe them and pass them on."""
+
+
+class Known(msgspec.Struct, frozen=True, tag="known"):
+    """The node believes what the state directory says, and has told whom it is linked with."""
+
+    links: Annotated[int, msgspec.Meta(ge=0)]
+
+
 class Draining(msgspec.Struct, frozen=True, tag="draining"):
     """It has begun. sessions: that are still served."""
 
@@ -62,8 +72,9 @@ class Refused(msgspec.Struct, frozen=True, tag="refused"):
     problem: Problem
 
 
-News: TypeAlias = Draining | Drained | Refused
-_decode_request = msgspec.json.Decoder(Drain).decode
+Request: TypeAlias = Drain | Reread
+News: TypeAlias = Draining | Drained | Known | Refused
+_decode_request = msgspec.json.Decoder(Request).decode
 _decode_news = msgspec.json.Decoder(News).decode
 
 
@@ -81,6 +92,10 @@ class Drainable(Protocol):
 
     def leave(self) -> None:
         """End soon: whoever runs the node is told."""
+        ...
+
+    def reread(self) -> int:
+        """Take up what the state directory says of the realm; how many members it was told."""
         ...
 
 
@@ -140,6 +155,9 @@ class _Handler:
                 why=f"it cannot be read: {problem}",
                 fix="Use the `framemesh` command of the node's own version.",
             ) from problem
+        if isinstance(request, Reread):
+            _send(writer, Known(self._node.reread()))
+            return
         _send(writer, Draining(self._node.sessions))
         finished = await self._node.drain(request.within_ms / 1000)
         _send(writer, Drained(finished))
@@ -168,31 +186,52 @@ async def ask_to_drain(home: Path, within_s: float) -> AsyncIterator[Draining | 
 
     Raises LinkLost if none runs there or it ends otherwise, NotAuthorized.
     """
-    try:
-        with _short(home / SOCKET) as path:
-            reader, writer = await asyncio.open_unix_connection(path, limit=MAX_LINE)
-    except OSError as problem:
-        raise LinkLost(
-            what="no node to drain",
-            why=f"nothing answers in {home} ({problem.strerror or problem})",
-            fix="Name the state directory of a running node with --state or --config.",
-        ) from problem
-    try:
-        writer.write(msgspec.json.encode(Drain(round(within_s * 1000))) + b"\n")
-        while line := await reader.readline():
-            news = _decode_news(line)
-            if isinstance(news, Refused):
-                raise from_problem(news.problem)
+    async for news in _ask(home, Drain(round(within_s * 1000))):
+        if isinstance(news, Draining | Drained):
             yield news
-            if isinstance(news, Drained):
-                return
-    finally:
-        writer.close()
+        if isinstance(news, Drained):
+            return
     raise LinkLost(
         what="the node ended before it had drained",
         why="something else ended it, or it failed",
         fix="Its log says why.",
     )
+
+
+async def ask_to_reread(home: Path) -> int:
+    """Have the node of a state directory take up new bulletins; how many members it told.
+
+    Raises LinkLost if none runs there, NotAuthorized.
+    """
+    async for news in _ask(home, Reread()):
+        if isinstance(news, Known):
+            return news.links
+    raise LinkLost(
+        what="the node did not answer",
+        why="something ended it, or it failed",
+        fix="Its log says why; it takes up what is in its state directory when it starts again.",
+    )
+
+
+async def _ask(home: Path, request: Request) -> AsyncIterator[News]:
+    try:
+        with _short(home / SOCKET) as path:
+            reader, writer = await asyncio.open_unix_connection(path, limit=MAX_LINE)
+    except OSError as problem:
+        raise LinkLost(
+            what="no node to ask",
+            why=f"nothing answers in {home} ({problem.strerror or problem})",
+            fix="Name the state directory of a running node with --state or --config.",
+        ) from problem
+    try:
+        writer.write(msgspec.json.encode(request) + b"\n")
+        while line := await reader.readline():
+            news = _decode_news(line)
+            if isinstance(news, Refused):
+                raise from_problem(news.problem)
+            yield news
+    finally:
+        writer.close()
 
 
 @contextmanager

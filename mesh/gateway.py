@@ -26,7 +26,7 @@ from mesh.core.errors import (
     from_problem,
 )
 from mesh.core.loop import LoopLag, monotonic_us
-from mesh.core.membership import ClientToken, Scope, verify_token
+from mesh.core.token import ClientToken, Scope
 from mesh.core.wire import (
     AssetData,
     AssetMissing,
@@ -45,6 +45,7 @@ from mesh.core.wire import (
 from mesh.core.workload import Asset, NodeId, SessionRequest, SessionWork, Workload
 from mesh.http import JoinedSession, OpenedSession, UnknownSession, UnknownViewer
 from mesh.link.handshake import Credentials
+from mesh.rights import OpeningRate, check_limits, longest_until_s
 from mesh.schedule.cost import CostModel
 from mesh.schedule.directory import Directory
 from mesh.schedule.driver import Nudge, SessionDriver
@@ -87,6 +88,7 @@ class _Hosting:
     work: SessionWork
     owner: ClientToken
     private: bool  # nobody else's token may look on
+    until_s: float  # in unix seconds, the longest that its owner's token allows
     refs: tuple[AssetRef, ...]
     assets: dict[str, Asset]
     asked: set[DeviceKey] = field(default_factory=set)
@@ -95,6 +97,7 @@ class _Hosting:
     task: asyncio.Task[None] | None = None
     review: asyncio.TimerHandle | None = None  # of its pool
     told_of_end: Callable[[str], None] | None = None
+    lookers: dict[str, ClientToken] = field(default_factory=dict)  # by viewer
     ended: bool = False
 
 
@@ -107,9 +110,12 @@ class Gateway:
         credentials: Credentials,
         workloads: Mapping[str, Workload],
         lag: LoopLag | None = None,
+        *,
+        region: str = "",
     ) -> None:
-        """lag: the node's loop lag, shown in `status`."""
+        """lag: the node's loop lag, shown in `status`. region: where the gateway is."""
         self._config = config
+        self._region = region
         self._lag = lag or LoopLag()
         self.link_port = 0  # where clients that want a link find the node
         self._credentials = credentials
@@ -117,6 +123,7 @@ class Gateway:
         self._workers: dict[NodeId, _WorkerNode] = {}
         self._hosted: dict[str, _Hosting] = {}
         self._opening = 0
+        self._opened_lately = OpeningRate()
         self._draining = False
         self._idle = asyncio.Event()  # no session is left, once none is opened any more
         costs = CostModel(credentials.identity.node_id)
@@ -142,7 +149,7 @@ class Gateway:
 
     def authorize(self, token: str, scope: str) -> ClientToken:
         """The verified token. Raises NotAuthorized."""
-        client = verify_token(token, self._credentials.realm_public, int(time.time()))
+        client = self._credentials.trust.token(token, int(time.time()))
         client.require(Scope(scope))
         return client
 
@@ -173,6 +180,7 @@ class Gateway:
                 why=f"this gateway serves {self._config.max_sessions} already",
                 fix="Close one, try again later, or raise [gateway] max_sessions.",
             )
+        self._opened_lately.take(principal, time.monotonic())
         self._opening += 1
         try:
             if offer_sdp:  # before anything is loaded: a bad one must cost its sender alone
@@ -181,6 +189,7 @@ class Gateway:
             work = await self._open_work(SessionRequest(request.workload, rest))
             fed = work.contract.trigger == "input"
             principal.require(Scope.INFER if fed else Scope.CONTROL)
+            check_limits(principal, request.workload, work, self._region)
             _check_roads(work, offer_sdp, deliver)
             hosting = self._new_hosting(principal, request.workload, work, options, deliver)
             hosting.told_of_end = ended
@@ -188,6 +197,19 @@ class Gateway:
         finally:
             self._opening -= 1
             self._note_idle()
+
+    def enforce(self) -> None:
+        """End the sessions of whose owner's token this gateway no longer believes."""
+        now_s = int(time.time())
+        for hosting in list(self._hosted.values()):
+            if not self._credentials.trust.holds_token(hosting.owner, now_s):
+                self._end(hosting, "its client's token was revoked, or has expired")
+            elif hosting.until_s <= now_s:
+                self._end(hosting, "it has had the time that its client's token allows")
+            for viewer, token in list(hosting.lookers.items()):
+                if not self._credentials.trust.holds_token(token, now_s):
+                    del hosting.lookers[viewer]
+                    hosting.session.stream.leave(viewer)
 
     def drain(self) -> None:
         """Open no more sessions, and have viewers go to another gateway, if there is one."""
@@ -221,8 +243,11 @@ class Gateway:
 
         Raises NotAuthorized, UnknownSession, or SessionRefused (the offer, or too many viewers).
         """
-        stream = self._visible(principal, session_id).session.stream
-        joined = await stream.join(offer_sdp)
+        hosting = self._visible(principal, session_id)
+        joined = await hosting.session.stream.join(offer_sdp)
+        there = hosting.session.stream.viewer_ids
+        hosting.lookers = {v: token for v, token in hosting.lookers.items() if v in there}
+        hosting.lookers[joined.viewer_id] = principal
         log.info("session %s: '%s' looks on", session_id, principal.subject)
         return JoinedSession(joined.viewer_id, joined.answer_sdp, tag=joined.viewer_id)
 
@@ -470,7 +495,10 @@ class Gateway:
         )
         assets = {asset.digest: asset for asset in work.setup.assets}
         refs = tuple(AssetRef(a.digest, len(a.data), a.name[:64]) for a in assets.values())
-        hosting = _Hosting(session, pool, workload, work, principal, options.private, refs, assets)
+        until_s = longest_until_s(principal, time.time())
+        hosting = _Hosting(
+            session, pool, workload, work, principal, options.private, until_s, refs, assets
+        )
         return hosting
 
     def _nudge(self, action: Nudge) -> None:

@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from aiohttp import web
+from msgspec.structs import replace as replace_struct
 
 from mesh.channel import Channel, LinkChannel, LocalChannel
 from mesh.clients import ClientDesk
@@ -29,8 +30,9 @@ from mesh.core.errors import (
 )
 from mesh.core.home import NodeHome
 from mesh.core.loop import LoopLag, monotonic_us
-from mesh.core.membership import Membership, Role, read_membership, token_of
+from mesh.core.membership import Membership, Role, claimed_realm
 from mesh.core.plugins import create_finder, create_workload
+from mesh.core.token import token_of
 from mesh.core.wire import (
     AssetWanted,
     ClientClose,
@@ -42,10 +44,20 @@ from mesh.core.wire import (
     Message,
     PieceDone,
     PieceRefused,
+    RealmNews,
+    Renewed,
     SessionFailed,
     SessionReady,
 )
-from mesh.core.workload import PROGRAM_API, DeviceInfo, FinderSession, NodeId, Preloading, Workload
+from mesh.core.workload import (
+    PROGRAM_API,
+    DeviceInfo,
+    FinderSession,
+    NodeId,
+    Preloading,
+    SharesSecret,
+    Workload,
+)
 from mesh.device.probe import probe
 from mesh.device.supervisor import Device, DeviceLimits, open_device
 from mesh.gateway import Gateway
@@ -56,6 +68,7 @@ from mesh.link.liveness import LinkTiming
 from mesh.link.transport import Link
 from mesh.peers.advert import sign_advert
 from mesh.peers.peerbook import DialAttempt, PeerBook
+from mesh.realmdesk import RealmDesk, own_membership
 from mesh.worker import Worker
 
 log = logging.getLogger(__name__)
@@ -75,15 +88,25 @@ FROM_CLIENT = (ClientOpen, ClientInput, ClientSteer, ClientClose)
 class Node:
     """Joins links to halves, and keeps the links the peer book asks for."""
 
-    def __init__(self, config: NodeConfig, credentials: Credentials, member: Membership) -> None:
+    def __init__(
+        self, config: NodeConfig, home: NodeHome, credentials: Credentials, member: Membership
+    ) -> None:
         self.config = config
         self.credentials = credentials
-        self.member = member
+        self.realm = RealmDesk(
+            home,
+            credentials,
+            member,
+            links=self._open_links,
+            changed=self._realm_changed,
+            checked=self._enforce_rights,
+        )
         self.worker: Worker | None = None
         self.gateway: Gateway | None = None
         self.clients: ClientDesk | None = None
         self.lag = LoopLag()
         self._news = asyncio.Event()  # for whom to dial
+        self._readvertise = asyncio.Event()
         self._missing: set[tuple[str, ...]] = set()  # addresses whose silence was logged
         self._channels: dict[NodeId, LinkChannel] = {}
         self._book = PeerBook(
@@ -111,8 +134,10 @@ class Node:
         self._book.connected(channel.node)
         log.info("linked with %s (%s)", link.peer.membership.name, channel.node)
         member = link.peer.membership
+        self.realm.welcome(link)
         if self.gateway is not None and member.has(Role.WORKER):
-            self.gateway.worker_found(channel, member.name, link.peer.hello.devices)
+            offers = may_offer(member, link.peer.hello.devices)
+            self.gateway.worker_found(channel, member.name, offers)
         if self.clients is not None and member.has(Role.CLIENT):
             self.clients.welcome(channel, link.peer.token or token_of(member))
 
@@ -126,11 +151,19 @@ class Node:
     def received(self, link: Link, message: Message, body: memoryview) -> None:
         """See LinkHandler."""
         channel = self._channels.get(link.peer.node_id)
-        if channel is not None and channel.link is link:
-            self._half(link, message).received(channel, message, body)
+        if channel is None or channel.link is not link:
+            return
+        if isinstance(message, RealmNews | Renewed):
+            self.realm.received(link, message)
+            return
+        if isinstance(message, DevicesChanged):
+            offers = may_offer(link.peer.membership, message.devices)
+            message = DevicesChanged(offers, message.leaving)
+        self._half(link, message).received(channel, message, body)
 
     def closed(self, link: Link, why: MeshError | None) -> None:
         """See LinkHandler."""
+        self.realm.gone(link)
         channel = self._channels.get(link.peer.node_id)
         if channel is None or channel.link is not link:
             return
@@ -169,6 +202,25 @@ class Node:
             why=why,
             fix="Have an admin sign a membership with the role that is needed.",
         )
+
+    # --- the realm -------------------------------------------------------------------------
+
+    @property
+    def member(self) -> Membership:
+        """What this node may be."""
+        return self.realm.member
+
+    def _open_links(self) -> list[Link]:
+        return [channel.link for channel in self._channels.values()]
+
+    def _realm_changed(self) -> None:
+        """What is believed has changed: rights of clients, where members meet, what is said."""
+        self._book.realms_are(self.credentials.trust.realms)
+        self._readvertise.set()
+
+    def _enforce_rights(self) -> None:
+        if self.gateway is not None:
+            self.gateway.enforce()
 
     # --- devices ---------------------------------------------------------------------------
 
@@ -234,6 +286,11 @@ class Node:
             log.warning("not all was finished in %g s", within_s)
             return False
         return True
+
+    def reread(self) -> int:
+        """Take up what the state directory says of the realm; how many members it was told."""
+        self.realm.reread()
+        return len(self._channels)
 
     def leave(self) -> None:
         """Have whoever runs this node end it."""
@@ -306,12 +363,26 @@ class Node:
             name=self.config.name,
             sequence=int(now_s * 1000),  # rises over restarts
             not_after_s=int(now_s) + ADVERT_LIFETIME_S,
+            serves=self._serves(),
         )
 
+    def _serves(self) -> list[str]:
+        """Workloads that its devices run, or that its gateway opens sessions of."""
+        offered = {workload for offer in self.offers() for workload in offer.workloads}
+        asked = self.config.workloads if self.gateway is not None else ()
+        return sorted(offered.union(asked))[:8]
+
     async def keep_advertised(self, finders: Sequence[FinderSession]) -> None:
-        """Renew the advert well before it expires, until cancelled."""
+        """Renew the advert well before it expires, and when the realm changes, until cancelled."""
         while True:
-            await asyncio.sleep(ADVERT_LIFETIME_S / 3)
+            self._readvertise.clear()
+            secret = self.credentials.trust.secret
+            for finder in finders:
+                if secret is not None and isinstance(finder, SharesSecret):
+                    finder.secret_is(secret)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(ADVERT_LIFETIME_S / 3):
+                    await self._readvertise.wait()
             for finder in finders:
                 await finder.update(self.advert())
 
@@ -328,6 +399,14 @@ class Node:
             await channel.link.close()
 
 
+def may_offer(member: Membership, offers: Sequence[DeviceOffer]) -> tuple[DeviceOffer, ...]:
+    """Of what a worker offers, that which its membership lets it serve."""
+    return tuple(
+        replace_struct(offer, workloads=tuple(w for w in offer.workloads if member.may_serve(w)))
+        for offer in offers
+    )
+
+
 def link_timing(config: NodeConfig) -> LinkTiming:
     """The configured liveness, in the link's terms."""
     return LinkTiming(ping_us=config.link.ping_ms * 1000, silent_us=config.link.silent_ms * 1000)
@@ -340,10 +419,11 @@ async def open_node(config: NodeConfig, *, static: Path | None = None) -> AsyncI
     Raises MeshError for whatever keeps it from starting; a part that crashes later brings it down.
     """
     home = NodeHome(config.state)
-    identity, blob = home.identity(), home.membership()
-    member = read_membership(blob, identity.public_key, int(time.time()))
+    identity, blob, trust = home.identity(), home.membership(), home.trust(int(time.time()))
+    credentials = Credentials(identity, claimed_realm(blob, "no node"), blob, known=trust)
+    member = own_membership(credentials)
     _check_roles(config, member)
-    node = Node(config, Credentials(identity, member.realm, blob), member)
+    node = Node(config, home, credentials, member)
     async with _said_plainly(), AsyncExitStack() as stack, asyncio.TaskGroup() as tasks:
         loops = [tasks.create_task(node.lag.watch(), name="loop lag")]
         try:
@@ -351,13 +431,18 @@ async def open_node(config: NodeConfig, *, static: Path | None = None) -> AsyncI
                 await _start_worker(node, stack)
             if "gateway" in config.roles:
                 node.gateway = Gateway(
-                    config.gateway, node.credentials, await _workloads(config), node.lag
+                    config.gateway,
+                    node.credentials,
+                    await _workloads(config),
+                    node.lag,
+                    region=config.region,
                 )
                 await stack.enter_async_context(node.gateway)
                 node.clients = ClientDesk(node.gateway, tasks.create_task)
             node.serve_self()
             finders = await _start_links(node, stack)
             loops.append(tasks.create_task(node.keep_links(), name="links"))
+            loops.append(tasks.create_task(node.realm.keep(), name="realm"))
             loops.append(tasks.create_task(node.keep_advertised(finders), name="adverts"))
             if node.gateway is not None:
                 await _start_http(node, node.gateway, stack, static)

@@ -29,7 +29,8 @@ from hypothesis import settings
 from mesh.core.config import DeviceConfig, GatewayConfig, HttpConfig, LinkConfig, NodeConfig
 from mesh.core.home import NodeHome
 from mesh.core.identity import RealmKey
-from mesh.core.membership import Role, Scope, sign_membership, sign_token
+from mesh.core.membership import Role, sign_membership
+from mesh.core.token import Scope, sign_token
 from mesh.core.workload import Settings
 from mesh.node import Node, open_node
 from render.gltf.writer import GlbWriter

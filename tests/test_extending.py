@@ -16,7 +16,7 @@ import pytest
 import uvloop
 
 from mesh.core.identity import NodeIdentity
-from mesh.core.membership import Scope
+from mesh.core.token import Scope
 from mesh.core.wire import (
     ClientClose,
     ClientClosed,

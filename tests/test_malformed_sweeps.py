@@ -23,8 +23,8 @@ from infer.codec import Counts, decode_result
 from infer.sweep import MAX_POINTS, encode_sweep
 from infer.synthetic import scan, street
 from mesh.core.errors import ContentRefused, MeshError, Misuse, SessionRefused
-from mesh.core.home import NodeHome
-from mesh.core.membership import Scope
+from mesh.core.home import NodeHome, Signer
+from mesh.core.token import Scope
 
 RATE_HZ = 100
 PATIENT = {"rate_hz": RATE_HZ, "deadline_ms": 10_000}
@@ -70,7 +70,7 @@ async def beside(mesh: DemoMesh, known: Any, rate_hz: float = RATE_HZ) -> AsyncI
     """A session to misuse, while another client's is used; then both must be well."""
     options = PATIENT | {"rate_hz": rate_hz}
     token = viewer_token(
-        NodeHome(mesh.folder / "admin").realm_key(),
+        Signer.of(NodeHome(mesh.folder / "admin").realm_key()),
         subject="bystander",
         lifetime_s=3600,
         scopes=(Scope.VIEW, Scope.INFER),

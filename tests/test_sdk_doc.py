@@ -25,7 +25,7 @@ from infer.readers.kitti import PERIOD_US
 from infer.sweep import encode_sweep
 from infer.synthetic import scan, street
 from mesh.core.home import NodeHome
-from mesh.core.membership import Scope, verify_token
+from mesh.core.token import Scope, verify_token
 
 # Seconds to answer: what a busy machine does to deadlines is not what is tested here.
 PATIENT = "workload=infer&deadline_ms=5000"

@@ -23,8 +23,9 @@ from clients.cli.feeding import News, feed, feedable, recorded
 from clients.cli.realm import admit, viewer_token
 from clients.sdk.connect import connect
 from mesh.core.errors import MeshError
-from mesh.core.home import NodeHome
-from mesh.core.membership import Role, Scope
+from mesh.core.home import NodeHome, Signer
+from mesh.core.membership import Role
+from mesh.core.token import Scope
 from mesh.core.workload import Recording
 
 if TYPE_CHECKING:
@@ -157,7 +158,7 @@ class DemoMesh:
     def __post_init__(self) -> None:
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
         self.token = viewer_token(
-            NodeHome(self.folder / "admin").realm_key(),
+            Signer.of(NodeHome(self.folder / "admin").realm_key()),
             subject="demo",
             lifetime_s=TOKEN_LIFETIME_S,
             scopes=(Scope.VIEW, Scope.CONTROL, Scope.INFER),

@@ -13,6 +13,7 @@ from clients.cli import (
     drain,
     identity,
     infer,
+    invite,
     node,
     peers,
     realm,
@@ -22,7 +23,20 @@ from clients.cli import (
 )
 from mesh.core.errors import MeshError
 
-COMMANDS = (demo, view, infer, status, peers, node, drain, devices, simulate, identity, realm)
+COMMANDS = (
+    demo,
+    view,
+    infer,
+    status,
+    peers,
+    node,
+    drain,
+    devices,
+    simulate,
+    identity,
+    realm,
+    invite,
+)
 
 PLUGINS = "framemesh.commands"  # entry points that add commands: a wing's, or anybody's
 

@@ -11,7 +11,7 @@ from clients.sdk.fed import open_fed
 from clients.sdk.http import GatewayHttp, open_http
 from clients.sdk.session import Road, Session
 from mesh.core.errors import WrongRoad
-from mesh.core.membership import Scope, read_token
+from mesh.core.token import Scope, read_token
 
 
 @asynccontextmanager

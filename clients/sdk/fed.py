@@ -16,7 +16,7 @@ from clients.sdk.resultbook import ResultBook
 from clients.sdk.session import Notice, Refusal, Result, Road, Session, ended_by_gateway, now_or
 from mesh.core.errors import LinkLost, MeshError, Misuse, ProtocolViolation, from_problem
 from mesh.core.identity import NodeIdentity
-from mesh.core.membership import ClientToken
+from mesh.core.token import ClientToken
 from mesh.core.wire import (
     MAX_INPUT_BYTES,
     ClientClosed,

@@ -19,6 +19,7 @@ from msgspec import Meta
 from discovery.dht.child import Child, News
 from discovery.dht.rendezvous import SLOTS, Rendezvous, Slot, seal, unseal
 from discovery.mdns import announced, local_addresses
+from mesh.core.config import default_cache_dir
 from mesh.core.errors import ConfigError, ContentRefused, NotAuthorized
 from mesh.core.membership import Role
 from mesh.core.workload import FinderSession, Settings
@@ -39,7 +40,7 @@ FIRST_REPEATS_S = (0.0, 0.3, 0.5, 2.0, 8.0)  # until there are others to store i
 MOST_SLOTS = 256  # of one role, believed to be somebody's
 
 # A node with this role looks for nodes with those.
-WANTED = {Role.GATEWAY: (Role.WORKER,), Role.WORKER: ()}
+WANTED = {Role.GATEWAY: (Role.WORKER, Role.RELAY), Role.WORKER: (Role.RELAY,), Role.RELAY: ()}
 
 
 HostPort: TypeAlias = Annotated[
@@ -50,8 +51,9 @@ HostPort: TypeAlias = Annotated[
 class DhtSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """[discovery.dht]."""
 
-    # Shared by the realm's members, 64 hexadecimal digits: who has it can find them.
-    secret: Annotated[str, Meta(pattern=r"\A[0-9a-fA-F]{64}\Z")]
+    # Shared by those who are to find each other, 64 hexadecimal digits; empty: the realm's own,
+    # which its members are told and which changes when one is revoked.
+    secret: Annotated[str, Meta(pattern=r"\A([0-9a-fA-F]{64})?\Z")] = ""
     # "host:port" of nodes that are mostly there; whoever has none begins a table of its own.
     bootstrap: Annotated[tuple[HostPort, ...], Meta(max_length=16)] = ()
     # UDP, "ip:port"; port 0: any.
@@ -131,12 +133,15 @@ class _Session:
     def __init__(self, settings: DhtSettings, advert: bytes, port: int, found: Found) -> None:
         self._settings, self._advert, self._port, self._found = settings, advert, port, found
         self._me = claimed_node(advert)
-        self._places = self._all_places(advert)
+        self._secret = bytes.fromhex(settings.secret)
+        self._said = read_advert(advert, int(time.time()))
+        self._places = self._all_places()
         self._child = Child(
             {
                 "listen": settings.listen,
                 "bootstrap": settings.bootstrap,
                 "restricted": settings.restricted,
+                "state": str(default_cache_dir() / f"dht-{self._me[:7]}"),
             },
             started=self._begin_anew,
             heard=self._heard,
@@ -153,18 +158,30 @@ class _Session:
 
     async def update(self, advert: bytes) -> None:
         """See `mesh.core.workload.FinderSession`."""
-        self._advert = advert
+        said, self._advert = self._said, advert
+        self._said = read_advert(advert, int(time.time()))
+        if (said.roles, said.serves) != (self._said.roles, self._said.serves):
+            self._places = self._all_places()
         self._publish()
 
-    def _all_places(self, advert: bytes) -> list[_Place]:
+    def secret_is(self, secret: bytes) -> None:
+        """See `mesh.core.workload.SharesSecret`; a configured one stays."""
+        if not self._settings.secret and secret != self._secret:
+            self._secret = secret
+            self._places = self._all_places()
+            self._begun.set()
+
+    def _all_places(self) -> list[_Place]:
         """Where this node's roles are announced, and those that it wants are looked for."""
-        roles = set(read_advert(advert, int(time.time())).roles)
+        if not self._secret:
+            return []  # nobody has told this node yet
+        roles, serves = set(self._said.roles), self._said.serves
         wanted = {str(role) for mine, those in WANTED.items() if mine in roles for role in those}
-        secret, region = bytes.fromhex(self._settings.secret), self._settings.region
         return [
-            _Place(Rendezvous(secret, role, where), role in roles, role in wanted)
+            _Place(Rendezvous(self._secret, role, where, what), role in roles, role in wanted)
             for role in sorted(roles | wanted)
-            for where in dict.fromkeys((region, ""))
+            for where in dict.fromkeys((self._settings.region, ""))
+            for what in (serves if role == Role.WORKER and serves else ("",))
         ]
 
     def _begin_anew(self) -> None:

@@ -3,7 +3,8 @@
 A process of its own, for it parses what strangers send: it holds no key of the node's, and may be
 killed and started again at any time. The hash table is libtorrent's. SETTINGS as JSON: listen
 ("ip:port"), bootstrap (list of "host:port"), restricted (at most one node of each network block is
-believed, which a lab in one network cannot have).
+believed, which a lab in one network cannot have), state (a file for what it knows of the table, so
+that it finds its way back with no bootstrap node; "": none).
 
 One JSON object a line, bytes in hex. In: {"join": true}, to ask the bootstrap nodes (again),
 {"announce": target, "slot": n}, {"peers": target}, {"put": [private, public], "value": bytes},
@@ -13,14 +14,19 @@ One JSON object a line, bytes in hex. In: {"join": true}, to ask the bootstrap n
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import selectors
 import sys
+import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import libtorrent as lt
+
+from mesh.core.files import write_private
 
 MAX_LINE = 8192
 ALERT_QUEUE = 2000
@@ -31,13 +37,15 @@ ALERTS = (
     | lt.alert.category_t.status_notification
     | lt.alert.category_t.error_notification
 )
+MAX_STATE = 1 << 20  # bytes
+KEEP_S = 300.0
 _READ_AT_ONCE = 65536
 
 
 def open_session(settings: dict[str, Any]) -> lt.session:
     """A session that does nothing but keep its part of the table."""
     restricted = bool(settings["restricted"])
-    parameters = lt.session_params()
+    parameters = remembered(settings)
     parameters.settings = {
         "enable_dht": True,
         "enable_lsd": False,
@@ -56,6 +64,24 @@ def open_session(settings: dict[str, Any]) -> lt.session:
         "alert_mask": int(ALERTS),
     }
     return lt.session(parameters)
+
+
+def remembered(settings: dict[str, Any]) -> lt.session_params:
+    """What was kept of the table; without, or if it cannot be read, nothing."""
+    with contextlib.suppress(OSError, RuntimeError):
+        kept = Path(settings["state"]).read_bytes() if settings.get("state") else b""
+        if 0 < len(kept) <= MAX_STATE:
+            return lt.read_session_params(kept, lt.save_state_flags_t.save_dht_state)
+    return lt.session_params()
+
+
+def keep(session: lt.session, settings: dict[str, Any]) -> None:
+    """Write down what is known of the table; it helps, and nothing depends on it."""
+    if not settings.get("state"):
+        return
+    state = session.session_state(lt.save_state_flags_t.save_dht_state)
+    with contextlib.suppress(OSError):
+        write_private(Path(settings["state"]), lt.write_session_params_buf(state))
 
 
 def carry_out(session: lt.session, settings: dict[str, Any], asked: dict[str, Any]) -> None:
@@ -112,13 +138,18 @@ def main() -> None:
     with selectors.DefaultSelector() as ready:
         ready.register(sys.stdin.fileno(), selectors.EVENT_READ)
         ready.register(woken, selectors.EVENT_READ)
+        kept_s = time.monotonic()
         while True:
-            for key, _ in ready.select():
+            if time.monotonic() - kept_s > KEEP_S:
+                keep(session, settings)
+                kept_s = time.monotonic()
+            for key, _ in ready.select(KEEP_S):
                 if key.fd == woken:
                     os.read(woken, _READ_AT_ONCE)
                     continue
                 whole = next(asked, None)
                 if whole is None:
+                    keep(session, settings)
                     return
                 for line in whole:
                     carry_out(session, settings, json.loads(line))

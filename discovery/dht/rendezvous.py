@@ -4,8 +4,8 @@ All of it is derived from a secret that the realm's members share, so that nobod
 which entries belong together, what they say, or where to look (HMAC-SHA256, RFC 2104, one label
 for each use). Two kinds of entry:
 
-* *providers* (BEP 5): under a key for each role and region. What a torrent's peer announces as its
-  port is a *slot* here, a number that its node has drawn.
+* *providers* (BEP 5): under a key for each role, workload and region. What a torrent's peer
+  announces as its port is a *slot* here, a number that its node has drawn.
 * *items* (BEP 44, mutable): for each slot, under an Ed25519 key of its own, the node's signed
   advert and addresses, sealed by ChaCha20-Poly1305 (RFC 8439).
 
@@ -65,9 +65,9 @@ class Slot:
 
 
 class Rendezvous:
-    """Where nodes with one role meet, in one region."""
+    """Where nodes with one role meet that serve one workload ("": any), in one region."""
 
-    def __init__(self, secret: bytes, role: str, region: str = "") -> None:
+    def __init__(self, secret: bytes, role: str, region: str = "", serves: str = "") -> None:
         """secret: SECRET_BYTES. Raises Misuse for another length."""
         if len(secret) != SECRET_BYTES:
             raise Misuse(
@@ -75,7 +75,7 @@ class Rendezvous:
                 why=f"the secret has {len(secret)} bytes instead of {SECRET_BYTES}",
                 fix="Make one with `openssl rand -hex 32`, the same for all members.",
             )
-        where = msgspec.json.encode((role, region))
+        where = msgspec.json.encode((role, region, serves))
         self._key = hmac.digest(secret, _LABEL + b"where " + where, hashlib.sha256)
         self.target = self._derived("target")[:TARGET_BYTES]
 

@@ -83,6 +83,8 @@ class NodeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     name: Annotated[str, Meta(min_length=1, max_length=32, pattern="^[a-z0-9-]+$")] = "node"
     roles: Annotated[tuple[Role, ...], Meta(min_length=1, max_length=2)] = ("gateway", "worker")
     state_dir: str = ""
+    # Where this node is, in its owner's words: tokens may be for one region only.
+    region: Annotated[str, Meta(max_length=32)] = ""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     link: LinkConfig = LinkConfig()
     http: HttpConfig = HttpConfig()

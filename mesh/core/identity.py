@@ -111,6 +111,10 @@ class SigningKey:
             serialization.NoEncryption(),
         )
 
+    def private_raw(self) -> bytes:
+        """The 32-byte seed (RFC 8032, 5.1.5): for libsodium, which reads what is sealed to it."""
+        return self._private.private_bytes_raw()
+
     def sign(self, domain: bytes, payload: bytes) -> bytes:
         """A 64-byte signature of `payload` that is good for `domain` only."""
         return self._private.sign(_separated(domain, payload))

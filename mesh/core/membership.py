@@ -1,36 +1,45 @@
-"""What proves that a node belongs to a realm, and that a client may use it.
+"""What proves that a node belongs to a realm.
 
-A *membership* is a statement signed by the realm's key: this node key has these roles from then
-until then. A *client token* is a statement signed by the realm's key, or by a node whose own
-membership (carried in the token, a chain of exactly one step) makes it a gateway or admin.
-Both are MessagePack inside a signed envelope, bounded in size, with a signature domain each.
+A *membership* is a signed statement: this node key has these roles from then until then. The
+realm's key signs it, or whoever the realm's key lets admit others: an admin, or an *invitation*, a
+key made for the purpose that travels to the new node, which signs with it for itself. The proof of
+the signer's right travels inside, so that a chain of at most `MAX_CHAIN` statements ends at the
+realm's key and needs nobody to be asked. Each step may only grant what the one above it was given.
 """
 
 from __future__ import annotations
 
-import base64
-import binascii
-import secrets
 from collections.abc import Collection
 from enum import StrEnum
-from typing import Annotated, TypeAlias, TypeVar
+from typing import Annotated
 
 import msgspec
 from msgspec import Meta
 
-from mesh.core.errors import Misuse, NotAuthorized
-from mesh.core.identity import RealmKey, SigningKey, fingerprint, verify
-from mesh.core.wire import MALFORMED, Name
+from mesh.core.errors import NotAuthorized
+from mesh.core.identity import SigningKey, fingerprint, verify
+from mesh.core.statement import (
+    Envelope,
+    PublicKey,
+    Revoked,
+    UnixSeconds,
+    check_realm,
+    check_times,
+    malformed,
+    nobody,
+    not_signed,
+    parse,
+    seal,
+    tampered,
+    thrown_out,
+    unpack,
+)
+from mesh.core.wire import Name
 
 MAX_MEMBERSHIP = 4096  # bytes; Hello carries one
-MAX_TOKEN = 4096  # characters; it must fit into an HTTP header
+MAX_CHAIN = 3  # a node's, its invitation's, its admin's
 
-_MEMBERSHIP_DOMAIN = b"membership/1"
-_TOKEN_DOMAIN = b"client-token/1"
-_TOKEN_PREFIX = "fm1."  # noqa: S105  marks the format, opens nothing
-
-PublicKey: TypeAlias = Annotated[bytes, Meta(min_length=32, max_length=32)]
-UnixSeconds: TypeAlias = Annotated[int, Meta(ge=0, lt=2**40)]
+_DOMAIN = b"membership/1"
 
 
 class Role(StrEnum):
@@ -41,17 +50,14 @@ class Role(StrEnum):
     RELAY = "relay"
     CLIENT = "client"
     ADMIN = "admin"
+    INVITATION = "invitation"  # no node's: of a key that admits the nodes it is given to
 
 
-class Scope(StrEnum):
-    """What a client may do at a gateway."""
-
-    VIEW = "view"  # watch sessions and their statistics
-    CONTROL = "control"  # open render sessions and steer them
-    INFER = "infer"  # open inference sessions and feed them
+# What an admin may grant. Who is admin, the realm's own key says.
+GRANTED_BY_ADMINS = (Role.WORKER, Role.GATEWAY, Role.RELAY, Role.CLIENT)
 
 
-class Membership(msgspec.Struct, frozen=True):
+class Membership(msgspec.Struct, frozen=True, omit_defaults=True):
     """A verified membership. Roles this version does not know are kept and mean nothing."""
 
     realm: PublicKey
@@ -60,79 +66,72 @@ class Membership(msgspec.Struct, frozen=True):
     not_before: UnixSeconds
     not_after: UnixSeconds  # first second in which it no longer holds
     name: Name = ""  # for people; proves nothing
+    signer: PublicKey | None = None  # None: the realm's own key
+    admits: Annotated[frozenset[Name], Meta(max_length=16)] = frozenset()  # roles it may grant
+    # Workloads that its devices may serve; empty: all.
+    capabilities: Annotated[frozenset[Name], Meta(max_length=16)] = frozenset()
+    region: Annotated[str, Meta(max_length=32)] = ""  # where the node is, in the owner's words
 
     def has(self, *roles: Role) -> bool:
         """Whether it grants at least one of `roles`."""
         return any(role in self.roles for role in roles)
 
-
-class ClientToken(msgspec.Struct, frozen=True):
-    """A verified client token."""
-
-    id: Annotated[bytes, Meta(min_length=16, max_length=16)]  # random; for revocation and logs
-    realm: PublicKey
-    signer: PublicKey
-    subject: Name  # who it was made for
-    scopes: Annotated[frozenset[Name], Meta(max_length=16)]
-    not_before: UnixSeconds
-    not_after: UnixSeconds
-
-    def require(self, scope: Scope) -> None:
-        """Raises NotAuthorized if the token does not grant `scope`."""
-        if scope not in self.scopes:
-            granted = ", ".join(sorted(self.scopes)) or "nothing"
-            raise NotAuthorized(
-                what=f"'{scope}' is not allowed",
-                why=f"the token of '{self.subject}' grants {granted}",
-                fix=f"Ask the gateway's owner for a token with the scope '{scope}'.",
-            )
-
-
-class _Envelope(msgspec.Struct, frozen=True, array_like=True):
-    """Signed bytes as they travel; what was signed is checked as received, never re-encoded."""
-
-    payload: Annotated[bytes, Meta(max_length=2048)]
-    signature: Annotated[bytes, Meta(min_length=64, max_length=64)]
-    membership: Annotated[bytes, Meta(max_length=2048)] = b""  # the signer's, in tokens
-
-
-_Statement = TypeVar("_Statement", Membership, ClientToken)
-_encode = msgspec.msgpack.Encoder(order="deterministic").encode
-_decode_envelope = msgspec.msgpack.Decoder(_Envelope).decode
-
-# --- memberships ----------------------------------------------------------------------------
+    def may_serve(self, workload: str) -> bool:
+        """Whether the node's devices may be given pieces of this workload."""
+        return not self.capabilities or workload in self.capabilities
 
 
 def sign_membership(
-    realm_key: RealmKey,
+    key: SigningKey,
     *,
     node_public: bytes,
     roles: Collection[Role],
     not_before: int,
     not_after: int,
     name: str = "",
+    admits: Collection[Role] = (),
+    capabilities: Collection[str] = (),
+    region: str = "",
+    realm_public: bytes | None = None,
+    proof: bytes = b"",
 ) -> bytes:
-    """Admit a node (32-byte public key) to the realm, in unix seconds. Raises Misuse."""
+    """Admit a node (32-byte public key) to the realm, in unix seconds.
+
+    key: the realm's; or that of an admin or an invitation, whose own membership is `proof`, of the
+    realm `realm_public`. Raises Misuse.
+    """
+    own = not proof
     membership = Membership(
-        realm=realm_key.public_key,
+        realm=key.public_key if own else realm_public or b"",
         node=node_public,
         roles=frozenset(map(str, roles)),
         not_before=not_before,
         not_after=not_after,
         name=name,
+        signer=None if own else key.public_key,
+        admits=frozenset(map(str, admits)),
+        capabilities=frozenset(capabilities),
+        region=region,
     )
     if not membership.roles or not_before >= not_after:
-        raise _not_signed("a membership", "it needs a role, and a beginning before its end")
-    return _seal(realm_key, _MEMBERSHIP_DOMAIN, membership, what="a membership")
+        raise not_signed("a membership", "it needs a role, and a beginning before its end")
+    blob = seal(key, _DOMAIN, membership, what="a membership", membership=proof)
+    if len(blob) > MAX_MEMBERSHIP:
+        raise not_signed("a membership", f"it is longer than {MAX_MEMBERSHIP} bytes")
+    return blob
 
 
 def verify_membership(
-    blob: bytes, realm_public: bytes, node_public: bytes, now_s: int
+    blob: bytes,
+    realm_public: bytes,
+    node_public: bytes,
+    now_s: int,
+    revoked: Revoked = nobody,
 ) -> Membership:
     """The membership `blob` proves for the holder of `node_public` at `now_s` (unix seconds).
 
     Raises NotAuthorized: none presented, malformed, of another realm, tampered with, for another
-    node's key, not yet valid, or expired.
+    node's key, signed by one who may not, revoked, not yet valid, or expired.
     """
     what = "the node is not admitted to the realm"
     if not blob:
@@ -142,9 +141,7 @@ def verify_membership(
             fix="Have the realm's owner run `framemesh realm sign` for it, then run"
             " `framemesh realm join` there.",
         )
-    if len(blob) > MAX_MEMBERSHIP:
-        raise _malformed(what, "membership", f"it is longer than {MAX_MEMBERSHIP} bytes")
-    membership = _open_membership(blob, realm_public, now_s, what)
+    membership = open_membership(blob, realm_public, now_s, what, revoked)
     if membership.node != node_public:
         raise NotAuthorized(
             what=what,
@@ -155,222 +152,83 @@ def verify_membership(
     return membership
 
 
-def read_membership(blob: bytes, node_public: bytes, now_s: int) -> Membership:
+def read_membership(
+    blob: bytes, node_public: bytes, now_s: int, revoked: Revoked = nobody
+) -> Membership:
     """The membership in `blob`, whichever realm's it is: for a node that joins one.
 
     Proves that the realm it names signed it, not that this realm deserves any trust.
     Raises NotAuthorized like `verify_membership`.
     """
-    what = "the membership cannot be used"
-    envelope = _unpack(blob, what, "membership")
-    claimed = _parse(envelope.payload, Membership, what, "membership")
-    return verify_membership(blob, claimed.realm, node_public, now_s)
+    realm = claimed_realm(blob, "the membership cannot be used")
+    return verify_membership(blob, realm, node_public, now_s, revoked)
 
 
-def _open_membership(blob: bytes, realm_public: bytes, now_s: int, what: str) -> Membership:
-    """Everything about a membership but whose it is."""
-    envelope = _unpack(blob, what, "membership")
-    membership = _parse(envelope.payload, Membership, what, "membership")
-    _check_realm(membership.realm, realm_public, what, "membership")
-    if not verify(realm_public, _MEMBERSHIP_DOMAIN, envelope.payload, envelope.signature):
-        raise _tampered(what, "membership")
-    _check_times(membership, now_s, what, "membership")
+def claimed_realm(blob: bytes, what: str) -> bytes:
+    """The realm a membership names, unverified. Raises NotAuthorized."""
+    return _unpack(blob, what)[1].realm
+
+
+def open_membership(
+    blob: bytes,
+    realm_public: bytes,
+    now_s: int,
+    what: str,
+    revoked: Revoked = nobody,
+    *,
+    chain: int = MAX_CHAIN,
+) -> Membership:
+    """Everything about a membership but whose it is. Raises NotAuthorized."""
+    envelope, membership = _unpack(blob, what)
+    check_realm(membership.realm, realm_public, what, "membership")
+    signer = membership.signer or realm_public
+    if not verify(signer, _DOMAIN, envelope.payload, envelope.signature):
+        raise tampered(what, "membership")
+    if membership.signer is not None:
+        if chain <= 1:
+            raise _may_not(what, membership, "the chain of its signers is too long")
+        above = open_membership(
+            envelope.membership,
+            realm_public,
+            now_s,
+            f"{what}: its membership's signer",
+            revoked,
+            chain=chain - 1,
+        )
+        _check_step(membership, above, what)
+    if revoked(membership.node):
+        raise thrown_out(what, f"the key {fingerprint(membership.node)}")
+    check_times(membership, now_s, what, "membership")
     return membership
 
 
-# --- client tokens --------------------------------------------------------------------------
+def _unpack(blob: bytes, what: str) -> tuple[Envelope, Membership]:
+    if len(blob) > MAX_MEMBERSHIP:
+        raise malformed(what, "membership", f"it is longer than {MAX_MEMBERSHIP} bytes")
+    envelope = unpack(blob, what, "membership")
+    return envelope, parse(envelope.payload, Membership, what, "membership")
 
 
-def sign_token(
-    key: SigningKey,
-    *,
-    realm_public: bytes,
-    subject: str,
-    scopes: Collection[Scope],
-    not_before: int,
-    not_after: int,
-    membership: bytes = b"",
-) -> str:
-    """A URL-safe token for a client, valid in unix seconds [not_before, not_after).
-
-    key: the realm's, or a node's whose `membership` (then required) has the role gateway or admin.
-    Raises Misuse.
-    """
-    token = ClientToken(
-        id=secrets.token_bytes(16),
-        realm=realm_public,
-        signer=key.public_key,
-        subject=subject,
-        scopes=frozenset(map(str, scopes)),
-        not_before=not_before,
-        not_after=not_after,
-    )
-    if not token.scopes or not_before >= not_after:
-        raise _not_signed("a client token", "it needs a scope, and a beginning before its end")
-    if (key.public_key == realm_public) == bool(membership):
-        raise _not_signed(
-            "a client token", "a node signs with its membership, the realm's own key without one"
-        )
-    blob = _seal(key, _TOKEN_DOMAIN, token, what="a client token", membership=membership)
-    text = _TOKEN_PREFIX + base64.urlsafe_b64encode(blob).rstrip(b"=").decode("ascii")
-    if len(text) > MAX_TOKEN:
-        raise _not_signed("a client token", f"it is longer than {MAX_TOKEN} characters")
-    return text
+def _check_step(granted: Membership, above: Membership, what: str) -> None:
+    """Raises NotAuthorized unless `above` may grant all that `granted` says."""
+    if above.node != granted.signer:
+        raise _may_not(what, granted, "the proof in it is another key's")
+    may = above.admits | ({Role.INVITATION.value} if above.has(Role.ADMIN) else frozenset())
+    beyond = (granted.roles - may) | (granted.admits - above.admits)
+    if beyond:
+        raise _may_not(what, granted, f"that key may not grant {', '.join(sorted(beyond))}")
+    if granted.admits and not granted.has(Role.INVITATION):
+        raise _may_not(what, granted, "only invitations admit others in its name")
+    if above.capabilities and not (
+        granted.capabilities and granted.capabilities <= above.capabilities
+    ):
+        raise _may_not(what, granted, "that key may not grant all those capabilities")
 
 
-def token_of(membership: Membership) -> ClientToken:
-    """What a member with the client's role may do, in the form of a token: everything."""
-    return ClientToken(
-        id=bytes(16),
-        realm=membership.realm,
-        signer=membership.realm,
-        subject=membership.name,
-        scopes=frozenset(map(str, Scope)),
-        not_before=membership.not_before,
-        not_after=membership.not_after,
-    )
-
-
-def verify_token(token: str, realm_public: bytes, now_s: int) -> ClientToken:
-    """The client token in `token`, believed by a gateway of the realm at `now_s` (unix seconds).
-
-    Raises NotAuthorized: missing, malformed, of another realm, tampered with, signed by a node
-    that may not sign tokens, not yet valid, or expired (its signer's membership included).
-    """
-    what = "the client is not authorised"
-    if not token:
-        raise NotAuthorized(
-            what=what,
-            why="it presented no token",
-            fix="Get one from the gateway's owner (`framemesh realm token` makes them) and open the"
-            " page with it.",
-        )
-    envelope = _unpack(_token_bytes(token, what), what, "token")
-    opened = _parse(envelope.payload, ClientToken, what, "token")
-    _check_realm(opened.realm, realm_public, what, "token")
-    if not verify(opened.signer, _TOKEN_DOMAIN, envelope.payload, envelope.signature):
-        raise _tampered(what, "token")
-    if opened.signer != realm_public:
-        _check_signer(opened, envelope.membership, realm_public, now_s, what)
-    _check_times(opened, now_s, what, "token")
-    return opened
-
-
-def read_token(token: str, now_s: int) -> ClientToken:
-    """The client token in `token`, whichever realm's it is: for the client that holds it.
-
-    Proves that the realm it names stands behind it, not that this realm deserves any trust.
-    Raises NotAuthorized like `verify_token`.
-    """
-    what = "the token cannot be used"
-    envelope = _unpack(_token_bytes(token, what), what, "token")
-    claimed = _parse(envelope.payload, ClientToken, what, "token")
-    return verify_token(token, claimed.realm, now_s)
-
-
-def _check_signer(
-    token: ClientToken, membership: bytes, realm_public: bytes, now_s: int, what: str
-) -> None:
-    if not membership:
-        raise NotAuthorized(
-            what=what,
-            why=f"its token was signed by {fingerprint(token.signer)}, with no proof that the"
-            " realm trusts that key",
-            fix="Get a token made by one of the realm's gateways.",
-        )
-    signer = _open_membership(membership, realm_public, now_s, f"{what}: its token's signer")
-    if signer.node != token.signer or not signer.has(Role.GATEWAY, Role.ADMIN):
-        raise NotAuthorized(
-            what=what,
-            why=f"its token was signed by {fingerprint(token.signer)}, which is no gateway or"
-            " admin of the realm",
-            fix="Get a token made by one of the realm's gateways.",
-        )
-
-
-def _token_bytes(token: str, what: str) -> bytes:
-    if len(token) > MAX_TOKEN:
-        raise _malformed(what, "token", f"it is longer than {MAX_TOKEN} characters")
-    if not token.startswith(_TOKEN_PREFIX):
-        raise _malformed(what, "token", f"it does not start with '{_TOKEN_PREFIX}'")
-    text = token.removeprefix(_TOKEN_PREFIX)
-    try:
-        return base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
-    except (binascii.Error, ValueError) as problem:
-        raise _malformed(what, "token", "it is not base64url text") from problem
-
-
-# --- shared ---------------------------------------------------------------------------------
-
-
-def _seal(
-    key: SigningKey, domain: bytes, statement: _Statement, *, what: str, membership: bytes = b""
-) -> bytes:
-    payload = _encode(statement)
-    try:
-        msgspec.msgpack.decode(payload, type=type(statement))  # the bounds its readers will check
-        blob = _encode(_Envelope(payload, key.sign(domain, payload), membership))
-        _decode_envelope(blob)
-    except msgspec.ValidationError as problem:
-        raise _not_signed(what, str(problem)) from problem
-    return blob
-
-
-def _unpack(blob: bytes, what: str, noun: str) -> _Envelope:
-    try:
-        return _decode_envelope(blob)
-    except MALFORMED as problem:
-        raise _malformed(what, noun, str(problem)) from problem
-
-
-def _parse(payload: bytes, kind: type[_Statement], what: str, noun: str) -> _Statement:
-    try:
-        return msgspec.msgpack.decode(payload, type=kind)
-    except MALFORMED as problem:
-        raise _malformed(what, noun, str(problem)) from problem
-
-
-def _check_realm(claimed: bytes, realm_public: bytes, what: str, noun: str) -> None:
-    if claimed != realm_public:
-        raise NotAuthorized(
-            what=what,
-            why=f"its {noun} is of another realm, {fingerprint(claimed)}, and this is"
-            f" {fingerprint(realm_public)}",
-            fix=f"Use a {noun} that was made for this realm.",
-        )
-
-
-def _check_times(statement: Membership | ClientToken, now_s: int, what: str, noun: str) -> None:
-    if now_s < statement.not_before:
-        raise NotAuthorized(
-            what=what,
-            why=f"its {noun} is not valid for another {statement.not_before - now_s} s",
-            fix="Wait, or set the clocks of both machines right (`timedatectl`).",
-        )
-    if now_s >= statement.not_after:
-        raise NotAuthorized(
-            what=what,
-            why=f"its {noun} expired {now_s - statement.not_after} s ago",
-            fix=f"Have a new {noun} signed, or set the clocks of both machines right"
-            " (`timedatectl`).",
-        )
-
-
-def _tampered(what: str, noun: str) -> NotAuthorized:
+def _may_not(what: str, membership: Membership, why: str) -> NotAuthorized:
+    signer = fingerprint(membership.signer) if membership.signer else "the realm"
     return NotAuthorized(
         what=what,
-        why=f"its {noun} was tampered with or damaged: the signature does not match",
-        fix=f"Copy the {noun} again from where it was made.",
+        why=f"its membership was signed by {signer}, and {why}",
+        fix="Have a membership signed by an admin of the realm.",
     )
-
-
-def _malformed(what: str, noun: str, why: str) -> NotAuthorized:
-    return NotAuthorized(
-        what=what,
-        why=f"its {noun} cannot be read: {why}",
-        fix=f"Copy the whole {noun} again from where it was made.",
-    )
-
-
-def _not_signed(what: str, why: str) -> Misuse:
-    return Misuse(what=f"{what} was not signed", why=why, fix="Correct the arguments.")

@@ -65,6 +65,18 @@ class Pong(msgspec.Struct, frozen=True, tag="pong"):
     t2_us: Instant
 
 
+class RealmNews(msgspec.Struct, frozen=True, tag="realm_news"):
+    """What an admin of the realm says to all of it: see mesh.core.bulletin. To members only."""
+
+    bulletin: Annotated[bytes, Meta(max_length=36 * 1024)]
+
+
+class Renewed(msgspec.Struct, frozen=True, tag="renewed"):
+    """The sender's membership from now on, in place of the one in its hello."""
+
+    membership: Annotated[bytes, Meta(max_length=4096)]
+
+
 class DeviceOffer(msgspec.Struct, frozen=True, tag="device"):
     """One device queue of the sender, named by `device` within the node."""
 
@@ -294,6 +306,8 @@ Message: TypeAlias = (
     | Refuse
     | Ping
     | Pong
+    | RealmNews
+    | Renewed
     | DevicesChanged
     | SessionOpen
     | SessionReady

@@ -564,3 +564,12 @@ class FinderSession(Protocol):
     async def update(self, advert: bytes) -> None:
         """Replace the announced advert."""
         ...
+
+
+@runtime_checkable
+class SharesSecret(Protocol):
+    """A running finder whose nodes meet where only members of the realm can look."""
+
+    def secret_is(self, secret: bytes) -> None:
+        """What the realm's members share from now on, 32 bytes; it changes when one is revoked."""
+        ...

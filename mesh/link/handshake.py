@@ -9,26 +9,34 @@ the first clock sample.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import InitVar, dataclass, field
 from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
 
 from mesh.core.errors import MeshError, PeerRefused, Problem
 from mesh.core.identity import NodeIdentity, fingerprint
-from mesh.core.membership import ClientToken, Membership, Role, verify_membership, verify_token
+from mesh.core.membership import Membership, Role
+from mesh.core.token import ClientToken
+from mesh.core.trust import Trust
 from mesh.core.wire import OLDEST_VERSION, PROTOCOL_VERSION, DeviceOffer, Hello
 from mesh.core.workload import NodeId
 from mesh.link import tls
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class Credentials:
-    """What this node proves itself with."""
+    """What this node proves itself with, and whom it believes. A membership may be renewed."""
 
     identity: NodeIdentity
     realm_public: bytes  # 32 raw bytes; peers must be members of this realm
     membership: bytes  # this node's own; b"" when it has none (every peer will then refuse it)
     token: str = ""  # a client's, which needs no membership
+    known: InitVar[Trust | None] = None  # None: of the realm, no more than its key
+    trust: Trust = field(init=False)
+
+    def __post_init__(self, known: Trust | None) -> None:
+        """Begin with what is known."""
+        self.trust = known or Trust(self.realm_public)
 
     @cached_property
     def tls(self) -> tls.Contexts:
@@ -100,12 +108,10 @@ def judge(
         )
     token = None
     if hello.token and not hello.membership:
-        token = verify_token(hello.token, credentials.realm_public, now_s)
+        token = credentials.trust.token(hello.token, now_s)
         membership = _membership_of(token, peer_public)
     else:
-        membership = verify_membership(
-            hello.membership, credentials.realm_public, peer_public, now_s
-        )
+        membership = credentials.trust.membership(hello.membership, peer_public, now_s)
     spoken = min(hello.version, PROTOCOL_VERSION)
     return Peer(node_id, peer_public, membership, hello, spoken, address, token)
 

@@ -12,10 +12,12 @@ import socket
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Final, Literal, Protocol, TypeAlias, cast
 
 from mesh.core.errors import LinkLost, MeshError, Misuse, NotAuthorized, ProtocolViolation
 from mesh.core.loop import monotonic_us
+from mesh.core.membership import Membership
 from mesh.core.wire import (
     MAX_BODY,
     DeviceOffer,
@@ -121,6 +123,10 @@ class Link:
         """Who is at the other end."""
         assert self._peer is not None, "handlers get a link when the peer is known"
         return self._peer
+
+    def renewed(self, membership: Membership) -> None:
+        """The peer proved another membership for the same key."""
+        self._peer = replace(self.peer, membership=membership)
 
     @property
     def is_open(self) -> bool:

@@ -18,7 +18,7 @@ from msgspec import Meta
 
 from mesh.core.errors import ContentRefused, Misuse, NotAuthorized
 from mesh.core.identity import SIGNATURE_BYTES, NodeIdentity, fingerprint, verify
-from mesh.core.membership import PublicKey, UnixSeconds
+from mesh.core.statement import PublicKey, UnixSeconds
 from mesh.core.wire import MALFORMED, Count
 from mesh.core.workload import NodeId
 
@@ -40,6 +40,7 @@ class Advert(msgspec.Struct, frozen=True, array_like=True):
     roles: Annotated[tuple[_Word, ...], Meta(max_length=8)]
     realm: _Word  # fingerprint of the realm's key
     name: _Word = ""  # for people; proves nothing
+    serves: Annotated[tuple[_Word, ...], Meta(max_length=8)] = ()  # workloads: a hint as well
 
     @property
     def node_id(self) -> NodeId:
@@ -61,6 +62,7 @@ def sign_advert(
     name: str,
     sequence: int,
     not_after_s: int,
+    serves: Sequence[str] = (),
 ) -> bytes:
     """The advert of `identity`'s node, ready for a finder.
 
@@ -75,6 +77,7 @@ def sign_advert(
         roles=tuple(str(role) for role in roles),
         realm=fingerprint(realm_public),
         name=name,
+        serves=tuple(serves),
     )
     payload = _encode(advert)
     blob = identity.sign(_DOMAIN, payload) + payload

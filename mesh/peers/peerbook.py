@@ -117,7 +117,7 @@ class PeerBook:
     ) -> None:
         self.counts: dict[str, Counter[Outcome]] = defaultdict(Counter)  # by source
         self._me = me
-        self._realm = fingerprint(realm_public)
+        self._realms = frozenset({fingerprint(realm_public)})
         self._roles = frozenset(roles)
         self._draw = random.Random(seed)  # noqa: S311  jitter, no secret
         self._limits = limits or Limits()
@@ -142,6 +142,10 @@ class PeerBook:
         outcome = self._judge(source, advert, addresses, now_s, now_us)
         self.counts[source][outcome] += 1
         return outcome
+
+    def realms_are(self, realms: Collection[bytes]) -> None:
+        """Whose adverts count: this node's realm, by its public key, and its other keys."""
+        self._realms = frozenset(map(fingerprint, realms))
 
     def add_static(self, address: str) -> None:
         """Keep a link to a configured "host:port", whoever answers there."""
@@ -251,7 +255,7 @@ class PeerBook:
             advert = read_advert(blob, now_s)
         except (ContentRefused, NotAuthorized) as problem:
             return self._refuse(source, blob, problem, now_us)
-        if advert.realm == self._realm and node != self._me:
+        if advert.realm in self._realms and node != self._me:
             expires_us = now_us + (advert.not_after_s - now_s) * 1_000_000
             return self._admit(
                 source, blob, advert, addresses, expires_us=expires_us, now_us=now_us
@@ -262,8 +266,8 @@ class PeerBook:
             (source, "realm", node),
             now_us,
             f"{source}: {advert.name} ({node}) is not dialled: it belongs to realm {advert.realm},"
-            f" and this node to {self._realm}. To bring them together, have one of the realms sign"
-            " a membership for the other node.",
+            f" and this node to {', '.join(sorted(self._realms))}. To bring them together, have one"
+            " of the realms sign a membership for the other node.",
         )
         return Outcome.OTHER_REALM
 

@@ -261,6 +261,11 @@ class Stream:
                 return True
         return False
 
+    @property
+    def viewer_ids(self) -> frozenset[str]:
+        """Of all who are connected, or about to be."""
+        return frozenset(viewer.id for viewer in self._viewers.values())
+
     def leave(self, viewer_id: str) -> bool:
         """Send a viewer that looks on away; False if there is none of that id."""
         for peer, viewer in self._viewers.items():

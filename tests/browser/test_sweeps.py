@@ -31,8 +31,8 @@ from infer.readers.kitti import list_sweeps, read_points
 from infer.sweep import encode_sweep
 from infer.synthetic import drive
 from infer.workload import create
-from mesh.core.home import NodeHome
-from mesh.core.membership import Scope
+from mesh.core.home import NodeHome, Signer
+from mesh.core.token import Scope
 from mesh.core.workload import CutHint, SessionRequest
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
@@ -139,7 +139,9 @@ def look_on(chromium, mesh):
     @asynccontextmanager
     async def opened(session: Session) -> AsyncIterator[Page]:
         realm = NodeHome(mesh.folder / "admin").realm_key()
-        token = viewer_token(realm, subject="onlooker", lifetime_s=600, scopes=(Scope.VIEW,))
+        token = viewer_token(
+            Signer.of(realm), subject="onlooker", lifetime_s=600, scopes=(Scope.VIEW,)
+        )
         page = await chromium.open_page(
             f"http://127.0.0.1:{mesh.port}/?session={session.id}#token={token}"
         )

@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 
 from clients.cli.main import main
-from mesh.core.home import MEMBERSHIP, NodeHome, unarmor
+from mesh.core.admission import ADMISSION, open_admission
+from mesh.core.home import NodeHome, unarmor
 from mesh.core.identity import fingerprint
-from mesh.core.membership import read_membership, verify_token
+from mesh.core.membership import read_membership
+from mesh.core.token import verify_token
 
 
 def run(capsys: pytest.CaptureFixture[str], *words: str | Path) -> str:
@@ -59,7 +61,7 @@ def test_the_first_member_may_be_anything(
     run(capsys, "realm", "create", "--state", tmp_path)
     home = NodeHome(tmp_path)
     member = read_membership(home.membership(), home.identity().public_key, int(time.time()))
-    assert member.roles == {"gateway", "worker", "admin"}
+    assert member.roles == {"gateway", "worker", "relay", "admin"}
 
 
 def test_a_token_opens_what_it_says_until_it_ends(
@@ -121,7 +123,77 @@ def test_a_node_takes_no_role_that_its_membership_lacks(
     run(capsys, "realm", "create", "--state", admin)
     request = run(capsys, "realm", "request", "--state", desk)
     signed = run(capsys, "realm", "sign", request, "--role", "worker", "--state", admin)
-    NodeHome(desk).install_membership(unarmor(MEMBERSHIP, signed))
+    home = NodeHome(desk)
+    home.install_membership(open_admission(home.identity(), unarmor(ADMISSION, signed)).membership)
     config = tmp_path / "node.toml"
     config.write_text(f'state_dir = "{desk}"\nroles = ["gateway"]\n')
     assert "may not be a gateway" in fails(capsys, "node", "--config", config)
+
+
+# --- invitations, revocation, renewal, rotation -----------------------------------------------
+
+
+def test_an_invitation_admits_with_nobody_online_and_can_be_taken_back(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    admin, guest = tmp_path / "admin", tmp_path / "guest"
+    run(capsys, "realm", "create", "--state", admin)
+    words = ("invite", "--role", "worker", "--expires", "12h", "--at", "192.0.2.1:7000")
+    assert main([*words, "--state", str(admin)]) == 0
+    line, told = capsys.readouterr()
+    (tmp_path / "line").write_text(line)
+    said = run(capsys, "realm", "join", tmp_path / "line", "--name", "lodger", "--state", guest)
+    assert "as lodger, worker" in said
+    home, now_s = NodeHome(guest), int(time.time())
+    member = home.trust(now_s).membership(home.membership(), home.identity().public_key, now_s)
+    assert member.not_after - now_s <= 12 * 3600
+    assert home.contacts() == ["192.0.2.1:7000"]
+    assert home.trust(now_s).secret == NodeHome(admin).trust(now_s).secret is not None
+    run(capsys, "realm", "revoke", told.split()[-1], "--state", admin)
+    trust = NodeHome(admin).trust(now_s)
+    assert not trust.holds(member, now_s)
+    assert trust.secret != home.trust(now_s).secret
+
+
+def test_an_appointed_admin_signs_and_revokes_and_appoints_nobody(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    owner, admin, desk = (tmp_path / name for name in ("owner", "admin", "desk"))
+    run(capsys, "realm", "create", "--state", owner)
+    for node, signer, role in ((admin, owner, "admin"), (desk, admin, "worker")):
+        request = run(capsys, "realm", "request", "--state", node)
+        line = run(capsys, "realm", "sign", request, "--role", role, "--state", signer)
+        (tmp_path / "line").write_text(line)
+        run(capsys, "realm", "join", tmp_path / "line", "--state", node)
+    said = fails(capsys, "realm", "sign", request, "--role", "admin", "--state", admin)
+    assert "may not grant admin" in said
+    said = fails(capsys, "realm", "sign", request, "--state", desk)
+    assert "no admin" in said
+    run(capsys, "realm", "revoke", run(capsys, "id", "--state", desk).strip(), "--state", admin)
+    assert NodeHome(admin).trust(int(time.time())).is_revoked(NodeHome(desk).identity().public_key)
+
+
+def test_renewal_and_rotation_give_every_known_node_what_it_needs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    owner, desk = tmp_path / "owner", tmp_path / "desk"
+    run(capsys, "realm", "create", "--state", owner)
+    request = run(capsys, "realm", "request", "--state", desk)
+    line = run(capsys, "realm", "sign", request, "--days", "1", "--state", owner)
+    (tmp_path / "line").write_text(line)
+    run(capsys, "realm", "join", tmp_path / "line", "--state", desk)
+    now_s, home = int(time.time()), NodeHome(owner)
+    before, node = home.realm_key(), NodeHome(desk).identity()
+    run(capsys, "realm", "renew", "--days", "30", "--state", owner)
+    told = home.trust(now_s).renewal(node.node_id)
+    assert told is not None
+    assert read_membership(told, node.public_key, now_s).not_after > now_s + 29 * 86_400
+    said = run(capsys, "realm", "rotate", "--state", owner)
+    after = home.realm_key()
+    assert after.realm_id in said and after.public_key != before.public_key
+    desk_home = NodeHome(desk)
+    desk_home.keep_bulletins(home.trust(now_s).bulletins(), now_s)
+    renewed = desk_home.trust(now_s).renewal(node.node_id)
+    assert renewed is not None
+    assert read_membership(renewed, node.public_key, now_s).realm == after.public_key
+    assert list(owner.glob("realm.key.*")), "the old key is kept beside"

@@ -20,8 +20,9 @@ from clients.cli.realm import admit, viewer_token
 from clients.sdk.session import Notice
 from mesh.control import ask_to_drain
 from mesh.core.errors import DeviceUnavailable, LinkLost, ProtocolViolation
-from mesh.core.home import NodeHome
-from mesh.core.membership import Role, Scope
+from mesh.core.home import NodeHome, Signer
+from mesh.core.membership import Role
+from mesh.core.token import Scope
 
 LONG_S, SHORT_S = 60.0, 0.05
 MIRROR = Path(__file__).parent / "plugins" / "mirror.py"
@@ -77,7 +78,7 @@ def test_where_no_node_runs_there_is_nothing_to_drain(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["drain", "--state", str(tmp_path)]) == 2
-    assert "no node to drain" in capsys.readouterr().err
+    assert "no node to ask" in capsys.readouterr().err
     assert main(["drain", "--state", str(tmp_path), "--within", "1e9"]) == 2
 
 
@@ -152,7 +153,7 @@ async def test_a_real_node_ends_by_itself_with_status_0(
         await asyncio.sleep(0.05)
     port = said.partition("http on 127.0.0.1 port ")[2].split()[0]
     token = viewer_token(
-        NodeHome(tmp_path / "admin").realm_key(),
+        Signer.of(NodeHome(tmp_path / "admin").realm_key()),
         subject="truck", lifetime_s=3600, scopes=(Scope.VIEW, Scope.INFER),
     )  # fmt: skip
     words = ("-m", "framemesh", "drain", "--config", str(tmp_path / "node.toml"), "--within", "60")

@@ -17,7 +17,7 @@ from framemesh import ContentRefused, connect
 from infer.readers.kitti import PERIOD_US
 from infer.synthetic import scan, street
 from infer.workload import create
-from mesh.core.membership import Scope
+from mesh.core.token import Scope
 from mesh.core.workload import Recording
 
 DEADLINE = "deadline_ms=5000"  # whether a busy machine is in time is not what is tested here

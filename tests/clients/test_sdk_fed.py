@@ -20,7 +20,7 @@ from mesh.core.errors import (
     Misuse,
     NotAuthorized,
 )
-from mesh.core.membership import Scope
+from mesh.core.token import Scope
 from mesh.stream.parts import MAX_RESULT
 
 

@@ -104,7 +104,6 @@ def test_an_entry_is_of_its_slot_and_secret_and_of_no_other():
 @pytest.mark.parametrize(
     ("settings", "why"),
     [
-        ({}, "secret"),
         ({"secret": "ab"}, "secret"),
         ({"secret": SECRET.hex(), "port": 1}, "port"),
         ({"secret": SECRET.hex(), "bootstrap": ["somewhere"]}, "bootstrap"),

@@ -20,7 +20,7 @@ import pytest
 from mesh.channel import LocalChannel
 from mesh.core.config import GatewayConfig
 from mesh.core.identity import NodeIdentity, RealmKey
-from mesh.core.membership import Scope, sign_token
+from mesh.core.token import Scope, sign_token
 from mesh.core.workload import SessionRequest
 from mesh.device.supervisor import Device, Plugins, open_device
 from mesh.gateway import Gateway

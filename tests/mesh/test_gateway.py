@@ -17,7 +17,7 @@ from mesh.channel import LocalChannel
 from mesh.core.config import GatewayConfig
 from mesh.core.errors import ContentRefused, DeviceUnavailable, NotAuthorized, SessionRefused
 from mesh.core.identity import NodeIdentity, RealmKey
-from mesh.core.membership import ClientToken, Scope, sign_token
+from mesh.core.token import ClientToken, Scope, sign_token
 from mesh.core.wire import DevicesChanged
 from mesh.core.workload import DeviceInfo, SessionRequest
 from mesh.device.supervisor import Device, DeviceLimits, Plugins, open_device

@@ -15,7 +15,7 @@ from mesh.channel import Channel, LocalChannel
 from mesh.core.config import GatewayConfig
 from mesh.core.errors import ContentRefused
 from mesh.core.identity import NodeIdentity, RealmKey
-from mesh.core.membership import Scope, sign_token
+from mesh.core.token import Scope, sign_token
 from mesh.core.wire import (
     DeviceOffer,
     Message,

@@ -15,7 +15,8 @@ from mesh.core.config import GatewayConfig, HttpConfig, LinkConfig, NodeConfig
 from mesh.core.errors import PeerRefused
 from mesh.core.home import NodeHome
 from mesh.core.identity import NodeIdentity, RealmKey
-from mesh.core.membership import Role, Scope, sign_membership, sign_token
+from mesh.core.membership import Role, sign_membership
+from mesh.core.token import Scope, sign_token
 from mesh.link.endpoint import dial
 from mesh.link.handshake import Credentials
 from mesh.node import Node, open_node

@@ -19,8 +19,8 @@ from infer.offload.cycles import Mark
 from infer.offload.vehicle import Answer, Vehicle, open_vehicle
 from infer.synthetic import scan, street
 from mesh.core.errors import ContentRefused, Misuse, NotAuthorized
-from mesh.core.membership import Scope
 from mesh.core.offload import FedSession, Options
+from mesh.core.token import Scope
 
 DEADLINE_MS = 1000  # a busy machine may miss it: what is asserted does not depend on that
 

@@ -7,15 +7,12 @@ from mesh.core.errors import Misuse, NotAuthorized
 from mesh.core.identity import NodeIdentity, RealmKey
 from mesh.core.membership import (
     MAX_MEMBERSHIP,
-    MAX_TOKEN,
     Role,
-    Scope,
     read_membership,
     sign_membership,
-    sign_token,
     verify_membership,
-    verify_token,
 )
+from mesh.core.token import MAX_TOKEN, Scope, sign_token, verify_token
 
 REALM, FOREIGN = RealmKey.generate(), RealmKey.generate()
 NODE, OTHER = NodeIdentity.generate(), NodeIdentity.generate()
