@@ -60,6 +60,9 @@ class RealmDesk:
             return
         for blob in self._credentials.trust.bulletins():
             link.send(RealmNews(blob))
+        if link.peer.hello.lineage:
+            self._dirty.set()
+            self._changed()
         if self._keeps_members:
             self._seen[link.peer.node_id] = member
             self._dirty.set()
@@ -94,17 +97,18 @@ class RealmDesk:
 
     async def keep(self) -> None:
         """Write down what changes, and end what no longer holds, until cancelled."""
-        while True:
-            try:
-                async with asyncio.timeout(CHECK_S):
-                    await self._dirty.wait()
-            except TimeoutError:
-                self.enforce()
-                continue
-            self._dirty.clear()
-            blobs, seen = self._credentials.trust.bulletins(), self._seen
-            self._seen = {}
-            await asyncio.to_thread(self._write, blobs, seen)
+        try:
+            while True:
+                try:
+                    async with asyncio.timeout(CHECK_S):
+                        await self._dirty.wait()
+                except TimeoutError:
+                    self.enforce()
+                    continue
+                self._dirty.clear()
+                await asyncio.to_thread(self._write, self._credentials.trust.bulletins())
+        finally:
+            self._write(self._credentials.trust.bulletins())
 
     def enforce(self) -> None:
         """End the links of whoever is not believed any more."""
@@ -157,7 +161,8 @@ class RealmDesk:
             if link.peer.membership.has(*NODES):
                 link.send(Renewed(blob))
 
-    def _write(self, blobs: list[bytes], seen: dict[str, Membership]) -> None:
+    def _write(self, blobs: list[bytes]) -> None:
+        seen, self._seen = self._seen, {}
         try:
             self._home.keep_bulletins(blobs, int(time.time()))
             if self._credentials.membership != self._home.membership():

@@ -111,7 +111,7 @@ def verify_bulletin(
     Raises NotAuthorized: malformed, of another realm, tampered with, or signed by one who may not.
     """
     what = "a bulletin is refused"
-    bulletin = _parse(blob, what)
+    bulletin = read_bulletin(blob)
     envelope = unpack(blob, what, "bulletin")
     check_realm(bulletin.realm, realm_public, what, "bulletin")
     signer = bulletin.signer or realm_public
@@ -125,12 +125,9 @@ def verify_bulletin(
     return bulletin
 
 
-def bulletin_realm(blob: bytes) -> bytes:
-    """The realm a bulletin names, unverified. Raises NotAuthorized."""
-    return _parse(blob, "a bulletin is refused").realm
-
-
-def _parse(blob: bytes, what: str) -> Bulletin:
+def read_bulletin(blob: bytes) -> Bulletin:
+    """What it says, unverified. Raises NotAuthorized."""
+    what = "a bulletin is refused"
     if len(blob) > MAX_BULLETIN:
         raise malformed(what, "bulletin", f"it is longer than {MAX_BULLETIN} bytes")
     return parse(unpack(blob, what, "bulletin").payload, Bulletin, what, "bulletin")

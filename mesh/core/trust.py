@@ -5,6 +5,7 @@ Holds the newest bulletins, judges memberships and tokens by them, and says what
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable
 from typing import NamedTuple
 
@@ -14,7 +15,7 @@ from mesh.core.bulletin import (
     Revocation,
     Secret,
     Successor,
-    bulletin_realm,
+    read_bulletin,
     verify_bulletin,
 )
 from mesh.core.errors import NotAuthorized
@@ -116,7 +117,7 @@ class Trust:
 
         Raises NotAuthorized for one that is not the realm's word, or when there is no room.
         """
-        realm = bulletin_realm(blob)
+        realm = read_bulletin(blob).realm
         if realm not in self._retired:
             realm = self.realm  # and be refused with the reason
         bulletin = verify_bulletin(blob, realm, now_s, self.is_revoked)
@@ -138,6 +139,18 @@ class Trust:
         order = (Successor, Revocation, Secret, Renewal)
         kept = sorted(self._kept.values(), key=lambda k: order.index(type(k.bulletin.says)))
         return [k.blob for k in kept]
+
+    def lineage(self) -> tuple[bytes, ...]:
+        """How the realm's key came to be the one it is: for hellos. The latest eight changes."""
+        said = [k.blob for k in self._kept.values() if isinstance(k.bulletin.says, Successor)]
+        return tuple(said[-8:])
+
+    def take_lineage(self, blobs: Iterable[bytes], now_s: int) -> None:
+        """Believe what a stranger shows of it, if the realm's own key said so. Never raises."""
+        for blob in blobs:
+            with contextlib.suppress(NotAuthorized):
+                if isinstance(read_bulletin(blob).says, Successor):
+                    self.take(blob, now_s)
 
     def essentials(self) -> list[bytes]:
         """Of all that holds, what a node needs to find others: they tell it the rest."""

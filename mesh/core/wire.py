@@ -43,6 +43,8 @@ class Hello(msgspec.Struct, frozen=True, tag="hello"):
     token: Annotated[str, Meta(max_length=4096)] = ""
     # The sender will serve or use these; a gateway learns a worker's devices from them.
     devices: Annotated[tuple[DeviceOffer, ...], Meta(max_length=64)] = ()
+    # Bulletins that say how the realm's key came to be another: for who was away meanwhile.
+    lineage: Annotated[tuple[Annotated[bytes, Meta(max_length=512)], ...], Meta(max_length=8)] = ()
 
 
 class Refuse(msgspec.Struct, frozen=True, tag="refuse"):

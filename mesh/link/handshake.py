@@ -66,6 +66,7 @@ def make_hello(credentials: Credentials, devices: Sequence[DeviceOffer]) -> Hell
         token=credentials.token,
         software=_software(),
         devices=tuple(devices),
+        lineage=credentials.trust.lineage(),
     )
 
 
@@ -106,6 +107,7 @@ def judge(
             f" {node_id} speaks {_range(hello.oldest_version, hello.version)}",
             fix="Update framemesh on the older of the two.",
         )
+    credentials.trust.take_lineage(hello.lineage, now_s)
     token = None
     if hello.token and not hello.membership:
         token = credentials.trust.token(hello.token, now_s)
