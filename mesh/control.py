@@ -52,6 +52,7 @@ class Known(msgspec.Struct, frozen=True, tag="known"):
     """The node believes what the state directory says, and has told whom it is linked with."""
 
     links: Annotated[int, msgspec.Meta(ge=0)]
+    link_port: Annotated[int, msgspec.Meta(ge=0, le=65535)] = 0  # where it takes others
 
 
 class Draining(msgspec.Struct, frozen=True, tag="draining"):
@@ -80,6 +81,11 @@ _decode_news = msgspec.json.Decoder(News).decode
 
 class Drainable(Protocol):
     """What is asked of a node."""
+
+    @property
+    def port(self) -> int:
+        """Where it takes links."""
+        ...
 
     @property
     def sessions(self) -> int:
@@ -156,7 +162,7 @@ class _Handler:
                 fix="Use the `framemesh` command of the node's own version.",
             ) from problem
         if isinstance(request, Reread):
-            _send(writer, Known(self._node.reread()))
+            _send(writer, Known(self._node.reread(), self._node.port))
             return
         _send(writer, Draining(self._node.sessions))
         finished = await self._node.drain(request.within_ms / 1000)
@@ -198,14 +204,14 @@ async def ask_to_drain(home: Path, within_s: float) -> AsyncIterator[Draining | 
     )
 
 
-async def ask_to_reread(home: Path) -> int:
-    """Have the node of a state directory take up new bulletins; how many members it told.
+async def ask_to_reread(home: Path) -> Known:
+    """Have the node of a state directory take up new bulletins, and tell its members.
 
     Raises LinkLost if none runs there, NotAuthorized.
     """
     async for news in _ask(home, Reread()):
         if isinstance(news, Known):
-            return news.links
+            return news
     raise LinkLost(
         what="the node did not answer",
         why="something ended it, or it failed",

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import functools
 import logging
+import re
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -74,6 +75,7 @@ from mesh.worker import Worker
 log = logging.getLogger(__name__)
 
 ADVERT_LIFETIME_S = 3600
+WORD, SAID = re.compile(r"[a-z0-9-]{1,48}"), 96  # of workloads in an advert; their letters
 MAX_DIAL_WAIT_S = 1.0
 ON_THEIR_WAY_S = 0.1  # pieces that gateways sent before they heard that this node leaves
 MISSING_REMEMBERED = 1024
@@ -367,10 +369,11 @@ class Node:
         )
 
     def _serves(self) -> list[str]:
-        """Workloads that its devices run, or that its gateway opens sessions of."""
+        """Workloads that its devices run, or that its gateway opens sessions of; what fits."""
         offered = {workload for offer in self.offers() for workload in offer.workloads}
         asked = self.config.workloads if self.gateway is not None else ()
-        return sorted(offered.union(asked))[:8]
+        said = [name for name in sorted(offered.union(asked)) if WORD.fullmatch(name)]
+        return [name for at, name in enumerate(said) if len("".join(said[: at + 1])) <= SAID][:8]
 
     async def keep_advertised(self, finders: Sequence[FinderSession]) -> None:
         """Renew the advert well before it expires, and when the realm changes, until cancelled."""

@@ -9,8 +9,8 @@ import time
 from typing import TYPE_CHECKING
 
 from clients.cli.options import add_state, home_of
-from clients.cli.realm import DAY_S, SKEW_S, add_grants
-from mesh.core.admission import INVITE, make_invite, read_invite
+from clients.cli.realm import add_grants
+from mesh.core.admission import DAY_S, INVITE, SKEW_S, make_invite, read_invite
 from mesh.core.errors import ConfigError
 from mesh.core.home import armor
 from mesh.core.identity import fingerprint

@@ -20,11 +20,14 @@ from clients.cli.options import add_state, home_of
 from mesh.control import ask_to_reread
 from mesh.core.admission import (
     ADMISSION,
+    DAY_S,
     INVITE,
+    SKEW_S,
     Admission,
     accept,
     open_admission,
     read_invite,
+    sign_for,
     use_invite,
 )
 from mesh.core.bulletin import SECRET_BYTES, Renewal, Revocation, Says, Secret, Successor
@@ -43,8 +46,6 @@ from mesh.core.token import Limits, Scope, read_token, sign_token
 if TYPE_CHECKING:
     from clients.cli.options import Commands
 
-DAY_S = 86_400
-SKEW_S = 300  # clocks of two machines differ a little
 REVOKED_FOR_S = 400 * DAY_S  # longer than any membership that this command signs
 TOKEN_ID_HEX = 32
 
@@ -59,6 +60,11 @@ def register(commands: Commands) -> None:
     create.set_defaults(run=run_create)
 
     request = actions.add_parser("request", help="print the line that asks for a membership")
+    request.add_argument(
+        "--new-key",
+        action="store_true",
+        help="for a new key, which takes the place of the node's when its membership is joined",
+    )
     request.set_defaults(run=run_request)
 
     sign = actions.add_parser("sign", help="print a membership for another node")
@@ -138,7 +144,9 @@ def run_create(arguments: argparse.Namespace) -> int:
 
 def run_request(arguments: argparse.Namespace) -> int:
     """Print this node's public key as a line for `realm sign`."""
-    sys.stdout.write(armor(REQUEST, home_of(arguments).identity().public_key))
+    home = home_of(arguments)
+    identity = home.next_identity() if arguments.new_key else home.identity()
+    sys.stdout.write(armor(REQUEST, identity.public_key))
     return 0
 
 
@@ -160,6 +168,7 @@ def run_sign(arguments: argparse.Namespace) -> int:
         name=arguments.name,
         capabilities=arguments.capability or (),
         region=arguments.region,
+        now_s=now_s,
     )
     print(f"for node {fingerprint(node_public)}: compare with `framemesh id`", file=sys.stderr)
     admission = Admission.make(blob, node_public, home.trust(now_s))
@@ -188,7 +197,7 @@ def join_by(home: NodeHome, text: str, name: str) -> Membership:
         invite = read_invite(unarmor(INVITE, text))
         return use_invite(home, invite, name, now_s)
     if text.strip().startswith(ADMISSION):
-        return accept(home, open_admission(identity, unarmor(ADMISSION, text)), now_s)
+        return accept(home, open_admission(home.identities(), unarmor(ADMISSION, text)), now_s)
     blob = unarmor(MEMBERSHIP, text)
     member = read_membership(blob, identity.public_key, now_s)
     home.install_membership(blob)
@@ -289,12 +298,12 @@ def publish(home: NodeHome, sayings: Iterable[Says], *, quietly: bool = False) -
     blobs = [signer.bulletin(says, now_ms + at) for at, says in enumerate(sayings)]
     home.keep_bulletins(blobs, now_s)
     try:
-        told = asyncio.run(ask_to_reread(home.path))
+        known = asyncio.run(ask_to_reread(home.path))
     except LinkLost:
         if not quietly:
             print("no node runs here: members are told when it links with one", file=sys.stderr)
     else:
-        print(f"said to {told} linked nodes, who pass it on")
+        print(f"said to {known.links} linked nodes, who pass it on")
 
 
 def run_token(arguments: argparse.Namespace) -> int:
@@ -338,42 +347,6 @@ def viewer_token(
         membership=signer.proof,
         limits=limits,
     )
-
-
-def sign_for(
-    home: NodeHome,
-    node_public: bytes,
-    *,
-    roles: Collection[Role],
-    days: float,
-    name: str,
-    capabilities: Collection[str] = (),
-    region: str = "",
-    admits: Collection[Role] = (),
-) -> bytes:
-    """A membership by whoever signs on this machine, noted here. Raises MeshError."""
-    now_s = int(time.time())
-    signer = home.signer(now_s)
-    if Role.ADMIN in roles and not admits:
-        admits = GRANTED_BY_ADMINS
-    blob = sign_membership(
-        signer.key,
-        node_public=node_public,
-        roles=roles,
-        not_before=now_s - SKEW_S,
-        not_after=now_s + round(days * DAY_S),
-        name=name,
-        admits=admits,
-        capabilities=capabilities,
-        region=region,
-        realm_public=signer.realm_public,
-        proof=signer.proof,
-    )
-    # What this key may not grant is found out here, and not by the node that comes with it.
-    member = home.trust(now_s).membership(blob, node_public, now_s)
-    if not member.has(Role.INVITATION):
-        home.note_issued({fingerprint(node_public): member})
-    return blob
 
 
 def admit(realm: RealmKey, home: NodeHome, name: str, roles: Collection[Role]) -> None:

@@ -7,6 +7,7 @@ new node signs its own with it and nobody has to be online. Show it to nobody el
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 from collections.abc import Collection, Sequence
 from typing import Annotated, NamedTuple, Self
@@ -17,14 +18,22 @@ from msgspec import Meta
 
 from mesh.core.errors import IdentityError
 from mesh.core.home import NodeHome, Signer
-from mesh.core.identity import NodeIdentity, SigningKey
-from mesh.core.membership import Membership, Role, sign_membership, verify_membership
+from mesh.core.identity import NodeIdentity, SigningKey, fingerprint
+from mesh.core.membership import (
+    GRANTED_BY_ADMINS,
+    Membership,
+    Role,
+    sign_membership,
+    verify_membership,
+)
 from mesh.core.sealing import seal_to, unseal
 from mesh.core.trust import Trust
 from mesh.core.wire import MALFORMED
 
 ADMISSION = "framemesh-admission-1"
 INVITE = "framemesh-invite-1"
+DAY_S = 86_400
+SKEW_S = 300  # clocks of two machines differ a little
 MAX_TOLD = 8  # bulletins in one line
 _LATEST = 6 * 1024  # bytes of them
 
@@ -71,26 +80,66 @@ class Opened(NamedTuple):
 
     membership: bytes
     told: Told
+    identity: NodeIdentity  # whom it is for
 
 
-def open_admission(identity: NodeIdentity, blob: bytes) -> Opened:
-    """What an admission says to this node. Raises IdentityError."""
+def open_admission(identities: Sequence[NodeIdentity], blob: bytes) -> Opened:
+    """What an admission says to one of these; `identity` is whom. Raises IdentityError."""
     try:
         admission = msgspec.msgpack.decode(blob, type=Admission)
-        told = msgspec.msgpack.decode(unseal(identity, admission.sealed), type=Told)
+        for identity in identities[:-1]:
+            with contextlib.suppress(IdentityError):
+                return _opened(identity, admission)
+        return _opened(identities[-1], admission)
     except MALFORMED as problem:
         raise _unreadable("an admission", str(problem)) from problem
-    return Opened(admission.membership, told)
+
+
+def _opened(identity: NodeIdentity, admission: Admission) -> Opened:
+    told = msgspec.msgpack.decode(unseal(identity, admission.sealed), type=Told)
+    return Opened(admission.membership, told, identity)
 
 
 def accept(home: NodeHome, opened: Opened, now_s: int) -> Membership:
     """Install what this node was admitted with. Raises NotAuthorized if it does not hold."""
     trust = Trust(opened.told.realm, opened.told.bulletins, now_s)
-    member = trust.membership(opened.membership, home.identity().public_key, now_s)
-    home.join(opened.membership, trust)
+    member = trust.membership(opened.membership, opened.identity.public_key, now_s)
+    home.join(opened.identity, opened.membership, trust)
     if opened.told.contacts:
         home.keep_contacts(opened.told.contacts)
     return member
+
+
+def sign_for(
+    home: NodeHome,
+    node_public: bytes,
+    *,
+    roles: Collection[Role],
+    days: float,
+    name: str,
+    now_s: int,
+    capabilities: Collection[str] = (),
+    region: str = "",
+) -> bytes:
+    """A membership by whoever signs on this machine, noted here. Raises MeshError."""
+    signer = home.signer(now_s)
+    blob = sign_membership(
+        signer.key,
+        node_public=node_public,
+        roles=roles,
+        not_before=now_s - SKEW_S,
+        not_after=now_s + round(days * DAY_S),
+        name=name,
+        admits=GRANTED_BY_ADMINS if Role.ADMIN in roles else (),
+        capabilities=capabilities,
+        region=region,
+        realm_public=signer.realm_public,
+        proof=signer.proof,
+    )
+    # What this key may not grant is found out here, and not by the node that comes with it.
+    member = home.trust(now_s).membership(blob, node_public, now_s)
+    home.note_issued({fingerprint(node_public): member})
+    return blob
 
 
 def make_invite(
@@ -149,7 +198,7 @@ def use_invite(home: NodeHome, invite: Invite, name: str, now_s: int) -> Members
         proof=invite.membership,
     )
     verify_membership(blob, invited.realm, identity.public_key, now_s, trust.is_revoked)
-    return accept(home, Opened(blob, invite.told), now_s)
+    return accept(home, Opened(blob, invite.told, identity), now_s)
 
 
 def _told(trust: Trust, contacts: Sequence[str]) -> Told:

@@ -55,6 +55,15 @@ class NodeHome:
         """The node's key, made on first use."""
         return NodeIdentity.load_or_create(self.path / "node.key")
 
+    def next_identity(self) -> NodeIdentity:
+        """A key to take the place of the node's, once it has a membership. Made on first use."""
+        return NodeIdentity.load_or_create(self.path / "node.key.next")
+
+    def identities(self) -> list[NodeIdentity]:
+        """The node's key, and the one that is to replace it, if there is one."""
+        following = [self.next_identity()] if (self.path / "node.key.next").exists() else []
+        return [self.identity(), *following]
+
     def realm_key(self) -> RealmKey:
         """The realm's key, where this machine holds it. Raises IdentityError."""
         if not self._realm_key_path.exists():
@@ -82,9 +91,16 @@ class NodeHome:
                 "`framemesh realm sign` with this node's id and run `framemesh realm join FILE`.",
             ) from None
 
-    def join(self, membership: bytes, trust: Trust) -> None:
-        """Belong to a realm, and believe no more than what is given; it replaces all before."""
+    def join(self, identity: NodeIdentity, membership: bytes, trust: Trust) -> None:
+        """Belong to a realm with a key of this directory, and believe no more than what is given.
+
+        It replaces all before, the node's key as well if `identity` is the one that was to follow.
+        """
         with self._locked():
+            if identity.public_key != self.identity().public_key:
+                old = self.path / f"node.key.{self.identity().fingerprint[:7]}"
+                os.link(self.path / "node.key", old)
+                (self.path / "node.key.next").replace(self.path / "node.key")
             kept = msgspec.msgpack.encode((trust.realm, trust.bulletins()))
             write_private(self.path / "bulletins", kept)
             self.install_membership(membership)

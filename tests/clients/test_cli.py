@@ -124,7 +124,9 @@ def test_a_node_takes_no_role_that_its_membership_lacks(
     request = run(capsys, "realm", "request", "--state", desk)
     signed = run(capsys, "realm", "sign", request, "--role", "worker", "--state", admin)
     home = NodeHome(desk)
-    home.install_membership(open_admission(home.identity(), unarmor(ADMISSION, signed)).membership)
+    home.install_membership(
+        open_admission([home.identity()], unarmor(ADMISSION, signed)).membership
+    )
     config = tmp_path / "node.toml"
     config.write_text(f'state_dir = "{desk}"\nroles = ["gateway"]\n')
     assert "may not be a gateway" in fails(capsys, "node", "--config", config)
@@ -197,3 +199,22 @@ def test_renewal_and_rotation_give_every_known_node_what_it_needs(
     assert renewed is not None
     assert read_membership(renewed, node.public_key, now_s).realm == after.public_key
     assert list(owner.glob("realm.key.*")), "the old key is kept beside"
+
+
+def test_a_nodes_key_is_replaced_when_the_new_one_is_a_member(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    owner, desk = tmp_path / "owner", tmp_path / "desk"
+    run(capsys, "realm", "create", "--state", owner)
+    before = run(capsys, "id", "--state", desk).strip()
+    request = run(capsys, "realm", "request", "--new-key", "--state", desk)
+    assert run(capsys, "id", "--state", desk).strip() == before
+    (tmp_path / "line").write_text(run(capsys, "realm", "sign", request, "--state", owner))
+    run(capsys, "realm", "join", tmp_path / "line", "--state", desk)
+    after = run(capsys, "id", "--state", desk).strip()
+    assert after != before
+    assert list(NodeHome(owner).issued())[-1] == after
+    assert not (desk / "node.key.next").exists()
+    assert (desk / f"node.key.{before[:7]}").stat().st_mode & 0o777 == 0o600
+    home = NodeHome(desk)
+    assert read_membership(home.membership(), home.identity().public_key, int(time.time()))

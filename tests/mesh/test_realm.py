@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from clients.cli.main import _parser
-from clients.cli.realm import admit, publish, run_rotate, sign_for
+from clients.cli.realm import admit, publish, run_rotate
+from mesh.core.admission import sign_for
 from mesh.core.bulletin import Renewal, Revocation, Secret
 from mesh.core.config import HttpConfig, LinkConfig, NodeConfig
 from mesh.core.errors import MeshError, PeerRefused
@@ -26,6 +27,7 @@ from mesh.link.transport import Link
 from mesh.node import Node, open_node
 
 OpenNode = Callable[..., AbstractAsyncContextManager[Node]]
+NOW_S = int(time.time())
 PATIENT = LinkTiming(silent_us=20_000_000, stuck_us=60_000_000, handshake_us=20_000_000)
 
 
@@ -88,7 +90,9 @@ def running() -> OpenNode:
 
 def joined(owner: NodeHome, path: Path, *roles: Role) -> NodeHome:
     home = NodeHome(path)
-    blob = sign_for(owner, home.identity().public_key, roles=roles, days=1, name=path.name)
+    blob = sign_for(
+        owner, home.identity().public_key, roles=roles, days=1, name=path.name, now_s=NOW_S
+    )
     home.install_membership(blob)
     return home
 
@@ -145,7 +149,12 @@ async def test_a_membership_that_ends_ends_its_link(
 ) -> None:
     brief = NodeHome(tmp_path / "brief")
     blob = sign_for(
-        owner, brief.identity().public_key, roles=(Role.WORKER,), days=2 / 86_400, name="brief"
+        owner,
+        brief.identity().public_key,
+        roles=(Role.WORKER,),
+        days=2 / 86_400,
+        name="brief",
+        now_s=int(time.time()),
     )
     brief.install_membership(blob)
     async with running(owner) as node:
@@ -191,7 +200,7 @@ async def test_a_renewed_membership_is_taken_up_where_the_node_runs(
     async with running(owner) as first, running(desk, first.port) as second:
         _, member = await linked(watch, second)
         await member.until(RealmNews)
-        blob = sign_for(owner, public, roles=(Role.GATEWAY,), days=9, name="renewed")
+        blob = sign_for(owner, public, roles=(Role.GATEWAY,), days=9, name="renewed", now_s=NOW_S)
         await asyncio.to_thread(
             publish, owner, [Renewal(second.credentials.identity.node_id, blob)]
         )
@@ -217,17 +226,12 @@ async def test_the_realms_key_is_rotated_under_running_nodes_and_no_link_breaks(
         assert second.member.realm == new.public_key != old.public_key
         assert link.is_open
         # Who was not online is still believed until the old key retires, and told the new.
-        _, again = await linked(joined_before(late), second)
+        _, again = await linked(late, second)
         await again.until(RealmNews)
         assert (await dialled(first, second)).realm == new.public_key
     async with running(desk) as restarted:
         assert restarted.member.realm == new.public_key
         await linked(late, restarted)
-
-
-def joined_before(home: NodeHome) -> NodeHome:
-    """The same node, come back with what it had."""
-    return home
 
 
 async def dialled(first: Node, second: Node) -> object:
@@ -242,4 +246,11 @@ def test_admins_may_not_be_appointed_by_admins(owner: NodeHome, tmp_path: Path) 
     admin = joined(owner, tmp_path / "admin", Role.ADMIN)
     assert owner.issued()[admin.identity().node_id].admits == frozenset(GRANTED_BY_ADMINS)
     with pytest.raises(MeshError, match="may not grant admin"):
-        sign_for(admin, NodeIdentity.generate().public_key, roles=(Role.ADMIN,), days=1, name="x")
+        sign_for(
+            admin,
+            NodeIdentity.generate().public_key,
+            roles=(Role.ADMIN,),
+            days=1,
+            name="x",
+            now_s=NOW_S,
+        )
