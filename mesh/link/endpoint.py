@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import socket
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from ipaddress import IPv4Address, IPv6Network, ip_address
 
@@ -14,6 +15,7 @@ from mesh.core.errors import ConfigError, LinkLost, MeshError, PeerRefused
 from mesh.core.workload import NodeId
 from mesh.link.handshake import Credentials, refused_here
 from mesh.link.liveness import LinkTiming
+from mesh.link.racing import connect, connect_first, share_port
 from mesh.link.transport import HelloDevices, Link, LinkHandler, LinkProtocol
 
 log = logging.getLogger(__name__)
@@ -23,6 +25,7 @@ _BACKLOG = 128
 # Connections that have not proved a membership yet. Each holds a TLS state and a few kilobytes,
 # for at most the handshake's time; past these bounds a new one is hung up on.
 _MAX_UNPROVED, _MAX_UNPROVED_PER_ORIGIN = 128, 32
+_ADOPTED = "adopted"  # the origin of connections that were not accepted here
 _ACCEPT_PAUSE_S = 0.1  # when the process is out of descriptors
 
 
@@ -42,14 +45,37 @@ async def dial(
     Raises PeerRefused (by the peer, or by this node judging the peer; `why` has the reason) or
     LinkLost (nobody answers, not a framemesh node, or no agreement in time).
     """
-    link = Link(credentials, handler, hello_devices, timing, expect)
+    where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    try:
+        async with asyncio.timeout(timing.handshake_us / 1e6):
+            connection = await connect(where)
+    except TimeoutError as problem:
+        raise unreachable(where, _too_long(timing)) from problem
+    except OSError as problem:
+        raise unreachable(where, _reason(problem)) from problem
+    return await dial_over(
+        connection, where, credentials, handler, hello_devices, expect=expect, timing=timing
+    )
+
+
+async def dial_over(
+    connection: socket.socket,
+    where: str,
+    credentials: Credentials,
+    handler: LinkHandler,
+    hello_devices: HelloDevices,
+    *,
+    expect: NodeId | None = None,
+    timing: LinkTiming = _TIMING,
+) -> Link:
+    """See `dial`: over a connection that is made already, to `where`; it is closed on failure."""
+    link = Link(credentials, handler, hello_devices, timing, expect, dialled=True)
     dialled = False
     try:
         async with asyncio.timeout(timing.handshake_us / 1e6):
             await asyncio.get_running_loop().create_connection(
                 lambda: LinkProtocol(link),
-                host,
-                port,
+                sock=connection,
                 ssl=credentials.tls.client,
                 server_hostname="",  # keys are compared, not names
                 ssl_shutdown_timeout=timing.linger_us / 1e6,
@@ -57,18 +83,52 @@ async def dial(
             await link.ready
         dialled = True
     except TimeoutError as problem:
-        waited_ms = timing.handshake_us // 1000
-        raise _unreachable(host, port, f"no answer within {waited_ms} ms") from problem
+        raise unreachable(where, _too_long(timing)) from problem
     except OSError as problem:
-        raise _unreachable(host, port, _reason(problem)) from problem
+        raise unreachable(where, _reason(problem)) from problem
     except (PeerRefused, LinkLost):
         raise
     except MeshError as problem:
-        raise refused_here(f"{host}:{port}", problem) from problem
+        raise refused_here(where, problem) from problem
     finally:
         if not dialled:
+            connection.close()
             link.end(None, tell=False)
     return link
+
+
+async def dial_any(
+    addresses: Sequence[str],
+    credentials: Credentials,
+    handler: LinkHandler,
+    hello_devices: HelloDevices,
+    *,
+    expect: NodeId | None = None,
+    timing: LinkTiming = _TIMING,
+    local_port: int = 0,
+) -> Link:
+    """See `dial`: at whichever of several "host:port" the node answers first.
+
+    local_port: to connect from, see `connect_first`.
+    """
+    left = list(addresses)
+    problem: MeshError = unreachable("any address", "none is known")
+    while left:
+        try:
+            async with asyncio.timeout(timing.handshake_us / 1e6):
+                connection, where = await connect_first(left, local_port=local_port)
+        except TimeoutError:
+            raise unreachable(", ".join(left), _too_long(timing)) from None
+        except OSError as failed:
+            raise unreachable(", ".join(left), _reason(failed)) from failed
+        try:
+            return await dial_over(
+                connection, where, credentials, handler, hello_devices, expect=expect, timing=timing
+            )
+        except (PeerRefused, LinkLost) as failed:
+            problem = failed
+            left.remove(where)
+    raise problem
 
 
 def log_refusal(address: str, why: MeshError) -> None:
@@ -95,11 +155,12 @@ class Listener:
         self._refused = refused
         self._links: set[Link] = set()
         self._unproved: Counter[str] = Counter()  # by origin
+        self._admissions = asyncio.TaskGroup()
 
     async def accept_forever(self) -> None:
         """Admit whoever connects, each in a task of its own, all ending with this one."""
         loop = asyncio.get_running_loop()
-        async with asyncio.TaskGroup() as admissions:
+        async with self._admissions as admissions:
             while True:
                 try:
                     connection, address = await loop.sock_accept(self._socket)
@@ -116,6 +177,14 @@ class Listener:
                     continue
                 self._unproved[origin] += 1
                 admissions.create_task(self._admit(connection, origin))
+
+    def adopt(self, connection: socket.socket) -> None:
+        """Take a connection that came another way for one that was accepted."""
+        self._admissions.create_task(self._admit_adopted(connection))
+
+    async def _admit_adopted(self, connection: socket.socket) -> None:
+        self._unproved[_ADOPTED] += 1
+        await self._admit(connection, _ADOPTED)
 
     async def close_links(self) -> None:
         """Close all that were accepted here."""
@@ -207,6 +276,7 @@ def _listening_socket(host: str, port: int) -> socket.socket:
             fix="Choose another host or port in the [link] table of the configuration.",
         ) from problem
     accepting.setblocking(False)
+    share_port(accepting)
     return accepting
 
 
@@ -219,13 +289,20 @@ def _origin(host: str) -> str:
     return str(mapped) if mapped else str(IPv6Network((address, 64), strict=False))
 
 
-def _unreachable(host: str, port: int, why: str) -> LinkLost:
+def unreachable(where: str, why: str) -> LinkLost:
+    """No link can be had there."""
     return LinkLost(
-        what=f"no link to {host}:{port}",
+        what=f"no link to {where}",
         why=why,
         fix="Check the address, that the node runs, and that no firewall is between.",
     )
 
 
+def _too_long(timing: LinkTiming) -> str:
+    return f"no answer within {timing.handshake_us // 1000} ms"
+
+
 def _reason(problem: OSError) -> str:
+    if problem.errno is not None and problem.errno > 0:
+        return os.strerror(problem.errno)
     return problem.strerror or str(problem) or type(problem).__name__

@@ -88,10 +88,15 @@ class Link:
         hello_devices: HelloDevices,
         timing: LinkTiming,
         expect: NodeId | None = None,
+        *,
+        dialled: bool = False,
     ) -> None:
+        """dialled: from this end."""
         loop = asyncio.get_running_loop()
         self.clock: Final = ClockSync()
         self.address = "?"
+        self.dialled: Final = dialled
+        self.opened_us = 0
         self.ready: Final[asyncio.Future[None]] = loop.create_future()  # open, or why not
         self.gone: Final[asyncio.Future[None]] = loop.create_future()  # the connection is no more
         self._loop = loop
@@ -311,6 +316,7 @@ class Link:
 
     def _open(self) -> None:
         self._state = "open"
+        self.opened_us = monotonic_us()
         self._reader.max_body = MAX_BODY
         self._stop_timers()
         self._tick_later()
