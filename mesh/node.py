@@ -7,11 +7,14 @@ import contextlib
 import functools
 import logging
 import re
+import socket
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
+from random import Random
+from typing import TypeAlias
 
 from aiohttp import web
 from msgspec.structs import replace as replace_struct
@@ -43,9 +46,18 @@ from mesh.core.wire import (
     DeviceOffer,
     DevicesChanged,
     Message,
+    Observed,
+    PeerSeen,
+    PeersSeen,
     PieceDone,
     PieceRefused,
+    ReachAsk,
+    ReachTold,
     RealmNews,
+    RelayAsk,
+    RelayCall,
+    RelayReady,
+    RelayRefused,
     Renewed,
     SessionFailed,
     SessionReady,
@@ -56,6 +68,7 @@ from mesh.core.workload import (
     FinderSession,
     NodeId,
     Preloading,
+    SaysAddresses,
     SharesSecret,
     Workload,
 )
@@ -63,13 +76,16 @@ from mesh.device.probe import probe
 from mesh.device.supervisor import Device, DeviceLimits, open_device
 from mesh.gateway import Gateway
 from mesh.http import create_app
-from mesh.link.endpoint import dial, listen
+from mesh.link.endpoint import Listener, dial_any, dial_over, listen
 from mesh.link.handshake import Credentials
 from mesh.link.liveness import LinkTiming
 from mesh.link.transport import Link
 from mesh.peers.advert import sign_advert
-from mesh.peers.peerbook import DialAttempt, PeerBook
-from mesh.realmdesk import RealmDesk, own_membership
+from mesh.peers.nearness import Position, to_wire
+from mesh.peers.peerbook import VIA, DialAttempt, PeerBook
+from mesh.reach import FromRelay, Reach
+from mesh.realmdesk import NODES, RealmDesk, own_membership
+from mesh.relay import Relay
 from mesh.worker import Worker
 
 log = logging.getLogger(__name__)
@@ -77,6 +93,8 @@ log = logging.getLogger(__name__)
 ADVERT_LIFETIME_S = 3600
 WORD, SAID = re.compile(r"[a-z0-9-]{1,48}"), 96  # of workloads in an advert; their letters
 MAX_DIAL_WAIT_S = 1.0
+COMPANY_S = 10.0  # between tellings of others
+CROSSING_US = 2_000_000  # within which two links of a pair were dialled from both ends at once
 ON_THEIR_WAY_S = 0.1  # pieces that gateways sent before they heard that this node leaves
 MISSING_REMEMBERED = 1024
 # A device that is the CPU must not starve the loops that give it work: they need little, but soon.
@@ -87,11 +105,24 @@ FROM_WORKER = (PieceDone, PieceRefused, SessionReady, SessionFailed, AssetWanted
 FROM_CLIENT = (ClientOpen, ClientInput, ClientSteer, ClientClose)
 
 
+# What members say to each other as members, whatever else they are.
+FROM_RELAY = (RelayCall, RelayReady, RelayRefused, ReachTold)
+AMONG_MEMBERS = (RealmNews, Renewed, Observed, PeersSeen, RelayAsk, ReachAsk, *FROM_RELAY)
+AmongMembers: TypeAlias = (
+    RealmNews | Renewed | Observed | PeersSeen | RelayAsk | ReachAsk | FromRelay
+)
+
+
 class Node:
     """Joins links to halves, and keeps the links the peer book asks for."""
 
     def __init__(
-        self, config: NodeConfig, home: NodeHome, credentials: Credentials, member: Membership
+        self,
+        config: NodeConfig,
+        home: NodeHome,
+        credentials: Credentials,
+        member: Membership,
+        tasks: asyncio.TaskGroup,
     ) -> None:
         self.config = config
         self.credentials = credentials
@@ -109,26 +140,36 @@ class Node:
         self.lag = LoopLag()
         self._news = asyncio.Event()  # for whom to dial
         self._readvertise = asyncio.Event()
+        self.finders: list[FinderSession] = []
         self._missing: set[tuple[str, ...]] = set()  # addresses whose silence was logged
         self._channels: dict[NodeId, LinkChannel] = {}
+        seed = int.from_bytes(credentials.identity.public_key[:8], "little")
+        self._draw = Random(seed)  # noqa: S311  whom to tell of, no secret
+        self._home = home
         self._book = PeerBook(
             me=credentials.identity.node_id,
             realm_public=credentials.realm_public,
             roles=config.roles,
-            seed=int.from_bytes(credentials.identity.public_key[:8], "little"),
+            seed=seed,
         )
         self.port = 0  # of the links, once listening
+        self.listener: Listener | None = None
+        self.relay: Relay | None = None
+        self.reach = Reach(self, tasks, self._reachable_elsewhere)
+        self._position = Position(seed)
+        self._book.place_is(self._position)
         self.http_port = 0  # of the gateway's HTTP, once listening
         self.left = asyncio.Event()  # it was asked to leave, and whoever runs it should end it
 
     # --- LinkHandler -----------------------------------------------------------------------
 
     def opened(self, link: Link) -> None:
-        """Both hellos were accepted. The newest link to a node wins: an older one may be a
-        corpse that liveness has not noticed yet.
-        """
+        """Both hellos were accepted. One link of a pair is kept, the same one at both ends."""
         channel = LinkChannel(link)
         before = self._channels.get(channel.node)
+        if before is not None and self._crossed(before.link, link):
+            link.end(None, tell=False, at_once=True)
+            return
         self._channels[channel.node] = channel
         if before is not None:
             self._gone(before)
@@ -137,6 +178,8 @@ class Node:
         log.info("linked with %s (%s)", link.peer.membership.name, channel.node)
         member = link.peer.membership
         self.realm.welcome(link)
+        if member.has(*NODES):
+            self._get_to_know(link)
         if self.gateway is not None and member.has(Role.WORKER):
             offers = may_offer(member, link.peer.hello.devices)
             self.gateway.worker_found(channel, member.name, offers)
@@ -155,8 +198,8 @@ class Node:
         channel = self._channels.get(link.peer.node_id)
         if channel is None or channel.link is not link:
             return
-        if isinstance(message, RealmNews | Renewed):
-            self.realm.received(link, message)
+        if isinstance(message, AMONG_MEMBERS):
+            self._among_members(link, message)
             return
         if isinstance(message, DevicesChanged):
             offers = may_offer(link.peer.membership, message.devices)
@@ -171,9 +214,51 @@ class Node:
             return
         log.info("link with %s ended: %s", link.peer.membership.name, why or "closed")
         del self._channels[channel.node]
+        self.reach.gone(channel.node)
         self._book.lost(channel.node, monotonic_us())
         self._news.set()
         self._gone(channel)
+
+    def _crossed(self, before: Link, link: Link) -> bool:
+        """Whether two nodes dialled each other at once, and `link` is the one to be dropped.
+
+        Both ends keep the one that the lower id dialled. Otherwise the newer link wins: the older
+        may be a corpse that liveness has not noticed yet.
+        """
+        if before.dialled == link.dialled or link.opened_us - before.opened_us > CROSSING_US:
+            return False
+        lower_is_here = self.credentials.identity.node_id < link.peer.node_id
+        return link.dialled != lower_is_here
+
+    def _among_members(self, link: Link, message: AmongMembers) -> None:
+        """What members of the realm say to each other as such. A MeshError closes the link."""
+        member = link.peer.membership
+        relayed = isinstance(message, FROM_RELAY)
+        if not member.has(*((Role.RELAY,) if relayed else NODES)):
+            raise ProtocolViolation(
+                what=f"{type(message).__name__} from {member.name} is refused",
+                why=f"its sender is {', '.join(sorted(member.roles))}, "
+                + ("no relay" if relayed else "a client"),
+                fix="Have an admin sign a membership with the role that is needed.",
+            )
+        match message:
+            case RealmNews() | Renewed():
+                self.realm.received(link, message)
+            case Observed():
+                self.reach.observed(link, message)
+            case PeersSeen():
+                for peer in message.peers:
+                    self.sighted(f"peer {link.peer.node_id}", peer.advert, peer.addresses)
+            case RelayAsk() | ReachAsk():
+                if self.relay is None:
+                    raise ProtocolViolation(
+                        what=f"{type(message).__name__} is refused",
+                        why="this node is no relay",
+                        fix="Ask one of the realm's relays.",
+                    )
+                self.relay.received(link, message)
+            case _:
+                self.reach.received(link, message)
 
     def _gone(self, channel: Channel) -> None:
         if self.gateway is not None:
@@ -310,6 +395,11 @@ class Node:
         self._book.add_static(address)
         self._news.set()
 
+    def try_contact(self, address: str) -> None:
+        """Dial where a member was, or is said to be, for some time."""
+        self._book.add_contact(address)
+        self._news.set()
+
     async def keep_links(self) -> None:
         """Dial whom the peer book says is due, until cancelled."""
         async with asyncio.TaskGroup() as dials:
@@ -326,25 +416,14 @@ class Node:
                         await self._news.wait()
 
     async def _dial(self, attempt: DialAttempt) -> None:
-        problem: MeshError | None = None
-        for address in attempt.addresses:
-            host, _, port = address.rpartition(":")
-            try:
-                link = await dial(
-                    host.strip("[]"),
-                    int(port),
-                    self.credentials,
-                    self,
-                    self.offers,
-                    expect=attempt.node,
-                    timing=link_timing(self.config),
-                )
-            except (PeerRefused, LinkLost) as failed:
-                problem = failed
-            else:
-                self._missing.discard(attempt.addresses)
-                self._book.reached(attempt, link.peer.node_id)
-                return
+        try:
+            link = await self._reached(attempt)
+        except (PeerRefused, LinkLost) as failed:
+            problem = failed
+        else:
+            self._missing.discard(attempt.addresses)
+            self._book.reached(attempt, link.peer.node_id)
+            return
         # Said once for each peer that goes missing; the tries that follow are for the curious.
         level = logging.DEBUG if attempt.addresses in self._missing else logging.WARNING
         log.log(level, "no link to %s: %s", attempt.node or attempt.addresses, problem)
@@ -353,6 +432,99 @@ class Node:
         self._missing.add(attempt.addresses)
         self._book.failed(attempt, monotonic_us())
         self._news.set()
+
+    async def _reached(self, attempt: DialAttempt) -> Link:
+        """A link by the shortest way there is. Raises PeerRefused or LinkLost."""
+        direct = [address for address in attempt.addresses if not address.startswith(VIA)]
+        try:
+            return await dial_any(
+                direct,
+                self.credentials,
+                self,
+                self.offers,
+                expect=attempt.node,
+                timing=link_timing(self.config),
+                local_port=self.port,
+            )
+        except (PeerRefused, LinkLost) as problem:
+            if attempt.node is None or not isinstance(problem, LinkLost):
+                raise
+            for relay in self._relays_for(attempt):
+                with contextlib.suppress(MeshError):
+                    return await self._through(relay, attempt.node)
+            raise
+
+    def _relays_for(self, attempt: DialAttempt) -> list[Link]:
+        """Linked relays, those that the node names first; others that it names are dialled soon."""
+        named = {a.removeprefix(VIA) for a in attempt.addresses if a.startswith(VIA)}
+        linked = [link for link in self._open_links() if link.peer.membership.has(Role.RELAY)]
+        for address in sorted(named - {link.address for link in linked}):
+            self._book.add_contact(address)
+        return sorted(linked, key=lambda link: link.address not in named)
+
+    async def _through(self, relay: Link, node: NodeId) -> Link:
+        way = await self.reach.through(relay, node)
+        link = await dial_over(
+            way.connection,
+            way.where,
+            self.credentials,
+            self,
+            self.offers,
+            expect=node,
+            timing=link_timing(self.config),
+        )
+        link.path = way.kind
+        log.info("%s is %s", node, way.kind)
+        return link
+
+    # --- what Reach needs (mesh.reach.Here) --------------------------------------------------
+
+    def adopt(self, connection: socket.socket) -> None:
+        """Take a connection for one that was accepted."""
+        if self.listener is None:
+            connection.close()
+        else:
+            self.listener.adopt(connection)
+
+    def link_with(self, node: NodeId) -> Link | None:
+        """An open link."""
+        channel = self._channels.get(node)
+        return channel.link if channel is not None else None
+
+    def _reachable_elsewhere(self) -> None:
+        """Others should try other addresses than before."""
+        for finder in self.finders:
+            if isinstance(finder, SaysAddresses):
+                finder.addresses_are(self.reach.addresses)
+
+    # --- what members tell each other --------------------------------------------------------
+
+    def _get_to_know(self, link: Link) -> None:
+        """Tell a member how it is seen, of this node, and of some others; and others of it."""
+        link.send(Observed(link.address))
+        link.send(PeersSeen((PeerSeen(self.advert(), tuple(self.reach.addresses)[:8]),)))
+        if link.peer.membership.has(Role.RELAY):
+            self.reach.linked_with_relay(link)
+        others = self._book.known(16, self._draw)
+        if others:
+            link.send(PeersSeen(tuple(PeerSeen(*other) for other in others)))
+
+    async def keep_company(self) -> None:
+        """Tell members of each other, learn where this node is, and note it, until cancelled."""
+        try:
+            while True:
+                await asyncio.sleep(COMPANY_S)
+                links = [k for k in self._open_links() if k.peer.membership.has(*NODES)]
+                seen = tuple(PeerSeen(*other) for other in self._book.known(8, self._draw))
+                for link in links:
+                    place = self._book.place_of(link.peer.node_id)
+                    if place is not None and link.clock.rtt_us:
+                        self._position.learn(link.clock.rtt_us / 1000, place)
+                    if seen:
+                        link.send(PeersSeen(seen))
+                await asyncio.to_thread(self._home.keep_contacts, self._book.contacts())
+        finally:
+            self._home.keep_contacts(self._book.contacts())
 
     def advert(self) -> bytes:
         """What finders should say of this node from now on."""
@@ -366,6 +538,7 @@ class Node:
             sequence=int(now_s * 1000),  # rises over restarts
             not_after_s=int(now_s) + ADVERT_LIFETIME_S,
             serves=self._serves(),
+            place=to_wire(self._position.here),
         )
 
     def _serves(self) -> list[str]:
@@ -426,8 +599,8 @@ async def open_node(config: NodeConfig, *, static: Path | None = None) -> AsyncI
     credentials = Credentials(identity, claimed_realm(blob, "no node"), blob, known=trust)
     member = own_membership(credentials)
     _check_roles(config, member)
-    node = Node(config, home, credentials, member)
     async with _said_plainly(), AsyncExitStack() as stack, asyncio.TaskGroup() as tasks:
+        node = Node(config, home, credentials, member, tasks)
         loops = [tasks.create_task(node.lag.watch(), name="loop lag")]
         try:
             if "worker" in config.roles:
@@ -443,10 +616,11 @@ async def open_node(config: NodeConfig, *, static: Path | None = None) -> AsyncI
                 await stack.enter_async_context(node.gateway)
                 node.clients = ClientDesk(node.gateway, tasks.create_task)
             node.serve_self()
-            finders = await _start_links(node, stack)
+            node.finders = await _start_links(node, stack, tasks)
             loops.append(tasks.create_task(node.keep_links(), name="links"))
             loops.append(tasks.create_task(node.realm.keep(), name="realm"))
-            loops.append(tasks.create_task(node.keep_advertised(finders), name="adverts"))
+            loops.append(tasks.create_task(node.keep_company(), name="company"))
+            loops.append(tasks.create_task(node.keep_advertised(node.finders), name="adverts"))
             if node.gateway is not None:
                 await _start_http(node, node.gateway, stack, static)
             await stack.enter_async_context(serve_control(config.state, node))
@@ -547,7 +721,9 @@ async def _workloads(config: NodeConfig) -> dict[str, Workload]:
     return created
 
 
-async def _start_links(node: Node, stack: AsyncExitStack) -> list[FinderSession]:
+async def _start_links(
+    node: Node, stack: AsyncExitStack, tasks: asyncio.TaskGroup
+) -> list[FinderSession]:
     config = node.config
     listener = await stack.enter_async_context(
         listen(
@@ -559,11 +735,16 @@ async def _start_links(node: Node, stack: AsyncExitStack) -> list[FinderSession]
             timing=link_timing(config),
         )
     )
-    node.port = listener.port
+    node.port, node.listener = listener.port, listener
+    if "relay" in config.roles:
+        node.relay = Relay(config.relay, node.link_with, tasks)
+        await stack.enter_async_context(node.relay.serving(config.link.host))
     if node.gateway is not None:
         node.gateway.link_port = listener.port
     for address in config.link.peers:
         node.keep_linked(address)
+    for address in NodeHome(config.state).contacts():
+        node.try_contact(address)
     advert = node.advert()
     return [
         await stack.enter_async_context(

@@ -15,7 +15,7 @@ PACKAGES = ("framemesh", "mesh", *WINGS)
 # Inside mesh every import between parts goes to a lower row.
 LAYERS = (
     ("node",),
-    ("clients", "realmdesk"),
+    ("clients", "realmdesk", "relay", "reach"),
     ("gateway", "worker"),
     ("session", "http", "control", "rights"),
     ("hosting",),

@@ -17,7 +17,7 @@ import msgspec
 from msgspec import Meta
 
 from discovery.dht.child import Child, News
-from discovery.dht.rendezvous import SLOTS, Rendezvous, Slot, seal, unseal
+from discovery.dht.rendezvous import MAX_ADDRESS, SLOTS, Rendezvous, Slot, seal, unseal
 from discovery.mdns import announced, local_addresses
 from mesh.core.config import default_cache_dir
 from mesh.core.errors import ConfigError, ContentRefused, NotAuthorized
@@ -134,6 +134,7 @@ class _Session:
         self._settings, self._advert, self._port, self._found = settings, advert, port, found
         self._me = claimed_node(advert)
         self._secret = bytes.fromhex(settings.secret)
+        self._elsewhere: tuple[str, ...] = ()
         self._said = read_advert(advert, int(time.time()))
         self._places = self._all_places()
         self._child = Child(
@@ -163,6 +164,12 @@ class _Session:
         if (said.roles, said.serves) != (self._said.roles, self._said.serves):
             self._places = self._all_places()
         self._publish()
+
+    def addresses_are(self, addresses: Sequence[str]) -> None:
+        """See `mesh.core.workload.SaysAddresses`."""
+        if tuple(addresses) != self._elsewhere:
+            self._elsewhere = tuple(addresses)
+            self._publish()
 
     def secret_is(self, secret: bytes) -> None:
         """See `mesh.core.workload.SharesSecret`; a configured one stays."""
@@ -220,10 +227,10 @@ class _Session:
         self._child.ask(announce=place.rendezvous.target.hex(), slot=slot.number)
 
     def _addresses(self) -> list[str]:
-        if self._settings.addresses:
-            return list(self._settings.addresses)
         local = announced([address for _, address in local_addresses()])
-        return [f"[{ip}]:{self._port}" if ":" in ip else f"{ip}:{self._port}" for ip in local]
+        own = [f"[{ip}]:{self._port}" if ":" in ip else f"{ip}:{self._port}" for ip in local]
+        found = dict.fromkeys((*(self._settings.addresses or own[:4]), *self._elsewhere))
+        return [address for address in found if len(address) <= MAX_ADDRESS]
 
     # --- others' entries --------------------------------------------------------------------
 

@@ -35,6 +35,7 @@ TARGET_BYTES = 20  # as long as SHA-1's digests, which these keys are elsewhere
 SLOTS = range(1024, 65536)  # some nodes refuse to store low ports
 MAX_VALUE = 1000  # of an item, bencoded; ours is a string, whose length takes up to four bytes
 MAX_ADDRESSES = 8
+MAX_ADDRESS = 56  # characters
 _NONCE_BYTES = 12
 _LABEL = b"framemesh dht/1 "
 
@@ -44,7 +45,7 @@ class Entry(msgspec.Struct, frozen=True, array_like=True):
 
     advert: Annotated[bytes, Meta(max_length=MAX_ADVERT)]
     addresses: Annotated[
-        tuple[Annotated[str, Meta(max_length=56)], ...], Meta(max_length=MAX_ADDRESSES)
+        tuple[Annotated[str, Meta(max_length=MAX_ADDRESS)], ...], Meta(max_length=MAX_ADDRESSES)
     ]
 
 

@@ -17,7 +17,7 @@ from mesh.core.errors import ConfigError
 from mesh.core.turn import IceServer
 
 Port: TypeAlias = Annotated[int, Meta(ge=0, le=65535)]
-Role: TypeAlias = Literal["gateway", "worker"]
+Role: TypeAlias = Literal["gateway", "worker", "relay"]
 
 
 def default_state_dir() -> Path:
@@ -77,11 +77,19 @@ class GatewayConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     others: Annotated[tuple[Origin, ...], Meta(max_length=8)] = ()
 
 
+class RelayConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """[relay]: what a relay passes on for members that cannot reach each other."""
+
+    port: Port = 0  # TCP; 0: any, for members are told
+    max_pairs: Annotated[int, Meta(ge=1, le=4096)] = 64
+    mbit_per_s: Annotated[float, Meta(gt=0, le=100_000)] = 200.0  # each way of each pair
+
+
 class NodeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The whole file."""
 
     name: Annotated[str, Meta(min_length=1, max_length=32, pattern="^[a-z0-9-]+$")] = "node"
-    roles: Annotated[tuple[Role, ...], Meta(min_length=1, max_length=2)] = ("gateway", "worker")
+    roles: Annotated[tuple[Role, ...], Meta(min_length=1, max_length=3)] = ("gateway", "worker")
     state_dir: str = ""
     # Where this node is, in its owner's words: tokens may be for one region only.
     region: Annotated[str, Meta(max_length=32)] = ""
@@ -90,6 +98,7 @@ class NodeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     http: HttpConfig = HttpConfig()
     device: DeviceConfig = DeviceConfig()
     gateway: GatewayConfig = GatewayConfig()
+    relay: RelayConfig = RelayConfig()
     # One table per plug-in, read by the plug-in: [workloads.render], [discovery.mdns].
     workloads: dict[str, dict[str, Any]] = msgspec.field(
         default_factory=lambda: {"render": {}, "infer": {}}

@@ -29,6 +29,8 @@ Digest: TypeAlias = Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
 Count: TypeAlias = Annotated[int, Meta(ge=0, lt=2**53)]
 Index: TypeAlias = Annotated[int, Meta(ge=0, lt=4096)]
 Instant: TypeAlias = Annotated[int, Meta(ge=-(2**53), lt=2**53)]
+Address: TypeAlias = Annotated[str, Meta(max_length=64)]
+Port: TypeAlias = Annotated[int, Meta(ge=1, le=65535)]
 SmallBytes: TypeAlias = Annotated[bytes, Meta(max_length=16 * 1024)]
 
 
@@ -77,6 +79,73 @@ class Renewed(msgspec.Struct, frozen=True, tag="renewed"):
     """The sender's membership from now on, in place of the one in its hello."""
 
     membership: Annotated[bytes, Meta(max_length=4096)]
+
+
+class Observed(msgspec.Struct, frozen=True, tag="observed"):
+    """The "ip:port" at which the sender sees the receiver."""
+
+    address: Address
+
+
+class PeerSeen(msgspec.Struct, frozen=True):
+    """Another node: its advert, and where it was found."""
+
+    advert: Annotated[bytes, Meta(max_length=400)]
+    addresses: Annotated[tuple[Address, ...], Meta(max_length=8)]
+
+
+class PeersSeen(msgspec.Struct, frozen=True, tag="peers_seen"):
+    """Nodes that the sender knows of. Adverts prove themselves; the addresses are tried."""
+
+    peers: Annotated[tuple[PeerSeen, ...], Meta(max_length=16)]
+
+
+class RelayAsk(msgspec.Struct, frozen=True, tag="relay_ask"):
+    """To a relay: put me through to this node. `call` names the answer."""
+
+    call: Id
+    node: Id
+
+
+class RelayCall(msgspec.Struct, frozen=True, tag="relay_call"):
+    """From a relay: `node`, which it sees at `address`, calls. Connect there now; or come to the
+    relay's `port` and say `ticket` first."""
+
+    call: Id
+    node: Id
+    address: Address
+    port: Port
+    ticket: Annotated[bytes, Meta(min_length=32, max_length=32)]
+
+
+class RelayReady(msgspec.Struct, frozen=True, tag="relay_ready"):
+    """From a relay: the node that was asked for is told, and seen at `address`. As RelayCall."""
+
+    call: Id
+    address: Address
+    port: Port
+    ticket: Annotated[bytes, Meta(min_length=32, max_length=32)]
+
+
+class RelayRefused(msgspec.Struct, frozen=True, tag="relay_refused"):
+    """From a relay: the call is not put through."""
+
+    call: Id
+    problem: Problem
+
+
+class ReachAsk(msgspec.Struct, frozen=True, tag="reach_ask"):
+    """To a relay: try to connect to this port of mine, from a port that I do not know."""
+
+    call: Id
+    port: Port
+
+
+class ReachTold(msgspec.Struct, frozen=True, tag="reach_told"):
+    """From a relay: whether it could."""
+
+    call: Id
+    reachable: bool
 
 
 class DeviceOffer(msgspec.Struct, frozen=True, tag="device"):
@@ -310,6 +379,14 @@ Message: TypeAlias = (
     | Pong
     | RealmNews
     | Renewed
+    | Observed
+    | PeersSeen
+    | RelayAsk
+    | RelayCall
+    | RelayReady
+    | RelayRefused
+    | ReachAsk
+    | ReachTold
     | DevicesChanged
     | SessionOpen
     | SessionReady

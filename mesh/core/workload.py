@@ -567,6 +567,15 @@ class FinderSession(Protocol):
 
 
 @runtime_checkable
+class SaysAddresses(Protocol):
+    """A running finder that tells others where to try."""
+
+    def addresses_are(self, addresses: Sequence[str]) -> None:
+        """ "host:port", or "via=" and a relay's, beside those of this machine's own networks."""
+        ...
+
+
+@runtime_checkable
 class SharesSecret(Protocol):
     """A running finder whose nodes meet where only members of the realm can look."""
 

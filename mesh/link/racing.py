@@ -53,15 +53,24 @@ async def connect_first(
                 late.close()
 
 
-async def connect(address: str, local_port: int = 0) -> socket.socket:
-    """A TCP connection to "host:port", of a name to one of its addresses. Raises OSError."""
+async def connect(address: str, local_port: int = 0, *, strictly: bool = False) -> socket.socket:
+    """A TCP connection to "host:port", of a name to one of its addresses. Raises OSError.
+
+    strictly: from no other port than `local_port`. Otherwise, where an earlier connection between
+    the two ports still lingers (RFC 9293, TIME-WAIT), any port will do.
+    """
     loop = asyncio.get_running_loop()
     host, _, port = address.rpartition(":")
     found = await loop.getaddrinfo(host.strip("[]"), int(port), type=socket.SOCK_STREAM)
     for family, _, _, _, where in found[:-1]:
         with contextlib.suppress(OSError):
             return await _connected(family, where, local_port)
-    return await _connected(found[-1][0], found[-1][4], local_port)
+    try:
+        return await _connected(found[-1][0], found[-1][4], local_port)
+    except OSError as problem:
+        if strictly or problem.errno not in (errno.EADDRNOTAVAIL, errno.EADDRINUSE):
+            raise
+    return await _connected(found[-1][0], found[-1][4], 0)
 
 
 async def _connected(family: int, where: tuple[Any, ...], local_port: int) -> socket.socket:

@@ -97,6 +97,7 @@ class Link:
         self.address = "?"
         self.dialled: Final = dialled
         self.opened_us = 0
+        self.path = "direct"  # or "punched", "relayed": how it came about
         self.ready: Final[asyncio.Future[None]] = loop.create_future()  # open, or why not
         self.gone: Final[asyncio.Future[None]] = loop.create_future()  # the connection is no more
         self._loop = loop

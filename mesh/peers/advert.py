@@ -28,6 +28,7 @@ MAX_LIFETIME_S = 7 * 86_400  # no advert, however dated, occupies a peer book fo
 _DOMAIN = b"advert/1"
 # Shown in logs and on status pages: nothing that could pass for a line or a tag of its own.
 _Word: TypeAlias = Annotated[str, Meta(max_length=48, pattern=r"\A[a-z0-9-]*\Z")]
+_Hundredths: TypeAlias = Annotated[int, Meta(ge=-(2**31), lt=2**31)]
 
 
 class Advert(msgspec.Struct, frozen=True, array_like=True):
@@ -41,6 +42,8 @@ class Advert(msgspec.Struct, frozen=True, array_like=True):
     realm: _Word  # fingerprint of the realm's key
     name: _Word = ""  # for people; proves nothing
     serves: Annotated[tuple[_Word, ...], Meta(max_length=8)] = ()  # workloads: a hint as well
+    # Where it is among others, see mesh.peers.nearness; empty: it does not know.
+    place: Annotated[tuple[_Hundredths, ...], Meta(max_length=5)] = ()
 
     @property
     def node_id(self) -> NodeId:
@@ -63,6 +66,7 @@ def sign_advert(
     sequence: int,
     not_after_s: int,
     serves: Sequence[str] = (),
+    place: Sequence[int] = (),
 ) -> bytes:
     """The advert of `identity`'s node, ready for a finder.
 
@@ -78,6 +82,7 @@ def sign_advert(
         realm=fingerprint(realm_public),
         name=name,
         serves=tuple(serves),
+        place=tuple(place),
     )
     payload = _encode(advert)
     blob = identity.sign(_DOMAIN, payload) + payload

@@ -14,7 +14,7 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 from itertools import islice
 
 from mesh.core.errors import ContentRefused, MeshError, NotAuthorized
@@ -23,9 +23,11 @@ from mesh.core.membership import Role
 from mesh.core.workload import NodeId
 from mesh.peers.advert import Advert, claimed_node, read_advert
 from mesh.peers.backoff import BackOff
+from mesh.peers.nearness import Coordinate, Position, from_wire
 
 log = logging.getLogger(__name__)
 
+VIA = "via="  # before a relay's "ip:port", among a node's addresses
 _EVICTION_LOOK = 64  # failed peers compared when one must go; bounds the work per advert
 _COMPLAINTS = 256  # remembered at a time
 
@@ -49,8 +51,12 @@ class Outcome(StrEnum):
 class Limits:
     """Bounds of a peer book."""
 
-    peers: int = 4096
+    peers: int = 16_384
     peers_per_host: int = 64
+    peers_per_network: int = 256  # of an IPv4 /24, an IPv6 /48: what one owner may have many of
+    workers: int = 256  # linked at once by a gateway, the nearest of all that are known
+    relays: int = 2  # likewise, by whoever may need one
+    contact_failures: int = 6  # after which an address from an invitation is forgotten
     addresses_per_peer: int = 16
     dials: int = 16  # under way at once
     back_off: BackOff = field(default_factory=BackOff)
@@ -85,6 +91,7 @@ class _Peer:
     key: str
     node: NodeId | None
     static: bool = False
+    fleeting: bool = False  # static until it has failed too often
     blob: bytes = b""
     advert: Advert | None = None
     expires_us: int | None = None
@@ -123,11 +130,13 @@ class PeerBook:
         self._limits = limits or Limits()
         self._peers: dict[str, _Peer] = {}
         self._static: dict[str, _Peer] = {}  # the configured among them
-        self._by_host: defaultdict[str, set[str]] = defaultdict(set)
+        self._by_host: defaultdict[str, set[str]] = defaultdict(set)  # and by network
+        self._position: Position | None = None
         self._linked: set[NodeId] = set()
+        self._held_back: set[str] = set()  # not dialled, because enough others are linked
         self._dials = 0
         self._timers: list[tuple[int, str]] = []
-        self._ready: list[tuple[int, int, str]] = []  # failures, due since, key
+        self._ready: list[tuple[int, float, str]] = []  # failures, expected round trip, key
         self._complained: dict[tuple[str, ...], int] = {}
 
     # --- what comes in ---------------------------------------------------------------------
@@ -154,6 +163,33 @@ class PeerBook:
             peer = _Peer(key, None, static=True, addresses={"static": (address,)})
             self._peers[key] = self._static[key] = peer
             self._schedule(peer)
+
+    def add_contact(self, address: str) -> None:
+        """Try an "ip:port" at which a member was, or is said to be; not for ever."""
+        if _host(address):
+            self.add_static(address)
+            peer = self._static[f"static {address}"]
+            peer.fleeting = not peer.proven
+
+    def place_is(self, position: Position) -> None:
+        """Where this node is among others; it goes on learning."""
+        self._position = position
+
+    def place_of(self, node: NodeId) -> Coordinate | None:
+        """Where a node said it is."""
+        peer = self._peers.get(node)
+        return from_wire(peer.advert.place) if peer and peer.advert else None
+
+    def known(self, most: int, draw: random.Random) -> list[tuple[bytes, tuple[str, ...]]]:
+        """Adverts of nodes that have been linked, with addresses: some, to tell others of."""
+        proven = [p for p in self._peers.values() if p.proven and p.blob]
+        chosen = draw.sample(proven, min(most, len(proven)))
+        return [(p.blob, p.merged(self._limits.addresses_per_peer)[:8]) for p in chosen]
+
+    def contacts(self) -> list[str]:
+        """Addresses of nodes that have been linked, for a start without finders."""
+        proven = (p for p in self._peers.values() if p.proven)
+        return [a for p in proven for a in p.merged(2) if not a.startswith(VIA)][:64]
 
     def connected(self, node: NodeId) -> None:
         """A link with `node` is open, whoever dialled."""
@@ -182,6 +218,10 @@ class PeerBook:
             return
         self._dial_over(peer)
         self._back_off(peer, now_us)
+        if peer.fleeting and peer.failures >= self._limits.contact_failures:
+            del self._static[peer.key]
+            self._forget(peer)
+            return
         before = self._entries(peer.node)
         if peer.static:
             peer.node = None  # someone else may answer there next time
@@ -191,6 +231,9 @@ class PeerBook:
     def lost(self, node: NodeId, now_us: int) -> None:
         """The link with `node` ended."""
         self._linked.discard(node)
+        held_back, self._held_back = self._held_back, set()
+        for key in held_back & self._peers.keys():
+            self._schedule(self._peers[key])
         for peer in self._entries(node):
             if now_us - peer.dialled_us < self._limits.steady_us:
                 self._back_off(peer, now_us)
@@ -225,7 +268,7 @@ class PeerBook:
     def next_due_us(self) -> int | None:
         """When `due` may have something new to say; None: not before something else happens."""
         if self._ready and self._dials < self._limits.dials:
-            return self._ready[0][1]
+            return 0
         return self._timers[0][0] if self._timers else None
 
     def peers(self) -> list[PeerView]:
@@ -353,7 +396,7 @@ class PeerBook:
 
     def _set_addresses(self, peer: _Peer, source: str | None, found: tuple[str, ...]) -> None:
         """Replace what `source` says of a peer's addresses (None: what all of them say)."""
-        for host in _hosts(peer):
+        for host in _crowds(peer):
             self._by_host[host].discard(peer.key)
             if not self._by_host[host]:
                 del self._by_host[host]
@@ -362,15 +405,20 @@ class PeerBook:
         else:
             peer.addresses.pop(source, None)  # re-inserted as the latest
             peer.addresses[source] = found
-        for host in _hosts(peer):
+        for host in _crowds(peer):
             self._by_host[host].add(peer.key)
 
     def _roomy(self, key: str, addresses: tuple[str, ...]) -> tuple[str, ...]:
         """The addresses at whose host one more peer may be dialled."""
+        limits = self._limits
         roomy = []
         for address in addresses:
-            there = self._by_host.get(_host(address), set())
-            if key in there or self._make_room(there, self._limits.peers_per_host):
+            host = _host(address)
+            bounds = ((host, limits.peers_per_host), (_network(host), limits.peers_per_network))
+            crowds = ((self._by_host.get(name, set()), most) for name, most in bounds)
+            if address.startswith(VIA) or all(
+                key in there or self._make_room(there, most) for there, most in crowds
+            ):
                 roomy.append(address)
         return tuple(roomy)
 
@@ -414,7 +462,26 @@ class PeerBook:
             return True
         if peer.advert is None or any(p.static for p in self._entries(peer.node)):
             return False  # a configured address leads to the same node: one dial is enough
-        return dials(self._me, self._roles, peer.key, peer.advert.roles)
+        if not dials(self._me, self._roles, peer.key, peer.advert.roles):
+            return False
+        limits = self._limits
+        most = limits.relays if Role.RELAY in peer.advert.roles else limits.workers
+        if self._linked_like(peer.advert) < most:
+            return True
+        self._held_back.add(peer.key)
+        return False
+
+    def _linked_like(self, advert: Advert) -> int:
+        """Linked nodes that this one dials for the same purpose."""
+        relays = Role.RELAY in advert.roles
+        entries = (self._peers.get(node) for node in self._linked)
+        roles = (peer.advert.roles for peer in entries if peer is not None and peer.advert)
+        return sum((Role.RELAY in r) == relays for r in roles)
+
+    def _rtt_ms(self, peer: _Peer) -> float:
+        """What is to be expected of it; who does not say where it is comes before who is far."""
+        place = from_wire(peer.advert.place) if peer.advert is not None else None
+        return self._position.here.distance_ms(place) if self._position and place else 0.0
 
     def _schedule(self, peer: _Peer) -> None:
         """Make sure that a timer wakes the peer when its dial is due or its advert expires."""
@@ -448,7 +515,7 @@ class PeerBook:
                 self._forget(peer)
             elif self._wants(peer) and peer.next_dial_us <= now_us:
                 peer.ready = True
-                heapq.heappush(self._ready, (peer.failures, peer.next_dial_us, key))
+                heapq.heappush(self._ready, (peer.failures, self._rtt_ms(peer), key))
             else:
                 self._schedule(peer)
 
@@ -478,11 +545,15 @@ class PeerBook:
 def dials(me: NodeId, mine: Collection[str], other: NodeId, theirs: Collection[str]) -> bool:
     """Whether `me`, with the roles `mine`, is the one to dial `other`.
 
-    A gateway dials workers. Where each would dial the other, the lower id does.
+    A gateway dials workers; both dial relays. Where each would dial the other, the lower id does.
     """
-    would = Role.GATEWAY in mine and Role.WORKER in theirs
-    they_would = Role.GATEWAY in theirs and Role.WORKER in mine
-    return would and (not they_would or me < other)
+    return _wants(mine, theirs) and (not _wants(theirs, mine) or me < other)
+
+
+def _wants(mine: Collection[str], theirs: Collection[str]) -> bool:
+    if Role.RELAY in theirs and not {Role.GATEWAY, Role.WORKER}.isdisjoint(mine):
+        return True
+    return Role.GATEWAY in mine and Role.WORKER in theirs
 
 
 def _expired(peer: _Peer, now_us: int) -> bool:
@@ -493,13 +564,24 @@ def _sequence(peer: _Peer) -> int:
     return peer.advert.sequence if peer.advert is not None else -1
 
 
-def _hosts(peer: _Peer) -> set[str]:
-    return {_host(a) for found in peer.addresses.values() for a in found}
+def _crowds(peer: _Peer) -> set[str]:
+    """The hosts and networks that a peer counts for; by way of a relay it is nobody's."""
+    found = (a for found in peer.addresses.values() for a in found if not a.startswith(VIA))
+    hosts = {_host(a) for a in found}
+    return hosts | {_network(host) for host in hosts}
+
+
+def _network(host: str) -> str:
+    """The block of addresses that one owner mostly has whole."""
+    if not host:
+        return ""
+    ip = ip_address(host.partition("%")[0])
+    return str(ip_network((ip, 24 if ip.version == 4 else 48), strict=False))
 
 
 def _host(address: str) -> str:
     """The host of an "ip:port" that can be dialled, "" for anything else."""
-    host, _, port = address[:80].rpartition(":")
+    host, _, port = address[:80].removeprefix(VIA).rpartition(":")
     try:
         ip = ip_address(host.removeprefix("[").removesuffix("]"))
         usable = 0 < int(port) <= 65535 and not (ip.is_multicast or ip.is_unspecified)
