@@ -28,11 +28,13 @@ from mesh.core.errors import (
     from_problem,
 )
 from mesh.core.wire import MALFORMED
+from mesh.netcheck import NetReport
 
 log = logging.getLogger(__name__)
 
 SOCKET = "control"
 MAX_LINE = 4096
+MAX_ANSWER = 1 << 20
 MAX_WITHIN_MS = 600_000
 ASK_TIMEOUT_S = 5.0  # to say what is wanted
 _CREDENTIALS = struct.Struct("3i")  # SO_PEERCRED: pid, uid, gid
@@ -46,6 +48,16 @@ class Drain(msgspec.Struct, frozen=True, tag="drain"):
 
 class Reread(msgspec.Struct, frozen=True, tag="reread"):
     """Bulletins were put into the state directory: believe them and pass them on."""
+
+
+class Check(msgspec.Struct, frozen=True, tag="check"):
+    """Say how the node reaches others."""
+
+
+class Checked(msgspec.Struct, frozen=True, tag="checked"):
+    """What was found."""
+
+    report: NetReport
 
 
 class Known(msgspec.Struct, frozen=True, tag="known"):
@@ -73,8 +85,8 @@ class Refused(msgspec.Struct, frozen=True, tag="refused"):
     problem: Problem
 
 
-Request: TypeAlias = Drain | Reread
-News: TypeAlias = Draining | Drained | Known | Refused
+Request: TypeAlias = Drain | Reread | Check
+News: TypeAlias = Draining | Drained | Known | Checked | Refused
 _decode_request = msgspec.json.Decoder(Request).decode
 _decode_news = msgspec.json.Decoder(News).decode
 
@@ -98,6 +110,10 @@ class Drainable(Protocol):
 
     def leave(self) -> None:
         """End soon: whoever runs the node is told."""
+        ...
+
+    async def netcheck(self) -> NetReport:
+        """How the node reaches others."""
         ...
 
     def reread(self) -> int:
@@ -164,6 +180,9 @@ class _Handler:
         if isinstance(request, Reread):
             _send(writer, Known(self._node.reread(), self._node.port))
             return
+        if isinstance(request, Check):
+            _send(writer, Checked(await self._node.netcheck()))
+            return
         _send(writer, Draining(self._node.sessions))
         finished = await self._node.drain(request.within_ms / 1000)
         _send(writer, Drained(finished))
@@ -219,10 +238,22 @@ async def ask_to_reread(home: Path) -> Known:
     )
 
 
+async def ask_to_check(home: Path) -> NetReport:
+    """How the node of a state directory reaches others. Raises LinkLost, NotAuthorized."""
+    async for news in _ask(home, Check()):
+        if isinstance(news, Checked):
+            return news.report
+    raise LinkLost(
+        what="the node did not answer",
+        why="something ended it, or it failed",
+        fix="Its log says why.",
+    )
+
+
 async def _ask(home: Path, request: Request) -> AsyncIterator[News]:
     try:
         with _short(home / SOCKET) as path:
-            reader, writer = await asyncio.open_unix_connection(path, limit=MAX_LINE)
+            reader, writer = await asyncio.open_unix_connection(path, limit=MAX_ANSWER)
     except OSError as problem:
         raise LinkLost(
             what="no node to ask",

@@ -7,33 +7,31 @@ import contextlib
 import functools
 import logging
 import re
-import socket
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
-from random import Random
 from typing import TypeAlias
 
+import ifaddr
 from aiohttp import web
 from msgspec.structs import replace as replace_struct
 
 from mesh.channel import Channel, LinkChannel, LocalChannel
 from mesh.clients import ClientDesk
+from mesh.company import Company, link_timing
 from mesh.control import serve_control
 from mesh.core.config import NodeConfig, default_cache_dir
 from mesh.core.errors import (
     ConfigError,
     DeviceUnavailable,
     IdentityError,
-    LinkLost,
     MeshError,
-    PeerRefused,
     ProtocolViolation,
 )
 from mesh.core.home import NodeHome
-from mesh.core.loop import LoopLag, monotonic_us
+from mesh.core.loop import LoopLag
 from mesh.core.membership import Membership, Role, claimed_realm
 from mesh.core.plugins import create_finder, create_workload
 from mesh.core.token import token_of
@@ -47,7 +45,6 @@ from mesh.core.wire import (
     DevicesChanged,
     Message,
     Observed,
-    PeerSeen,
     PeersSeen,
     PieceDone,
     PieceRefused,
@@ -68,7 +65,6 @@ from mesh.core.workload import (
     FinderSession,
     NodeId,
     Preloading,
-    SaysAddresses,
     SharesSecret,
     Workload,
 )
@@ -76,14 +72,12 @@ from mesh.device.probe import probe
 from mesh.device.supervisor import Device, DeviceLimits, open_device
 from mesh.gateway import Gateway
 from mesh.http import create_app
-from mesh.link.endpoint import Listener, dial_any, dial_over, listen
+from mesh.link.endpoint import listen
 from mesh.link.handshake import Credentials
-from mesh.link.liveness import LinkTiming
 from mesh.link.transport import Link
+from mesh.netcheck import NetReport, check
 from mesh.peers.advert import sign_advert
-from mesh.peers.nearness import Position, to_wire
-from mesh.peers.peerbook import VIA, DialAttempt, PeerBook
-from mesh.reach import FromRelay, Reach
+from mesh.reach import FromRelay
 from mesh.realmdesk import NODES, RealmDesk, own_membership
 from mesh.relay import Relay
 from mesh.worker import Worker
@@ -138,26 +132,22 @@ class Node:
         self.gateway: Gateway | None = None
         self.clients: ClientDesk | None = None
         self.lag = LoopLag()
-        self._news = asyncio.Event()  # for whom to dial
         self._readvertise = asyncio.Event()
         self.finders: list[FinderSession] = []
-        self._missing: set[tuple[str, ...]] = set()  # addresses whose silence was logged
         self._channels: dict[NodeId, LinkChannel] = {}
-        seed = int.from_bytes(credentials.identity.public_key[:8], "little")
-        self._draw = Random(seed)  # noqa: S311  whom to tell of, no secret
-        self._home = home
-        self._book = PeerBook(
-            me=credentials.identity.node_id,
-            realm_public=credentials.realm_public,
-            roles=config.roles,
-            seed=seed,
+        self.company = Company(
+            config,
+            home,
+            credentials,
+            tasks,
+            handler=self,
+            offers=self.offers,
+            links=self._open_links,
+            finders=lambda: self.finders,
+            advert=self.advert,
         )
-        self.port = 0  # of the links, once listening
-        self.listener: Listener | None = None
         self.relay: Relay | None = None
-        self.reach = Reach(self, tasks, self._reachable_elsewhere)
-        self._position = Position(seed)
-        self._book.place_is(self._position)
+        self.port = 0  # of the links, once listening
         self.http_port = 0  # of the gateway's HTTP, once listening
         self.left = asyncio.Event()  # it was asked to leave, and whoever runs it should end it
 
@@ -174,12 +164,12 @@ class Node:
         if before is not None:
             self._gone(before)
             before.link.end(None, tell=False, at_once=True)
-        self._book.connected(channel.node)
+        self.company.connected(channel.node)
         log.info("linked with %s (%s)", link.peer.membership.name, channel.node)
         member = link.peer.membership
         self.realm.welcome(link)
         if member.has(*NODES):
-            self._get_to_know(link)
+            self.company.welcome(link)
         if self.gateway is not None and member.has(Role.WORKER):
             offers = may_offer(member, link.peer.hello.devices)
             self.gateway.worker_found(channel, member.name, offers)
@@ -214,9 +204,7 @@ class Node:
             return
         log.info("link with %s ended: %s", link.peer.membership.name, why or "closed")
         del self._channels[channel.node]
-        self.reach.gone(channel.node)
-        self._book.lost(channel.node, monotonic_us())
-        self._news.set()
+        self.company.lost(channel.node)
         self._gone(channel)
 
     def _crossed(self, before: Link, link: Link) -> bool:
@@ -245,10 +233,10 @@ class Node:
             case RealmNews() | Renewed():
                 self.realm.received(link, message)
             case Observed():
-                self.reach.observed(link, message)
+                self.company.reach.observed(link, message)
             case PeersSeen():
                 for peer in message.peers:
-                    self.sighted(f"peer {link.peer.node_id}", peer.advert, peer.addresses)
+                    self.company.sighted(f"peer {link.peer.node_id}", peer.advert, peer.addresses)
             case RelayAsk() | ReachAsk():
                 if self.relay is None:
                     raise ProtocolViolation(
@@ -258,7 +246,7 @@ class Node:
                     )
                 self.relay.received(link, message)
             case _:
-                self.reach.received(link, message)
+                self.company.reach.received(link, message)
 
     def _gone(self, channel: Channel) -> None:
         if self.gateway is not None:
@@ -302,7 +290,7 @@ class Node:
 
     def _realm_changed(self) -> None:
         """What is believed has changed: rights of clients, where members meet, what is said."""
-        self._book.realms_are(self.credentials.trust.realms)
+        self.company.realms_are(self.credentials.trust.realms)
         self._readvertise.set()
 
     def _enforce_rights(self) -> None:
@@ -379,152 +367,20 @@ class Node:
         self.realm.reread()
         return len(self._channels)
 
+    async def netcheck(self) -> NetReport:
+        """How it reaches others."""
+        local = [str(ip.ip) for adapter in ifaddr.get_adapters() for ip in adapter.ips]
+        return await check(
+            self.credentials.identity.node_id,
+            self.port,
+            local,
+            self.company.reach,
+            self._open_links(),
+        )
+
     def leave(self) -> None:
         """Have whoever runs this node end it."""
         self.left.set()
-
-    # --- peers -----------------------------------------------------------------------------
-
-    def sighted(self, source: str, advert: bytes, addresses: Sequence[str]) -> None:
-        """A finder saw an advert."""
-        self._book.sighted(source, advert, addresses, now_s=int(time.time()), now_us=monotonic_us())
-        self._news.set()
-
-    def keep_linked(self, address: str) -> None:
-        """Dial a configured "host:port" whenever it is not linked."""
-        self._book.add_static(address)
-        self._news.set()
-
-    def try_contact(self, address: str) -> None:
-        """Dial where a member was, or is said to be, for some time."""
-        self._book.add_contact(address)
-        self._news.set()
-
-    async def keep_links(self) -> None:
-        """Dial whom the peer book says is due, until cancelled."""
-        async with asyncio.TaskGroup() as dials:
-            while True:
-                now_us = monotonic_us()
-                for attempt in self._book.due(now_us):
-                    dials.create_task(self._dial(attempt))
-                # News (an advert, a lost link, a dial that ended) may make something due earlier.
-                next_us = self._book.next_due_us()
-                wait_s = MAX_DIAL_WAIT_S if next_us is None else (next_us - now_us) / 1e6
-                self._news.clear()
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(min(max(wait_s, 0.001), MAX_DIAL_WAIT_S)):
-                        await self._news.wait()
-
-    async def _dial(self, attempt: DialAttempt) -> None:
-        try:
-            link = await self._reached(attempt)
-        except (PeerRefused, LinkLost) as failed:
-            problem = failed
-        else:
-            self._missing.discard(attempt.addresses)
-            self._book.reached(attempt, link.peer.node_id)
-            return
-        # Said once for each peer that goes missing; the tries that follow are for the curious.
-        level = logging.DEBUG if attempt.addresses in self._missing else logging.WARNING
-        log.log(level, "no link to %s: %s", attempt.node or attempt.addresses, problem)
-        if len(self._missing) >= MISSING_REMEMBERED:
-            self._missing.clear()
-        self._missing.add(attempt.addresses)
-        self._book.failed(attempt, monotonic_us())
-        self._news.set()
-
-    async def _reached(self, attempt: DialAttempt) -> Link:
-        """A link by the shortest way there is. Raises PeerRefused or LinkLost."""
-        direct = [address for address in attempt.addresses if not address.startswith(VIA)]
-        try:
-            return await dial_any(
-                direct,
-                self.credentials,
-                self,
-                self.offers,
-                expect=attempt.node,
-                timing=link_timing(self.config),
-                local_port=self.port,
-            )
-        except (PeerRefused, LinkLost) as problem:
-            if attempt.node is None or not isinstance(problem, LinkLost):
-                raise
-            for relay in self._relays_for(attempt):
-                with contextlib.suppress(MeshError):
-                    return await self._through(relay, attempt.node)
-            raise
-
-    def _relays_for(self, attempt: DialAttempt) -> list[Link]:
-        """Linked relays, those that the node names first; others that it names are dialled soon."""
-        named = {a.removeprefix(VIA) for a in attempt.addresses if a.startswith(VIA)}
-        linked = [link for link in self._open_links() if link.peer.membership.has(Role.RELAY)]
-        for address in sorted(named - {link.address for link in linked}):
-            self._book.add_contact(address)
-        return sorted(linked, key=lambda link: link.address not in named)
-
-    async def _through(self, relay: Link, node: NodeId) -> Link:
-        way = await self.reach.through(relay, node)
-        link = await dial_over(
-            way.connection,
-            way.where,
-            self.credentials,
-            self,
-            self.offers,
-            expect=node,
-            timing=link_timing(self.config),
-        )
-        link.path = way.kind
-        log.info("%s is %s", node, way.kind)
-        return link
-
-    # --- what Reach needs (mesh.reach.Here) --------------------------------------------------
-
-    def adopt(self, connection: socket.socket) -> None:
-        """Take a connection for one that was accepted."""
-        if self.listener is None:
-            connection.close()
-        else:
-            self.listener.adopt(connection)
-
-    def link_with(self, node: NodeId) -> Link | None:
-        """An open link."""
-        channel = self._channels.get(node)
-        return channel.link if channel is not None else None
-
-    def _reachable_elsewhere(self) -> None:
-        """Others should try other addresses than before."""
-        for finder in self.finders:
-            if isinstance(finder, SaysAddresses):
-                finder.addresses_are(self.reach.addresses)
-
-    # --- what members tell each other --------------------------------------------------------
-
-    def _get_to_know(self, link: Link) -> None:
-        """Tell a member how it is seen, of this node, and of some others; and others of it."""
-        link.send(Observed(link.address))
-        link.send(PeersSeen((PeerSeen(self.advert(), tuple(self.reach.addresses)[:8]),)))
-        if link.peer.membership.has(Role.RELAY):
-            self.reach.linked_with_relay(link)
-        others = self._book.known(16, self._draw)
-        if others:
-            link.send(PeersSeen(tuple(PeerSeen(*other) for other in others)))
-
-    async def keep_company(self) -> None:
-        """Tell members of each other, learn where this node is, and note it, until cancelled."""
-        try:
-            while True:
-                await asyncio.sleep(COMPANY_S)
-                links = [k for k in self._open_links() if k.peer.membership.has(*NODES)]
-                seen = tuple(PeerSeen(*other) for other in self._book.known(8, self._draw))
-                for link in links:
-                    place = self._book.place_of(link.peer.node_id)
-                    if place is not None and link.clock.rtt_us:
-                        self._position.learn(link.clock.rtt_us / 1000, place)
-                    if seen:
-                        link.send(PeersSeen(seen))
-                await asyncio.to_thread(self._home.keep_contacts, self._book.contacts())
-        finally:
-            self._home.keep_contacts(self._book.contacts())
 
     def advert(self) -> bytes:
         """What finders should say of this node from now on."""
@@ -538,7 +394,7 @@ class Node:
             sequence=int(now_s * 1000),  # rises over restarts
             not_after_s=int(now_s) + ADVERT_LIFETIME_S,
             serves=self._serves(),
-            place=to_wire(self._position.here),
+            place=self.company.place,
         )
 
     def _serves(self) -> list[str]:
@@ -583,11 +439,6 @@ def may_offer(member: Membership, offers: Sequence[DeviceOffer]) -> tuple[Device
     )
 
 
-def link_timing(config: NodeConfig) -> LinkTiming:
-    """The configured liveness, in the link's terms."""
-    return LinkTiming(ping_us=config.link.ping_ms * 1000, silent_us=config.link.silent_ms * 1000)
-
-
 @asynccontextmanager
 async def open_node(config: NodeConfig, *, static: Path | None = None) -> AsyncIterator[Node]:
     """A running node. `static` is the folder a gateway serves at "/" (the browser page).
@@ -617,9 +468,9 @@ async def open_node(config: NodeConfig, *, static: Path | None = None) -> AsyncI
                 node.clients = ClientDesk(node.gateway, tasks.create_task)
             node.serve_self()
             node.finders = await _start_links(node, stack, tasks)
-            loops.append(tasks.create_task(node.keep_links(), name="links"))
+            loops.append(tasks.create_task(node.company.keep_links(), name="links"))
             loops.append(tasks.create_task(node.realm.keep(), name="realm"))
-            loops.append(tasks.create_task(node.keep_company(), name="company"))
+            loops.append(tasks.create_task(node.company.keep_company(), name="company"))
             loops.append(tasks.create_task(node.keep_advertised(node.finders), name="adverts"))
             if node.gateway is not None:
                 await _start_http(node, node.gateway, stack, static)
@@ -735,21 +586,21 @@ async def _start_links(
             timing=link_timing(config),
         )
     )
-    node.port, node.listener = listener.port, listener
+    node.port, node.company.listener = listener.port, listener
     if "relay" in config.roles:
-        node.relay = Relay(config.relay, node.link_with, tasks)
+        node.relay = Relay(config.relay, node.company.link_with, tasks)
         await stack.enter_async_context(node.relay.serving(config.link.host))
     if node.gateway is not None:
         node.gateway.link_port = listener.port
     for address in config.link.peers:
-        node.keep_linked(address)
+        node.company.keep_linked(address)
     for address in NodeHome(config.state).contacts():
-        node.try_contact(address)
+        node.company.try_contact(address)
     advert = node.advert()
     return [
         await stack.enter_async_context(
             create_finder(name, settings).open(
-                advert, node.port, functools.partial(node.sighted, name)
+                advert, node.port, functools.partial(node.company.sighted, name)
             )
         )
         for name, settings in config.discovery.items()

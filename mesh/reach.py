@@ -37,6 +37,7 @@ log = logging.getLogger(__name__)
 
 ASK_S = 5.0
 PUNCH_S = 2.5
+SPEAKS_S = 1.0  # a caller sends TLS's first message at once
 PUNCH_AGAIN_S = 0.05  # after a refusal: the other end's NAT did not expect us yet
 _CALLS = 32  # answered at a time
 
@@ -53,6 +54,10 @@ class Here(Protocol):
 
     def adopt(self, connection: socket.socket) -> None:
         """Take a connection for one that was accepted."""
+        ...
+
+    async def dial_over(self, way: Way, node: NodeId) -> Link:
+        """Make the link over a connection, as the one who dials. Raises MeshError."""
         ...
 
     def link_with(self, node: NodeId) -> Link | None:
@@ -98,14 +103,16 @@ class Reach:
 
     def observed(self, link: Link, message: Observed) -> None:
         """A peer says at which address it sees this node."""
-        if link.dialled and self._seen_at.get(link.peer.node_id) != message.address:
+        # Only the port that links are taken on says where others may try.
+        known = self._seen_at.get(link.peer.node_id)
+        if link.from_port == self._here.port and known != message.address:
             self._seen_at[link.peer.node_id] = message.address
             self._changed()
 
     @property
     def addresses(self) -> list[str]:
         """Where else others may try: as relays see this node, then by way of them."""
-        seen = [at for node, at in self._seen_at.items() if node in self._relays]
+        seen = [self._seen_at[node] for node in self._relays if node in self._seen_at]
         return list(dict.fromkeys([*seen, *(VIA + at for at in self._relays.values())]))[:6]
 
     @property
@@ -135,6 +142,8 @@ class Reach:
         assert isinstance(ready, RelayReady)
         with contextlib.suppress(OSError, TimeoutError):
             return Way(await self._punch(ready.address), "punched", ready.address)
+        if self._here.link_with(node) is not None:
+            raise unreachable(node, "it came here instead")
         try:
             where = f"{relay.address.rpartition(':')[0]}:{ready.port}"
             return Way(await _by_ticket(where, ready.ticket), "relayed", where)
@@ -173,7 +182,12 @@ class Reach:
         self._answering += 1
         try:
             with contextlib.suppress(OSError, TimeoutError):
-                self._here.adopt(await self._punch(call.address))
+                connection = await self._punch(call.address)
+                if await _is_spoken_to(connection):
+                    self._here.adopt(connection)
+                else:  # the caller's own listener took it: its NAT lets everybody in
+                    way = Way(connection, "direct", call.address)
+                    await self._here.dial_over(way, call.node)
                 return
             if self._here.link_with(call.node) is not None:
                 return  # its own attempt came through
@@ -192,6 +206,21 @@ class Reach:
                     return await connect(address, self._here.port, strictly=True)
                 except ConnectionError:
                     await asyncio.sleep(PUNCH_AGAIN_S)
+
+
+async def _is_spoken_to(connection: socket.socket) -> bool:
+    """Whether the other end begins to speak, as the one does who dials."""
+    loop = asyncio.get_running_loop()
+    readable = asyncio.Event()
+    loop.add_reader(connection.fileno(), readable.set)
+    try:
+        async with asyncio.timeout(SPEAKS_S):
+            await readable.wait()
+    except TimeoutError:
+        return False
+    finally:
+        loop.remove_reader(connection.fileno())
+    return True
 
 
 async def _by_ticket(where: str, ticket: bytes) -> socket.socket:

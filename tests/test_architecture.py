@@ -15,9 +15,12 @@ PACKAGES = ("framemesh", "mesh", *WINGS)
 # Inside mesh every import between parts goes to a lower row.
 LAYERS = (
     ("node",),
-    ("clients", "realmdesk", "relay", "reach"),
+    ("clients", "company"),
+    ("realmdesk", "relay", "control"),
+    ("netcheck",),
+    ("reach",),
     ("gateway", "worker"),
-    ("session", "http", "control", "rights"),
+    ("session", "http", "rights"),
     ("hosting",),
     ("channel", "assets"),
     ("device", "sim"),

@@ -14,6 +14,7 @@ from clients.cli import (
     identity,
     infer,
     invite,
+    netcheck,
     node,
     peers,
     realm,
@@ -36,6 +37,7 @@ COMMANDS = (
     identity,
     realm,
     invite,
+    netcheck,
 )
 
 PLUGINS = "framemesh.commands"  # entry points that add commands: a wing's, or anybody's

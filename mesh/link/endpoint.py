@@ -106,16 +106,17 @@ async def dial_any(
     expect: NodeId | None = None,
     timing: LinkTiming = _TIMING,
     local_port: int = 0,
+    connect_s: float | None = None,
 ) -> Link:
     """See `dial`: at whichever of several "host:port" the node answers first.
 
-    local_port: to connect from, see `connect_first`.
+    local_port: to connect from, see `connect_first`. connect_s: to connect in, if not all the time.
     """
     left = list(addresses)
     problem: MeshError = unreachable("any address", "none is known")
     while left:
         try:
-            async with asyncio.timeout(timing.handshake_us / 1e6):
+            async with asyncio.timeout(connect_s or timing.handshake_us / 1e6):
                 connection, where = await connect_first(left, local_port=local_port)
         except TimeoutError:
             raise unreachable(", ".join(left), _too_long(timing)) from None

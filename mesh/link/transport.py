@@ -96,6 +96,7 @@ class Link:
         self.clock: Final = ClockSync()
         self.address = "?"
         self.dialled: Final = dialled
+        self.from_port = 0  # of this node
         self.opened_us = 0
         self.path = "direct"  # or "punched", "relayed": how it came about
         self.ready: Final[asyncio.Future[None]] = loop.create_future()  # open, or why not
@@ -221,6 +222,7 @@ class Link:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _KERNEL_UNSENT)
         self.address = _written(transport.get_extra_info("peername"))
+        self.from_port = (transport.get_extra_info("sockname") or ("", 0))[1]
         if self._state == "ending":
             transport.abort()
             return

@@ -71,6 +71,10 @@ class DialAttempt:
 
     node: NodeId | None  # whom to expect there; None for a configured address
     addresses: tuple[str, ...]
+    # Whether to be dialled from the port that links are taken on, so that it sees where others may
+    # try. Of a relay, and of who is not known: a SYN from there to a NAT that does not let it in
+    # leaves a mapping behind in this node's own NAT which spoils what is punched later.
+    from_own_port: bool
     key: str = field(repr=False)  # the book's own name for the entry
 
 
@@ -261,7 +265,12 @@ class PeerBook:
             self._dials += 1
             addresses = peer.merged(self._limits.addresses_per_peer)
             attempts.append(
-                DialAttempt(None if peer.static else peer.node, addresses, key=peer.key)
+                DialAttempt(
+                    None if peer.static else peer.node,
+                    addresses,
+                    peer.advert is None or Role.RELAY in peer.advert.roles,
+                    key=peer.key,
+                )
             )
         return attempts
 

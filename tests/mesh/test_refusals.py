@@ -140,10 +140,12 @@ async def test_a_tampered_advert_and_one_of_another_realm_are_never_dialled(
     async with server:
         honest = advert(realm.public_key, "honest")
         with caplog.at_level(logging.INFO):
-            gateway.sighted("test", honest.replace(b"honest", b"crooks"), [f"127.0.0.1:{port}"])
+            gateway.company.sighted(
+                "test", honest.replace(b"honest", b"crooks"), [f"127.0.0.1:{port}"]
+            )
             foreign = advert(RealmKey.generate().public_key, "foreign")
-            gateway.sighted("test", foreign, [f"127.0.0.1:{port}"])
-        gateway.sighted("test", honest, [f"127.0.0.1:{port}"])
+            gateway.company.sighted("test", foreign, [f"127.0.0.1:{port}"])
+        gateway.company.sighted("test", honest, [f"127.0.0.1:{port}"])
         async with asyncio.timeout(10):
             await dialled.get()  # the honest one: the book is at work
     said = " ".join(record.getMessage() for record in caplog.records)
