@@ -25,8 +25,9 @@ from mesh.link.endpoint import Listener, dial_any, dial_over
 from mesh.link.handshake import Credentials
 from mesh.link.liveness import LinkTiming
 from mesh.link.transport import HelloDevices, Link, LinkHandler
+from mesh.peers.advert import claimed_node
 from mesh.peers.nearness import Position, to_wire
-from mesh.peers.peerbook import VIA, DialAttempt, PeerBook, PeerView
+from mesh.peers.peerbook import VIA, DialAttempt, Outcome, PeerBook, PeerView
 from mesh.reach import Reach, Way
 from mesh.realmdesk import NODES
 
@@ -35,6 +36,7 @@ log = logging.getLogger(__name__)
 MAX_DIAL_WAIT_S = 1.0
 MISSING_REMEMBERED = 1024
 COMPANY_S = 10.0  # between tellings of others
+NEWS = (Outcome.NEW, Outcome.NEWER)
 DIRECT_S = 1.0  # for a node's own addresses, where there is also a relay to reach it by
 
 
@@ -103,10 +105,25 @@ class Company:
         self._book.lost(node, monotonic_us())
         self._news.set()
 
-    def sighted(self, source: str, advert: bytes, addresses: Sequence[str]) -> None:
+    def sighted(self, source: str, advert: bytes, addresses: Sequence[str]) -> Outcome:
         """A finder saw an advert."""
-        self._book.sighted(source, advert, addresses, now_s=int(time.time()), now_us=monotonic_us())
         self._news.set()
+        return self._book.sighted(
+            source, advert, addresses, now_s=int(time.time()), now_us=monotonic_us()
+        )
+
+    def found(self, source: str, advert: bytes, addresses: Sequence[str]) -> None:
+        """What finders call."""
+        self.sighted(source, advert, addresses)
+
+    def told(self, link: Link, message: PeersSeen) -> None:
+        """A member speaks of itself, or of others. What it says of itself is news for others."""
+        for peer in message.peers:
+            outcome = self.sighted(f"peer {link.peer.node_id}", peer.advert, peer.addresses)
+            itself = outcome in NEWS and claimed_node(peer.advert) == link.peer.node_id
+            for other in self._links() if itself else ():
+                if other is not link and other.peer.membership.has(*NODES):
+                    other.send(PeersSeen((peer,)))
 
     def keep_linked(self, address: str) -> None:
         """Dial a configured "host:port" whenever it is not linked."""

@@ -235,8 +235,7 @@ class Node:
             case Observed():
                 self.company.reach.observed(link, message)
             case PeersSeen():
-                for peer in message.peers:
-                    self.company.sighted(f"peer {link.peer.node_id}", peer.advert, peer.addresses)
+                self.company.told(link, message)
             case RelayAsk() | ReachAsk():
                 if self.relay is None:
                     raise ProtocolViolation(
@@ -600,7 +599,7 @@ async def _start_links(
     return [
         await stack.enter_async_context(
             create_finder(name, settings).open(
-                advert, node.port, functools.partial(node.company.sighted, name)
+                advert, node.port, functools.partial(node.company.found, name)
             )
         )
         for name, settings in config.discovery.items()

@@ -13,13 +13,13 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from bench.netlab import Lab
 from clients.cli.realm import admit, publish
 from mesh.core.admission import sign_for
 from mesh.core.bulletin import Secret
 from mesh.core.home import NodeHome
 from mesh.core.membership import Role
 from mesh.netcheck import NetReport
-from tests.net.lab import Lab
 
 PLUGINS = Path(__file__).parent / "plugins"
 

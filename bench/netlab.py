@@ -1,8 +1,8 @@
 """Networks behind NATs of every kind, out of network namespaces: real kernels, real TCP.
 
 A public network 203.0.113.0/24 (RFC 5737) is a bridge in a namespace of its own. Hosts are on it,
-or in networks of their own behind a NAT that is. The kinds are those of RFC 3489 (5), as they are mostly
-called; all of them keep the port where they can, but the symmetric one.
+or in networks of their own behind a NAT that is. The kinds are those of RFC 3489 (5), as they are
+mostly called; all of them keep the port where they can, but the symmetric one.
 """
 
 from __future__ import annotations
