@@ -1,9 +1,10 @@
-"""What a link costs beside plain TCP: encryption, framing, and the order of what is sent.
+"""What a link costs beside plain TCP, and beside what one would take instead of it.
 
-Two processes on loopback, the same question over both roads in turn, round by round: a link
-(TLS 1.3, frames, send queue) and the least a uvloop program can do (a length, then the bytes,
-received in place). "Urgent" is a small question asked while a 16 MB body is on its way: the link
-lets it overtake, plain TCP puts it behind.
+Two processes on loopback for each road, the same question over all of them in turn, round by
+round: a link (TLS 1.3, frames, send queue), the least a uvloop program can do (a length, then the
+bytes, received in place, in clear), and encrypted gRPC, ZeroMQ and Zenoh (bench.peers.rpc).
+"Behind 16 MB" is a small question asked while a 16 MB body is on its way: a link lets it overtake,
+plain TCP puts it behind. CPU is both processes', for four tiles at a time.
 """
 
 from __future__ import annotations
@@ -17,11 +18,13 @@ import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
 import uvloop
 
+from bench.peers.rpc import CLIENTS, SERVERS, make_certificates
 from bench.report import Report, arguments
 from mesh.core.identity import NodeIdentity, RealmKey
 from mesh.core.membership import Role, read_membership, sign_membership
@@ -37,6 +40,7 @@ BULK = 16 * 1000 * 1000
 PATIENT = LinkTiming(silent_us=10_000_000)
 LENGTHS = struct.Struct("<QQ")  # of this message, of the answer wanted
 WARM_UP = 10  # rounds
+ROADS = ("link", "plain", *SERVERS)
 
 # One question of `size` bytes and its answer of `wanted` bytes.
 Ask = Callable[[int, int], Awaitable[None]]
@@ -125,15 +129,21 @@ class PlainEnd(asyncio.BufferedProtocol):
         await answer
 
 
-async def serve(folder: Path) -> None:
-    """The other process: answers on both roads until it is killed."""
+async def serve(folder: Path, road: str) -> None:
+    """The other process: answers on one road until it is killed."""
     loop = asyncio.get_running_loop()
-    plain = await loop.create_server(lambda: PlainEnd(answers=True), "127.0.0.1", 0)
+    if road in SERVERS:
+        print(await SERVERS[road](folder), flush=True)
+        await loop.create_future()
+    if road == "plain":
+        plain = await loop.create_server(lambda: PlainEnd(answers=True), "127.0.0.1", 0)
+        print(plain.sockets[0].getsockname()[1], flush=True)
+        await loop.create_future()
     handler = LinkEnd(answers=True)
     async with listen(
         "127.0.0.1", 0, credentials(folder, "server"), handler, tuple, timing=PATIENT
     ) as listener:
-        print(listener.port, plain.sockets[0].getsockname()[1], flush=True)
+        print(listener.port, flush=True)
         await loop.create_future()
 
 
@@ -156,28 +166,69 @@ def make_realm(folder: Path) -> None:
         (folder / f"{name}.member").write_bytes(blob)
 
 
+@dataclass(frozen=True)
+class Road:
+    """A way to ask, and the processes that it takes: this one, and the server's."""
+
+    ask: Ask
+    server: int  # its process id
+
+    def cpu_s(self) -> float:
+        """Used so far by both."""
+        return time.process_time() + cpu_of(self.server)
+
+
+def cpu_of(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 @asynccontextmanager
-async def roads() -> AsyncIterator[dict[str, Ask]]:
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        make_realm(folder)
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "bench.link", "--serve", name, stdout=asyncio.subprocess.PIPE
+async def server(folder: Path, road: str) -> AsyncIterator[tuple[int, int]]:
+    """A road's other process: its port and its id."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "bench.link", "--serve", str(folder), road),
+        stdout=asyncio.subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    try:
+        yield int(await process.stdout.readline()), process.pid
+    finally:
+        process.kill()
+        await process.wait()
+
+
+@asynccontextmanager
+async def open_road(folder: Path, road: str, port: int) -> AsyncIterator[Ask]:
+    if road in CLIENTS:
+        async with CLIENTS[road](folder, port) as ask:
+            yield ask
+    elif road == "plain":
+        _, plain = await asyncio.get_running_loop().create_connection(
+            lambda: PlainEnd(answers=False), "127.0.0.1", port
         )
-        assert process.stdout is not None
-        try:
-            link_port, plain_port = map(int, (await process.stdout.readline()).split())
-            handler = LinkEnd(answers=False)
-            me = credentials(folder, "client")
-            link = await dial("127.0.0.1", link_port, me, handler, tuple, timing=PATIENT)
-            _, plain = await asyncio.get_running_loop().create_connection(
-                lambda: PlainEnd(answers=False), "127.0.0.1", plain_port
-            )
-            yield {"link": handler.asker(link), "plain": plain.ask}
-            await link.close()
-        finally:
-            process.kill()
-            await process.wait()
+        yield plain.ask
+    else:
+        handler = LinkEnd(answers=False)
+        me = credentials(folder, "client")
+        link = await dial("127.0.0.1", port, me, handler, tuple, timing=PATIENT)
+        yield handler.asker(link)
+        await link.close()
+
+
+@asynccontextmanager
+async def roads() -> AsyncIterator[dict[str, Road]]:
+    async with AsyncExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        make_realm(folder)
+        make_certificates(folder)
+        served = {
+            road: await stack.enter_async_context(server(folder, road)) for road in ROADS
+        }  # all before gRPC's threads run here: it does not like a process that forks
+        yield {
+            road: Road(await stack.enter_async_context(open_road(folder, road, port)), pid)
+            for road, (port, pid) in served.items()
+        }
 
 
 async def timed(ask: Ask, size: int, wanted: int) -> float:
@@ -198,20 +249,21 @@ async def urgent(ask: Ask) -> float:
     return took
 
 
-async def throughput(ask: Ask, seconds: float) -> float:
-    """GB/s with four tiles on their way at any time."""
-    began, count = time.perf_counter(), 0
+async def throughput(road: Road, seconds: float) -> tuple[float, float]:
+    """MB/s, and CPU milliseconds per MB, with four tiles on their way at any time."""
+    began, used, count = time.perf_counter(), road.cpu_s(), 0
 
     async def keep_asking() -> None:
         nonlocal count
         while time.perf_counter() - began < seconds:
-            await ask(TILE, SMALL)
+            await road.ask(TILE, SMALL)
             count += 1
 
     async with asyncio.TaskGroup() as tasks:
         for _ in range(4):
             tasks.create_task(keep_asking())
-    return count * TILE / (time.perf_counter() - began) / 1e9
+    size_mb = count * TILE / 1e6
+    return size_mb / (time.perf_counter() - began), (road.cpu_s() - used) * 1000 / size_mb
 
 
 QUESTIONS: dict[str, Callable[[Ask], Awaitable[float]]] = {
@@ -222,17 +274,18 @@ QUESTIONS: dict[str, Callable[[Ask], Awaitable[float]]] = {
 }
 
 
-async def measure(rounds: int) -> tuple[dict[tuple[str, str], list[float]], dict[str, float]]:
+async def measure(
+    rounds: int,
+) -> tuple[dict[tuple[str, str], list[float]], dict[str, tuple[float, float]]]:
     times: dict[tuple[str, str], list[float]] = {}
-    async with AsyncExitStack() as stack:
-        ways = await stack.enter_async_context(roads())
+    async with roads() as ways:
         for question, run in QUESTIONS.items():
             for number in range(-WARM_UP, rounds):
-                for road, ask in ways.items():
-                    took = await run(ask)
+                for name, road in ways.items():
+                    took = await run(road.ask)
                     if number >= 0:
-                        times.setdefault((question, road), []).append(took)
-        rates = {road: await throughput(ask, rounds / 100) for road, ask in ways.items()}
+                        times.setdefault((question, name), []).append(took)
+        rates = {name: await throughput(road, rounds / 100) for name, road in ways.items()}
     return times, rates
 
 
@@ -242,7 +295,7 @@ def p99(times: list[float]) -> float:
 
 def main() -> None:
     if sys.argv[1:2] == ["--serve"]:
-        uvloop.run(serve(Path(sys.argv[2])))
+        uvloop.run(serve(Path(sys.argv[2]), sys.argv[3]))
         return
     options = arguments(__doc__)
     rounds = 60 if options.quick else 400
@@ -250,17 +303,32 @@ def main() -> None:
     report = Report("link", config={"rounds": rounds, "tile": TILE, "bulk": BULK})
     rows: list[list[str | float]] = []
     for question in QUESTIONS:
-        link, plain = times[question, "link"], times[question, "plain"]
-        ratio = statistics.median(link) / statistics.median(plain)
-        rows.append([question, statistics.median(link), p99(link), statistics.median(plain), ratio])
-    report.table(["question", "link p50 ms", "p99 ms", "plain TCP p50 ms", "ratio"], rows)
-    for key, row in zip(("small", "tile_there", "tile_back", "urgent"), rows, strict=True):
-        report.figure(f"{key}_ms_p50", float(row[1]))
-        report.figure(f"{key}_ms_p99", float(row[2]))
-        report.figure(f"{key}_of_plain", float(row[4]))
-    report.figure("link_gb_per_s", rates["link"])
-    report.figure("throughput_of_plain", rates["link"] / rates["plain"])
+        for road in ROADS:
+            taken = times[question, road]
+            ratio = to_ours(times, question, road)
+            rows.append([question, road, statistics.median(taken), p99(taken), ratio])
+    report.table(["question", "road", "p50 ms", "p99 ms", "p50 to ours"], rows)
+    report.table(["road", "MB/s", "CPU ms per MB"], [[road, *rate] for road, rate in rates.items()])
+    keys = ("small", "tile_there", "tile_back", "urgent")
+    for key, question in zip(keys, QUESTIONS, strict=True):
+        ours = times[question, "link"]
+        report.figure(f"{key}_ms_p50", statistics.median(ours))
+        report.figure(f"{key}_ms_p99", p99(ours))
+        report.figure(f"{key}_of_plain", 1 / to_ours(times, question, "plain"))
+    tile = "700 KB there, 1 KB back"
+    report.figure("ours_700k_ms_p50", statistics.median(times[tile, "link"]))
+    report.figure("ours_700k_ms_p99", p99(times[tile, "link"]))
+    for key, road in (("grpc", "grpc.aio"), ("zmq", "zmq curve"), ("zenoh", "zenoh tls")):
+        report.figure(f"{key}_to_ours_p50", to_ours(times, tile, road))
+        report.figure(f"{key}_to_ours_p99", p99(times[tile, road]) / p99(times[tile, "link"]))
+    report.figure("mb_per_s", rates["link"][0])
+    report.figure("cpu_ms_per_mb", rates["link"][1])
+    report.figure("throughput_of_plain", rates["link"][0] / rates["plain"][0])
     report.finish(options)
+
+
+def to_ours(times: dict[tuple[str, str], list[float]], question: str, road: str) -> float:
+    return statistics.median(times[question, road]) / statistics.median(times[question, "link"])
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import importlib
 import logging
 import re
 import time
@@ -12,19 +13,17 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TypeAlias
+from types import ModuleType
+from typing import TYPE_CHECKING, TypeAlias
 
 import ifaddr
-from aiohttp import web
 from msgspec.structs import replace as replace_struct
 
 from mesh.channel import Channel, LinkChannel, LocalChannel
-from mesh.clients import ClientDesk
 from mesh.company import Company, link_timing
 from mesh.control import serve_control
 from mesh.core.config import NodeConfig, default_cache_dir
 from mesh.core.errors import (
-    ConfigError,
     DeviceUnavailable,
     IdentityError,
     MeshError,
@@ -33,7 +32,7 @@ from mesh.core.errors import (
 from mesh.core.home import NodeHome
 from mesh.core.loop import LoopLag
 from mesh.core.membership import Membership, Role, claimed_realm
-from mesh.core.plugins import create_finder, create_workload
+from mesh.core.plugins import create_finder
 from mesh.core.token import token_of
 from mesh.core.wire import (
     AssetWanted,
@@ -64,14 +63,10 @@ from mesh.core.workload import (
     DeviceInfo,
     FinderSession,
     NodeId,
-    Preloading,
     SharesSecret,
-    Workload,
 )
 from mesh.device.probe import probe
 from mesh.device.supervisor import Device, DeviceLimits, open_device
-from mesh.gateway import Gateway
-from mesh.http import create_app
 from mesh.link.endpoint import listen
 from mesh.link.handshake import Credentials
 from mesh.link.transport import Link
@@ -81,6 +76,10 @@ from mesh.reach import FromRelay
 from mesh.realmdesk import NODES, RealmDesk, own_membership
 from mesh.relay import Relay
 from mesh.worker import Worker
+
+if TYPE_CHECKING:
+    from mesh.clients import ClientDesk
+    from mesh.gateway import Gateway
 
 log = logging.getLogger(__name__)
 
@@ -456,15 +455,9 @@ async def open_node(config: NodeConfig, *, static: Path | None = None) -> AsyncI
             if "worker" in config.roles:
                 await _start_worker(node, stack)
             if "gateway" in config.roles:
-                node.gateway = Gateway(
-                    config.gateway,
-                    node.credentials,
-                    await _workloads(config),
-                    node.lag,
-                    region=config.region,
+                node.gateway, node.clients = await serving().start_gateway(
+                    config, credentials, node.lag, tasks.create_task, stack
                 )
-                await stack.enter_async_context(node.gateway)
-                node.clients = ClientDesk(node.gateway, tasks.create_task)
             node.serve_self()
             node.finders = await _start_links(node, stack, tasks)
             loops.append(tasks.create_task(node.company.keep_links(), name="links"))
@@ -472,13 +465,18 @@ async def open_node(config: NodeConfig, *, static: Path | None = None) -> AsyncI
             loops.append(tasks.create_task(node.company.keep_company(), name="company"))
             loops.append(tasks.create_task(node.keep_advertised(node.finders), name="adverts"))
             if node.gateway is not None:
-                await _start_http(node, node.gateway, stack, static)
+                node.http_port = await serving().start_http(config, node.gateway, stack, static)
             await stack.enter_async_context(serve_control(config.state, node))
             yield node
         finally:
             await node.close_links()
             for loop in loops:
                 loop.cancel()
+
+
+def serving() -> ModuleType:
+    """`mesh.serving`, loaded when it is needed."""
+    return importlib.import_module("mesh.serving")
 
 
 @asynccontextmanager
@@ -563,14 +561,6 @@ def _is_software(infos: Sequence[DeviceInfo]) -> bool:
     return all(info.software for info in infos)
 
 
-async def _workloads(config: NodeConfig) -> dict[str, Workload]:
-    created = {name: create_workload(name, settings) for name, settings in config.workloads.items()}
-    for workload in created.values():
-        if isinstance(workload, Preloading):
-            await asyncio.to_thread(workload.preload)
-    return created
-
-
 async def _start_links(
     node: Node, stack: AsyncExitStack, tasks: asyncio.TaskGroup
 ) -> list[FinderSession]:
@@ -604,24 +594,3 @@ async def _start_links(
         )
         for name, settings in config.discovery.items()
     ]
-
-
-async def _start_http(
-    node: Node, gateway: Gateway, stack: AsyncExitStack, static: Path | None
-) -> None:
-    told = node.config.gateway
-    app = create_app(gateway, static, told.ice_servers, told.others)
-    runner = web.AppRunner(app, access_log=None)
-    await runner.setup()
-    stack.push_async_callback(runner.cleanup)
-    host, port = node.config.http.host, node.config.http.port
-    try:
-        await web.TCPSite(runner, host, port).start()
-    except OSError as problem:
-        raise ConfigError(
-            what=f"cannot serve HTTP on {host}:{port}",
-            why=problem.strerror or str(problem),
-            fix="Choose another host or port in the [http] table of the configuration.",
-        ) from problem
-    node.http_port = runner.addresses[0][1]
-    log.info("http on %s port %d", host, node.http_port)

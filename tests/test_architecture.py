@@ -15,6 +15,7 @@ PACKAGES = ("framemesh", "mesh", *WINGS)
 # Inside mesh every import between parts goes to a lower row.
 LAYERS = (
     ("node",),
+    ("serving",),
     ("clients", "company"),
     ("realmdesk", "relay", "control"),
     ("netcheck",),

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from clients.cli.main import _parser
+from clients.cli.main import parser
 from clients.cli.realm import admit, publish, run_rotate
 from mesh.core.admission import sign_for
 from mesh.core.bulletin import Renewal, Revocation, Secret
@@ -220,7 +220,7 @@ async def test_the_realms_key_is_rotated_under_running_nodes_and_no_link_breaks(
         link, member = await linked(late, second)
         await member.until(RealmNews)
         words = ["realm", "rotate", "--state", str(owner.path), "--overlap", "1"]
-        await asyncio.to_thread(run_rotate, _parser().parse_args(words))
+        await asyncio.to_thread(run_rotate, parser().parse_args(words))
         new = owner.realm_key()
         await member.until(Renewed)
         assert second.member.realm == new.public_key != old.public_key
