@@ -107,10 +107,13 @@ class Company:
 
     def sighted(self, source: str, advert: bytes, addresses: Sequence[str]) -> Outcome:
         """A finder saw an advert."""
-        self._news.set()
-        return self._book.sighted(
+        outcome = self._book.sighted(
             source, advert, addresses, now_s=int(time.time()), now_us=monotonic_us()
         )
+        if outcome is Outcome.NEW:
+            log.info("found %s by %s", claimed_node(advert), source)
+        self._news.set()
+        return outcome
 
     def found(self, source: str, advert: bytes, addresses: Sequence[str]) -> None:
         """What finders call."""

@@ -575,6 +575,7 @@ async def _start_links(
             timing=link_timing(config),
         )
     )
+    log.info("takes links on port %d", listener.port)
     node.port, node.company.listener = listener.port, listener
     if "relay" in config.roles:
         node.relay = Relay(config.relay, node.company.link_with, tasks)

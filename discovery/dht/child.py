@@ -27,7 +27,7 @@ class News(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A line that it says, see `discovery.dht.process`. Most of it is strangers' words."""
 
     failed: str = ""
-    peers: Annotated[str, Meta(max_length=40)] = ""
+    peers: Annotated[str, Meta(pattern=r"\A[0-9a-f]{0,40}\Z")] = ""
     slots: Annotated[tuple[int, ...], Meta(max_length=4096)] = ()
     item: Annotated[str, Meta(pattern=r"\A[0-9a-f]{0,64}\Z")] = ""
     value: Annotated[str, Meta(pattern=r"\A([0-9a-f]{2}){0,1024}\Z")] = ""

@@ -153,7 +153,7 @@ class _Session:
         """What must run, each until cancelled."""
         return (
             self._child.keep(),
-            self._repeat(FIRST_LOOKS_S, self._settings.look_ms / 1000, self._look),
+            self._repeat(FIRST_LOOKS_S, self._settings.look_ms / 1000, self.look),
             self._repeat(FIRST_REPEATS_S, REPEAT_S, self._publish),
         )
 
@@ -224,7 +224,8 @@ class _Session:
     def _put(self, place: _Place, slot: Slot) -> None:
         value = seal(slot, self._advert, self._addresses())
         self._child.ask(put=[slot.private.hex(), slot.public.hex()], value=value.hex())
-        self._child.ask(announce=place.rendezvous.target.hex(), slot=slot.number)
+        for target in place.rendezvous.targets:
+            self._child.ask(announce=target.hex(), slot=slot.number)
 
     def _addresses(self) -> list[str]:
         local = announced([address for _, address in local_addresses()])
@@ -234,16 +235,19 @@ class _Session:
 
     # --- others' entries --------------------------------------------------------------------
 
-    def _look(self) -> None:
+    def look(self) -> None:
+        """Ask again who is there."""
         self._child.ask(join=True)  # bootstrap nodes may have been away when it was last tried
         for place in self._places:
             if place.looks:
                 place.asked.clear()
-                self._child.ask(peers=place.rendezvous.target.hex())
+                for target in place.rendezvous.targets:
+                    self._child.ask(peers=target.hex())
 
     def _heard(self, news: News) -> None:
+        target = bytes.fromhex(news.peers)
         for place in self._places:
-            if place.looks and place.rendezvous.target.hex() == news.peers:
+            if place.looks and target in place.rendezvous.targets:
                 self._ask(place, news.slots)
         if news.item:
             self._take(bytes.fromhex(news.item), bytes.fromhex(news.value))

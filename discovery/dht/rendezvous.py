@@ -4,7 +4,7 @@ All of it is derived from a secret that the realm's members share, so that nobod
 which entries belong together, what they say, or where to look (HMAC-SHA256, RFC 2104, one label
 for each use). Two kinds of entry:
 
-* *providers* (BEP 5): under a key for each role, workload and region. What a torrent's peer
+* *providers* (BEP 5): under three keys for each role, workload and region. What a torrent's peer
   announces as its port is a *slot* here, a number that its node has drawn.
 * *items* (BEP 44, mutable): for each slot, under an Ed25519 key of its own, the node's signed
   advert and addresses, sealed by ChaCha20-Poly1305 (RFC 8439).
@@ -31,6 +31,8 @@ from mesh.core.errors import ContentRefused, Misuse
 from mesh.peers.advert import MAX_ADVERT
 
 SECRET_BYTES = 32
+# Far apart in the table: whoever crowds the nodes around one of them has not got the others.
+COPIES = 3
 TARGET_BYTES = 20  # as long as SHA-1's digests, which these keys are elsewhere
 SLOTS = range(1024, 65536)  # some nodes refuse to store low ports
 MAX_VALUE = 1000  # of an item, bencoded; ours is a string, whose length takes up to four bytes
@@ -78,7 +80,9 @@ class Rendezvous:
             )
         where = msgspec.json.encode((role, region, serves))
         self._key = hmac.digest(secret, _LABEL + b"where " + where, hashlib.sha256)
-        self.target = self._derived("target")[:TARGET_BYTES]
+        self.targets = tuple(
+            self._derived(f"target {copy}")[:TARGET_BYTES] for copy in range(COPIES)
+        )
 
     def slot(self, number: int) -> Slot:
         """The slot of a number in SLOTS."""

@@ -14,6 +14,7 @@ from mesh.netcheck import mapping_of
 
 pytestmark = pytest.mark.net
 RELAY_PORT = 7400
+AT_PORT = f"port = {RELAY_PORT}"
 SNIFF = Path(__file__).with_name("sniff.py")
 
 
@@ -21,13 +22,13 @@ async def linked_pair(lab, realm, kinds):
     """A worker and a gateway behind NATs of these kinds, linked by help of two relays."""
     places = [(name, *lab.public()) for name in ("relay", "second")]
     await asyncio.gather(
-        *(realm.start(where, name, Role.RELAY, port=RELAY_PORT) for name, where, _ in places)
+        *(realm.start(where, name, Role.RELAY, link=AT_PORT) for name, where, _ in places)
     )
-    peers = [f"{address}:{RELAY_PORT}" for _, _, address in places]
+    peers = f"peers = {[f'{address}:{RELAY_PORT}' for _, _, address in places]}"
     hosts = [lab.behind(kind)[0] for kind in kinds]
     worker, gateway = await asyncio.gather(
-        realm.start(hosts[0], "worker", Role.WORKER, peers=peers),
-        realm.start(hosts[1], "gateway", Role.GATEWAY, peers=peers),
+        realm.start(hosts[0], "worker", Role.WORKER, link=peers),
+        realm.start(hosts[1], "gateway", Role.GATEWAY, link=peers),
     )
     await gateway.until("linked with worker")
     return worker, gateway
@@ -70,10 +71,10 @@ async def test_a_relay_sees_ciphertext_only(lab, realm, tmp_path):
     )
     assert await sniffer.stdout.readline() == b"up\n"
     relay = f"{address}:{RELAY_PORT}"
-    await realm.start(where, "relay", Role.RELAY, port=RELAY_PORT)
+    await realm.start(where, "relay", Role.RELAY, link=AT_PORT)
     for name, role in (("secretive", Role.WORKER), ("discreet", Role.GATEWAY)):
         host, _ = lab.behind("symmetric")
-        node = await realm.start(host, name, role, peers=[relay])
+        node = await realm.start(host, name, role, link=f'peers = ["{relay}"]')
     await node.until("linked with secretive")
     assert path_to(await node.netcheck(), "secretive").path == "relayed"
     await sniffer.communicate(b"")
