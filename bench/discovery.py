@@ -1,124 +1,307 @@
-"""How soon two nodes on one machine know of each other, by our finder and by zeroconf's defaults.
+"""How soon nodes know of each other: on one local network, and by the hash table beyond it.
 
-One node has been up for two seconds when a second one starts, on loopback. Timed from the moment
-the second begins to start: "announced" until the first hears of it, "asked" until it hears of the
-first. Both ways in turn, round by round. zeroconf's defaults are probing for uniqueness before
-announcing, and a first question that asks for unicast answers.
+Local: five `framemesh node` start at once on one network, again and again; timed from each one's
+listening, and from its start, until it knows of another. Then two linked nodes of which one falls
+silent: it is stopped, or all its packets are dropped.
+
+Wide: nodes in a /24 each, routed without multicast, with three bootstrap nodes of their own. Five
+seekers look for workers of one capability; then 30 % of the nodes are killed at once; then two of
+the three bootstrap nodes, and a new node starts. Timed from each look until the first worker's
+advert is verified. (`python -m bench.mdns` holds our finder for the local network against
+zeroconf's defaults.)
 """
 
 from __future__ import annotations
 
 import asyncio
-import socket
+import contextlib
+import json
+import os
+import random
+import signal
 import statistics
+import subprocess
+import sys
+import tempfile
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
 
 import uvloop
-from zeroconf import ServiceStateChange, Zeroconf
-from zeroconf.asyncio import AsyncServiceBrowser, AsyncServiceInfo, AsyncZeroconf
 
+from bench.netlab import Lab, run
+from bench.realmlab import RealmLab, RunningNode, children_of, ended, rss_mb, written_s
 from bench.report import Report, arguments
-from discovery.mdns import create
-from mesh.core.identity import NodeIdentity
-from mesh.peers.advert import claimed_node, sign_advert
+from mesh.core.membership import Role
 
-LOOPBACK = "127.0.0.1"
-STOCK = "_fm-bench._tcp.local."
-SETTLED_S = 2.0  # the first node's announcements are over, and it may answer again
-PATIENCE_S = 10.0
+SEED = 8
+TABLE = 6881
+SEEKERS = 5
+LOOK_MS = 400
+KILLED = 0.3
+AT_ONCE = 4  # nodes that start at a time: the machine has two cores
 
-# Start a node, call back with the name of each node it hears of (itself included).
-Start = Callable[[NodeIdentity, Callable[[str], None]], AbstractAsyncContextManager[object]]
+
+# --- on one network ---------------------------------------------------------------------------
+
+
+async def first_meetings(lab: Lab, folder: Path, rounds: int) -> tuple[list[float], list[float]]:
+    """(from listening, from starting) until another node is known, in milliseconds."""
+    places = [lab.public()[0] for _ in range(5)]
+    since_listening, since_start = [], []
+    for number in range(rounds):
+        realm = RealmLab(folder / f"round-{number}")
+        async with AsyncExitStack() as stack:
+            nodes = await asyncio.gather(
+                *(
+                    stack.enter_async_context(
+                        realm.running(place, f"n{at}", Role.RELAY, extra="[discovery.mdns]")
+                    )
+                    for at, place in enumerate(places)
+                )
+            )
+            for node in nodes:
+                found_s = await said_at(node, "found")
+                since_listening.append(max(0.0, found_s - await said_at(node, "takes links")) * 1e3)
+                since_start.append((found_s - node.began_s) * 1e3)
+    return since_listening, since_start
+
+
+async def said_at(node: RunningNode, words: str) -> float:
+    """When it first said so, in unix seconds."""
+    for line in node.said:
+        if words in line:
+            return written_s(line)
+    return await node.until(words)
+
+
+async def silences(lab: Lab, folder: Path, rounds: int) -> list[float]:
+    """Until one of two linked nodes notices that the other is silent, in milliseconds."""
+    taken = []
+    realm = RealmLab(folder / "silence")
+    (here, _), (there, address) = lab.public(), lab.public()
+    link = f'port = 7000\npeers = ["{address}:7000"]\nsilent_ms = 400'
+    async with (
+        realm.running(there, "far", Role.RELAY, link="port = 7000\nsilent_ms = 400") as far,
+        realm.running(here, "near", Role.RELAY, link=link) as near,
+    ):
+        for number in range(rounds):
+            await near.until("linked with far")
+            began_s = time.time()
+            if number % 2:
+                far.process.send_signal(signal.SIGSTOP)
+            else:
+                run(there, "nft", "-f", "-", given=_DROP)
+            taken.append((await near.until("link with far ended") - began_s) * 1e3)
+            if number % 2:
+                far.process.send_signal(signal.SIGCONT)
+            else:
+                run(there, "nft", "delete", "table", "ip", "mute")
+    return taken
+
+
+_DROP = """
+table ip mute {
+  chain in {
+    type filter hook input priority 0; policy drop;
+  }
+  chain out {
+    type filter hook output priority 0; policy drop;
+  }
+}
+"""
+
+
+# --- beyond -----------------------------------------------------------------------------------
+
+
+class Wide:
+    """Nodes in networks of their own, and who looks for them."""
+
+    def __init__(self, lab: Lab, realm: RealmLab, stack: AsyncExitStack) -> None:
+        self._lab, self._realm, self._stack = lab, realm, stack
+        self.bootstraps: list[asyncio.subprocess.Process] = []
+        self.workers: list[RunningNode] = []
+        self.table = ""
+
+    async def bootstrap(self, count: int) -> None:
+        places = [self._lab.routed() for _ in range(count)]
+        names = [f"{address}:{TABLE}" for _, address in places]
+        self.table = (
+            f'[discovery.dht]\nlisten = "0.0.0.0:{TABLE}"\nbootstrap = {json.dumps(names)}\n'
+        )
+        for where, _ in places:
+            process = await asyncio.create_subprocess_exec(
+                *("ip", "netns", "exec", where, sys.executable, "-m", "clients.cli"),
+                *("dht-bootstrap", *(word for name in names for word in ("--peer", name))),
+                stdout=subprocess.PIPE,
+            )
+            self._stack.push_async_callback(ended, process)
+            assert process.stdout is not None
+            await process.stdout.readline()
+            self.bootstraps.append(process)
+
+    async def start(self, count: int) -> None:
+        turns = asyncio.Semaphore(AT_ONCE)
+
+        async def one(name: str) -> RunningNode:
+            async with turns:
+                where, _ = self._lab.routed()
+                running = self._realm.running(where, name, Role.WORKER, extra=self.table)
+                return await self._stack.enter_async_context(running)
+
+        names = [f"w{len(self.workers) + at}" for at in range(count)]
+        self.workers += await asyncio.gather(*map(one, names))
+
+    async def seeker(self, name: str) -> Seeker:
+        where, _ = self._lab.routed()
+        home = self._realm.home(name, Role.GATEWAY)
+        settings = {"listen": f"0.0.0.0:{TABLE}", "look_ms": 3_600_000}
+        settings["bootstrap"] = json.loads(self.table.rpartition("bootstrap = ")[2])
+        process = await asyncio.create_subprocess_exec(
+            *("ip", "netns", "exec", where, sys.executable, "-m", "bench.seeker"),
+            *(str(home.path), json.dumps(settings)),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=os.environ | {"XDG_CACHE_HOME": str(home.path / "cache")},
+        )
+        self._stack.push_async_callback(ended, process)
+        assert process.stdout is not None
+        await process.stdout.readline()
+        return Seeker(process)
+
+    def kill(self, share: float, draw: random.Random) -> None:
+        """End some nodes, and their children, without a word."""
+        for node in draw.sample(self.workers, round(len(self.workers) * share)):
+            for pid in [*children_of(node.process.pid), node.process.pid]:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+
+
+class Seeker:
+    """A process that looks when it is told to."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self.process = process
+
+    async def look(self, for_ms: int = LOOK_MS) -> dict[str, float]:
+        """Names found, and after how many milliseconds."""
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.process.stdin.write(f"{for_ms}\n".encode())
+        found: dict[str, float] = json.loads(await self.process.stdout.readline())
+        return found
+
+    async def settle(self) -> None:
+        """Look until somebody is found."""
+        while not await self.look():
+            pass
+
+
+async def looks(
+    seekers: list[Seeker], each: int, for_ms: int = LOOK_MS
+) -> tuple[list[float], float]:
+    """Milliseconds to the first worker of each look, and how many were found at the median."""
+    firsts, counts = [], []
+    for _ in range(each):
+        for seeker in seekers:
+            found = await seeker.look(for_ms)
+            firsts.append(min(found.values(), default=float(for_ms)))
+            counts.append(len(found))
+    return firsts, statistics.median(counts)
 
 
 @asynccontextmanager
-async def ours(identity: NodeIdentity, heard: Callable[[str], None]) -> AsyncIterator[None]:
-    advert = sign_advert(
-        identity,
-        realm_public=bytes(32),
-        port=7000,
-        roles=("worker",),
-        name="bench",
-        sequence=1,
-        not_after_s=int(time.time()) + 600,
-    )
-    finder = create({"interfaces": [LOOPBACK]})
-    async with finder.open(advert, 7000, lambda blob, _: heard(claimed_node(blob))):
-        yield
+async def wide(lab: Lab, folder: Path, nodes: int) -> AsyncIterator[tuple[Wide, list[Seeker]]]:
+    async with AsyncExitStack() as stack:
+        network = Wide(lab, await asyncio.to_thread(RealmLab, folder), stack)
+        await network.bootstrap(3)
+        await network.start(nodes - 3)
+        seekers = [await network.seeker(f"seeker-{at}") for at in range(SEEKERS)]
+        for seeker in seekers:
+            await seeker.settle()
+        yield network, seekers
 
 
-@asynccontextmanager
-async def stock(identity: NodeIdentity, heard: Callable[[str], None]) -> AsyncIterator[None]:
-    def changed(
-        zeroconf: Zeroconf, service_type: str, name: str, state_change: ServiceStateChange
-    ) -> None:
-        if state_change is ServiceStateChange.Added:
-            heard(name.removesuffix(f".{STOCK}"))
+# --- all of it --------------------------------------------------------------------------------
 
-    zeroconf = AsyncZeroconf(interfaces=[LOOPBACK])
-    browser = AsyncServiceBrowser(zeroconf.zeroconf, STOCK, handlers=[changed])
-    name = f"{identity.node_id}.{STOCK}"
-    info = AsyncServiceInfo(STOCK, name, port=7000, addresses=[socket.inet_aton(LOOPBACK)])
-    announcing = await zeroconf.async_register_service(info)
+
+def p95(times: list[float]) -> float:
+    return statistics.quantiles(times, n=20)[18]
+
+
+def p99(times: list[float]) -> float:
+    return statistics.quantiles(times, n=100)[98]
+
+
+async def measure(report: Report, *, quick: bool) -> None:
+    lab = Lab()
     try:
-        yield
+        with tempfile.TemporaryDirectory() as name:
+            folder = Path(name)
+            await local(report, lab, folder, rounds=3 if quick else 50)
+            await beyond(report, lab, folder / "wide", 15 if quick else 60, each=8 if quick else 40)
     finally:
-        await announcing
-        await browser.async_cancel()
-        await zeroconf.async_unregister_all_services()
-        await zeroconf.async_close()
+        lab.close()
 
 
-async def meet(start: Start) -> tuple[float, float]:
-    """(announced, asked) of one meeting, in milliseconds."""
-    first, second = NodeIdentity.generate(), NodeIdentity.generate()
-    loop = asyncio.get_running_loop()
-    announced: asyncio.Future[float] = loop.create_future()
-    asked: asyncio.Future[float] = loop.create_future()
+async def local(report: Report, lab: Lab, folder: Path, rounds: int) -> None:
+    listening, starting = await first_meetings(lab, folder, rounds)
+    noticed = await silences(lab, folder, max(6, rounds // 2))
+    report.table(
+        ["on one network", "p50 ms", "p95 ms", "worst"],
+        [
+            [
+                "listening to first known",
+                statistics.median(listening),
+                p95(listening),
+                max(listening),
+            ],
+            ["started to first known", statistics.median(starting), p95(starting), max(starting)],
+            ["silent to noticed", statistics.median(noticed), p95(noticed), max(noticed)],
+        ],
+    )
+    report.figure("lan_first_ms_p95", p95(listening))
+    report.figure("lan_from_start_ms_p95", p95(starting))
+    report.figure("kill_noticed_ms_p95", p95(noticed))
 
-    def listen(awaited: NodeIdentity, then: asyncio.Future[float]) -> Callable[[str], None]:
-        def heard(node: str) -> None:
-            if node == awaited.node_id and not then.done():
-                then.set_result(time.perf_counter())
 
-        return heard
-
-    async with start(first, listen(second, announced)):
-        await asyncio.sleep(SETTLED_S)
+async def beyond(report: Report, lab: Lab, folder: Path, nodes: int, each: int) -> None:
+    rows: list[list[str | float]] = []
+    async with wide(lab, folder, nodes) as (network, seekers):
+        sizes = [
+            rss_mb(node.process.pid)
+            + max(rss_mb(child) for child in children_of(node.process.pid) if _is_table(child))
+            for node in network.workers
+        ]
+        before, count = await looks(seekers, each)
+        rows.append(["all there", statistics.median(before), p99(before), max(before), count])
+        network.kill(KILLED, random.Random(SEED))
+        after, count = await looks(seekers, each, 2 * LOOK_MS)
+        rows.append(["30 % killed", statistics.median(after), p99(after), max(after), count])
+        for process in network.bootstraps[:2]:
+            await ended(process)
         began = time.perf_counter()
-        async with start(second, listen(first, asked)):
-            ends = await asyncio.wait_for(asyncio.gather(announced, asked), PATIENCE_S)
-    return (ends[0] - began) * 1000, (ends[1] - began) * 1000
+        late = await network.seeker("late")
+        await late.settle()
+        joined_ms = (time.perf_counter() - began) * 1e3
+    report.table(["beyond: first worker found", "p50 ms", "p99 ms", "worst", "found p50"], rows)
+    report.figure("wan_find_ms_p50", statistics.median(before))
+    report.figure("wan_find_ms_p99", p99(before))
+    report.figure("wan_find_ms_p99_after_kill30", p99(after))
+    report.figure("wan_joined_with_one_bootstrap_ms", joined_ms)
+    report.figure("node_rss_mb", max(sizes))
 
 
-async def measure(rounds: int) -> dict[str, list[tuple[float, float]]]:
-    ways: dict[str, Start] = {"ours": ours, "zeroconf's defaults": stock}
-    times: dict[str, list[tuple[float, float]]] = {name: [] for name in ways}
-    for _ in range(rounds):
-        for name, start in ways.items():
-            times[name].append(await meet(start))
-    return times
+def _is_table(pid: int) -> bool:
+    return b"discovery.dht.process" in Path(f"/proc/{pid}/cmdline").read_bytes()
 
 
 def main() -> None:
     options = arguments(__doc__)
-    rounds = 3 if options.quick else 20
-    times = uvloop.run(measure(rounds))
-    medians = {
-        name: [statistics.median(column) for column in zip(*taken, strict=True)]
-        for name, taken in times.items()
-    }
-    (announced, asked), (stock_announced, stock_asked) = medians.values()
-    report = Report("discovery", config={"rounds": rounds})
-    report.table(
-        ["way", "announced p50 ms", "asked p50 ms"], [[name, *m] for name, m in medians.items()]
-    )
-    report.figure("announced_ms_p50", announced)
-    report.figure("asked_ms_p50", asked)
-    report.figure("announced_of_defaults", announced / stock_announced)
-    report.figure("asked_of_defaults", asked / stock_asked)
+    report = Report("discovery", config={"quick": options.quick}, seeds=[SEED])
+    uvloop.run(measure(report, quick=options.quick))
     report.finish(options)
 
 

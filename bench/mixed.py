@@ -31,7 +31,7 @@ from infer.readers.kitti import list_sweeps, read_points
 from infer.sweep import encode_sweep
 from infer.synthetic import scan, street
 from infer.workload import create as create_infer
-from mesh.core.home import NodeHome
+from mesh.core.home import NodeHome, Signer
 from mesh.core.loop import monotonic_us
 from mesh.core.token import Scope
 from mesh.core.workload import CutHint, SessionRequest
@@ -336,7 +336,9 @@ async def playing(
 def token(mesh: DemoMesh, *scopes: Scope) -> str:
     """A client's token for the mesh."""
     realm = NodeHome(mesh.folder / "admin").realm_key()
-    return viewer_token(realm, subject="bench", lifetime_s=TOKEN_LIFETIME_S, scopes=scopes)
+    return viewer_token(
+        Signer.of(realm), subject="bench", lifetime_s=TOKEN_LIFETIME_S, scopes=scopes
+    )
 
 
 @asynccontextmanager

@@ -64,6 +64,7 @@ class Lab:
         self._stack = ExitStack()
         self._hosts = itertools.count(2)
         self._lans = itertools.count(1)
+        self._subnets = itertools.count(1)
         self._core = self._namespace("core")
         ip("-n", self._core, "link", "add", "net", "type", "bridge")
         ip("-n", self._core, "link", "set", "net", "up")
@@ -75,6 +76,19 @@ class Lab:
         """A host on the public network: its namespace and address."""
         name = self._namespace("pub")
         return name, self._plug(name, "eth0")
+
+    def routed(self) -> tuple[str, str]:
+        """A host in a /24 of its own (RFC 2544) that is routed to all others, without multicast."""
+        number, name = next(self._subnets), self._namespace("far")
+        port = f"far{number}"
+        run(self._core, "sysctl", "-q", "-w", "net.ipv4.ip_forward=1")
+        ip("-n", self._core, "link", "add", port, "type", "veth", "peer", "eth0", "netns", name)
+        for where, device, last in ((self._core, port, 1), (name, "eth0", 2)):
+            address = f"198.18.{number}.{last}/24"
+            ip("-n", where, "address", "add", address, "dev", device)
+            ip("-n", where, "link", "set", device, "up")
+        ip("-n", name, "route", "add", "default", "via", f"198.18.{number}.1")
+        return name, f"198.18.{number}.2"
 
     def behind(self, kind: Nat) -> tuple[str, str]:
         """A host in a network of its own behind a NAT: its namespace, and the NAT's address."""

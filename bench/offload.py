@@ -40,7 +40,7 @@ from clients.cli.realm import admit, viewer_token
 from clients.sdk.address import read_address
 from clients.sdk.http import open_http
 from mesh.core.errors import LinkLost
-from mesh.core.home import NodeHome
+from mesh.core.home import NodeHome, Signer
 from mesh.core.loop import monotonic_us
 from mesh.core.membership import Role
 from mesh.core.token import Scope
@@ -81,7 +81,7 @@ class Fleet:
             ]
             (folder / f"{name}.toml").write_text("\n".join(lines) + "\n")
         token = viewer_token(
-            realm, subject="fleet", lifetime_s=3600, scopes=(Scope.VIEW, Scope.INFER)
+            Signer.of(realm), subject="fleet", lifetime_s=3600, scopes=(Scope.VIEW, Scope.INFER)
         )
         return cls(folder, ports, token, stack)
 

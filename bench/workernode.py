@@ -19,8 +19,11 @@ from mesh.core.wire import (
     AssetRef,
     AssetWanted,
     Message,
+    Observed,
+    PeersSeen,
     PieceDone,
     PieceRun,
+    RealmNews,
     SessionOpen,
     SessionReady,
 )
@@ -84,6 +87,8 @@ class WorkerNode:
                 self._ready.set()
             case PieceDone():
                 self._answer.set_result(message)
+            case Observed() | PeersSeen() | RealmNews():
+                pass  # what members tell each other
             case _:
                 self._answer.set_exception(RuntimeError(f"the worker said {message}"))
 

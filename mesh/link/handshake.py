@@ -1,9 +1,10 @@
 """Who may be linked with: what two nodes tell each other first, and how it is judged. Pure.
 
-After the TLS handshake each end sends `Hello`. An end that accepts the other's answers its pings;
-an end that does not sends `Refuse` with the reason and nothing else. A link is open at an end
-that accepted a hello and received its first pong, which says that its own was accepted too and is
-the first clock sample.
+After the TLS handshake who dialled sends `Hello`; the other end answers with its own once it has
+accepted that one, so that a stranger learns nothing but why it is refused. An end that accepts the
+other's hello answers its pings; an end that does not sends `Refuse` with the reason and nothing
+else. A link is open at an end that accepted a hello and received its first pong, which says that
+its own was accepted too and is the first clock sample.
 """
 
 from __future__ import annotations
@@ -93,12 +94,7 @@ def judge(
             why="it is this node itself",
             fix="Dial another node's address; nodes with a copied key file need keys of their own.",
         )
-    if expect is not None and node_id != expect:
-        raise PeerRefused(
-            what=f"no link to {address}",
-            why=f"node {node_id} answers there, and {expect} was expected",
-            fix="Look the node's address up again.",
-        )
+    check_key(peer_public, address=address, expect=expect)
     if hello.oldest_version > PROTOCOL_VERSION or hello.version < OLDEST_VERSION:
         raise PeerRefused(
             what=f"no link between {credentials.identity.node_id} and {node_id}",
@@ -116,6 +112,17 @@ def judge(
         membership = credentials.trust.membership(hello.membership, peer_public, now_s)
     spoken = min(hello.version, PROTOCOL_VERSION)
     return Peer(node_id, peer_public, membership, hello, spoken, address, token)
+
+
+def check_key(peer_public: bytes, *, address: str, expect: NodeId | None) -> None:
+    """Raises PeerRefused unless it is the key of the node that is wanted there."""
+    node_id = fingerprint(peer_public)
+    if expect is not None and node_id != expect:
+        raise PeerRefused(
+            what=f"no link to {address}",
+            why=f"node {node_id} answers there, and {expect} was expected",
+            fix="Look the node's address up again.",
+        )
 
 
 def _membership_of(token: ClientToken, peer_public: bytes) -> Membership:

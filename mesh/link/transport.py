@@ -15,7 +15,14 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Final, Literal, Protocol, TypeAlias, cast
 
-from mesh.core.errors import LinkLost, MeshError, Misuse, NotAuthorized, ProtocolViolation
+from mesh.core.errors import (
+    LinkLost,
+    MeshError,
+    Misuse,
+    NotAuthorized,
+    PeerRefused,
+    ProtocolViolation,
+)
 from mesh.core.loop import monotonic_us
 from mesh.core.membership import Membership
 from mesh.core.wire import (
@@ -31,7 +38,7 @@ from mesh.core.wire import (
 from mesh.core.workload import Buffer, NodeId
 from mesh.link.clocksync import ClockSync
 from mesh.link.framing import CHUNK, WITH_BODY, FrameReader, open_prefix
-from mesh.link.handshake import Credentials, Peer, judge, make_hello, refused_by
+from mesh.link.handshake import Credentials, Peer, check_key, judge, make_hello, refused_by
 from mesh.link.liveness import LinkTiming, Liveness
 from mesh.link.sendqueue import Sending, SendQueue
 from mesh.link.tls import peer_key
@@ -230,10 +237,18 @@ class Link:
         self._timer = self._loop.call_later(handshake_s, self._handshake_overdue)
         try:
             self._peer_public = peer_key(transport.get_extra_info("ssl_object"))
-        except ProtocolViolation as problem:
+            if self.dialled:
+                check_key(self._peer_public, address=self.address, expect=self._expect)
+        except (ProtocolViolation, PeerRefused) as problem:
             self.end(problem, tell=True)
             return
-        transport.write(_framed(make_hello(self._credentials, self._hello_devices())))
+        if self.dialled:
+            self._greet()
+
+    def _greet(self) -> None:
+        """Say who this node is: at once to whom it dialled, to others once they have proved it."""
+        assert self._transport is not None
+        self._transport.write(_framed(make_hello(self._credentials, self._hello_devices())))
 
     def buffer(self) -> memoryview:
         """Where the next bytes go."""
@@ -315,6 +330,8 @@ class Link:
             now_s=int(time.time()),
             expect=self._expect,
         )
+        if not self.dialled:
+            self._greet()
         self._ask()
 
     def _open(self) -> None:

@@ -199,7 +199,7 @@ class PathControl:
     # --- the rate ---------------------------------------------------------------------------
 
     def _fall(self, to_bps: float, now_us: int) -> None:
-        self._capacity_bps = self._busy_bps()
+        self._capacity_bps = self._busy_bps() or None  # one packet alone says nothing
         self._target_bps = max(LOWEST_BPS, min(self._target_bps, to_bps))
         if self._rose_us is not None and now_us - self._rose_us < RISE_TRIAL_US:
             self._rise_gap_us = min(2 * self._rise_gap_us, MAX_RISE_GAP_US)

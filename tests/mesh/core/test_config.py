@@ -11,7 +11,7 @@ import pytest
 from mesh.core.config import NodeConfig, read_config
 from mesh.core.errors import ConfigError
 
-TABLES = ("link", "http", "device", "gateway")
+TABLES = ("link", "http", "device", "gateway", "relay")
 
 
 def documented(repository: Path) -> dict[str, set[str]]:
