@@ -65,6 +65,7 @@ class Lab:
         self._hosts = itertools.count(2)
         self._lans = itertools.count(1)
         self._subnets = itertools.count(1)
+        self._routers: dict[str, tuple[str, str]] = {}  # of hosts behind NATs, and their addresses
         self._core = self._namespace("core")
         ip("-n", self._core, "link", "add", "net", "type", "bridge")
         ip("-n", self._core, "link", "set", "net", "up")
@@ -76,6 +77,19 @@ class Lab:
         """A host on the public network: its namespace and address."""
         name = self._namespace("pub")
         return name, self._plug(name, "eth0")
+
+    def inside(self, host: str) -> str:
+        """A namespace for a machine behind a host that will route for it; see `route_inside`."""
+        return self._namespace(f"in-{host[-2:]}")
+
+    def route_inside(self, host: str, inner: str, *, near: str, far: str) -> None:
+        """Let `inner`, at `near`, reach all that `host` reaches: they are joined, at `near` and
+        `far`, by a line of the caller's.
+        """
+        ip("-n", inner, "route", "add", "default", "via", far)
+        run(host, "sysctl", "-q", "-w", "net.ipv4.ip_forward=1")
+        router, address = self._routers[host]
+        ip("-n", router, "route", "add", near, "via", address)
 
     def routed(self) -> tuple[str, str]:
         """A host in a /24 of its own (RFC 2544) that is routed to all others, without multicast."""
@@ -105,6 +119,7 @@ class Lab:
         how = "fully-random" if kind == "symmetric" else ""
         rules = _RULES.format(lets_in=_LETS_IN[kind].format(host=address), how=how)
         run(router, "nft", "-f", "-", given=rules)
+        self._routers[host] = router, address
         return host, outside
 
     def _plug(self, name: str, device: str) -> str:

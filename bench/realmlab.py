@@ -106,8 +106,7 @@ class RealmLab:
         Without a [discovery] table it has no finder; without [workloads], only a light one.
         """
         home = self.home(name, *roles)
-        config = home.path / "node.toml"
-        config.write_text(_config(home, name, roles, link, extra))
+        config = config_of(home, name, roles, link, extra)
         began_s = time.time()
         process = await asyncio.create_subprocess_exec(
             *("ip", "netns", "exec", namespace, sys.executable, "-m", "clients.cli"),
@@ -137,7 +136,8 @@ async def ended(process: asyncio.subprocess.Process) -> None:
         await process.communicate()
 
 
-def _config(home: NodeHome, name: str, roles: Sequence[Role], link: str, extra: str) -> str:
+def config_of(home: NodeHome, name: str, roles: Sequence[Role], link: str, extra: str) -> Path:
+    """The configuration file of a node, written; see `RealmLab.running`."""
     lines = [
         f'name = "{name}"',
         f'state_dir = "{home.path}"',
@@ -148,4 +148,6 @@ def _config(home: NodeHome, name: str, roles: Sequence[Role], link: str, extra: 
         extra,
         "" if "[workloads" in extra else "[workloads.light]",
     ]
-    return "\n".join(lines)
+    path = home.path / "node.toml"
+    path.write_text("\n".join(lines))
+    return path

@@ -27,6 +27,7 @@ from bench.impair.relay import (
     Namespaces,
     Relay,
     impaired,
+    joined,
     joined_namespaces,
     without_candidates,
 )
@@ -39,6 +40,7 @@ __all__ = [
     "Namespaces",
     "Relay",
     "impaired",
+    "joined",
     "joined_namespaces",
     "without_candidates",
 ]

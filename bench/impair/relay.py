@@ -94,11 +94,18 @@ async def joined_namespaces(link: Link) -> AsyncIterator[tuple[Relay, Namespaces
             await _ip("netns", "add", space)
             made.append(space)
             await _ip("-n", space, "link", "set", "lo", "up")
-        async with _process(link, [spaces.near, spaces.far]) as relay:
+        async with joined(link, spaces.near, spaces.far) as relay:
             yield relay, spaces
     finally:
         for space in made:
             await _ip("netns", "del", space)
+
+
+@asynccontextmanager
+async def joined(link: Link, near: str, far: str) -> AsyncIterator[Relay]:
+    """Two namespaces that are there already, joined by the lines; see `joined_namespaces`."""
+    async with _process(link, [near, far]) as relay:
+        yield relay
 
 
 @asynccontextmanager

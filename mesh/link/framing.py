@@ -31,6 +31,7 @@ from mesh.core.wire import (
     PieceDone,
     PieceRun,
     decode_message,
+    is_of_unknown_type,
 )
 
 CHUNK = 64 * 1024  # most body bytes in one frame
@@ -61,9 +62,12 @@ def more_prefix(slot: int, chunk: int) -> bytes:
 
 @dataclass(slots=True)
 class _Partial:
-    """A message whose body is not complete. `target` None: the body is discarded."""
+    """A message whose body is not complete. `target` None: the body is discarded.
 
-    message: Message
+    message: None for one of a type that a later version added.
+    """
+
+    message: Message | None
     size: int
     target: memoryview | None
     filled: int = 0
@@ -117,6 +121,8 @@ class FrameReader:
             done, self._current = self._current, None
             if done.filled == done.size:
                 self._release(self._current_slot, done)
+                if done.message is None:
+                    continue
                 yield done.message, done.target if done.target is not None else memoryview(b"")
 
     # Receiving a chunk into its place. A body goes on behind this chunk unless it is the last, so
@@ -187,14 +193,17 @@ class FrameReader:
             _violated("a message that is whole in one frame names a slot")
 
     def _open(self, slot: int, chunk: int, body: int, header: bytes) -> None:
+        message: Message | None
         try:
             message = decode_message(header)
         except MALFORMED as problem:
-            _violated(f"a header cannot be read: {problem}")
-        if body and not isinstance(message, WITH_BODY):
+            if not is_of_unknown_type(header):
+                _violated(f"a header cannot be read: {problem}")
+            message = None
+        if body and message is not None and not isinstance(message, WITH_BODY):
             _violated(f"a {type(message).__name__} has a body of {body} bytes")
         target: memoryview | None = None
-        if body:
+        if body and message is not None:
             target = self._allocate(message, body)
             if target is not None and (target.nbytes != body or target.readonly):
                 raise Misuse(

@@ -26,6 +26,7 @@ from mesh.core.errors import (
 from mesh.core.loop import monotonic_us
 from mesh.core.membership import Membership
 from mesh.core.wire import (
+    ADDED,
     MAX_BODY,
     DeviceOffer,
     Hello,
@@ -169,6 +170,7 @@ class Link:
             Only messages of equal `due_us` keep their order.
         sent: called exactly once when `body` may be written to again: when it was handed to the
             transport, cancelled, or the link is gone.
+        A message that the peer's version does not know is not sent.
         Raises Misuse when the message is over a size bound, or has a body it cannot have.
         """
         if not isinstance(message, WITH_BODY) and memoryview(body).nbytes:
@@ -177,6 +179,10 @@ class Link:
                 why="this kind of message has no body",
                 fix="Put what it says into its fields.",
             )
+        if self._peer is not None and ADDED.get(type(message), 1) > self._peer.version:
+            unsaid = Sending(None, (due_us, 0), b"", memoryview(b""), sent)
+            self._loop.call_soon(unsaid.finish)
+            return unsaid
         sending = self._queue.push(encode_message(message), body, due_us, sent)
         if self._state == "open":
             if sending.size <= _AT_ONCE and self._pump_handle is None and not self._paused:

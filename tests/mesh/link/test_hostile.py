@@ -4,6 +4,7 @@ import asyncio
 import random
 from contextlib import asynccontextmanager
 
+import msgspec
 import pytest
 
 from mesh.core.errors import LinkLost, PeerRefused, ProtocolViolation
@@ -14,13 +15,14 @@ from mesh.core.wire import (
     AssetData,
     AssetWanted,
     Hello,
+    Observed,
     Ping,
     Pong,
     Refuse,
     encode_message,
 )
 from mesh.link.endpoint import _origin
-from mesh.link.framing import FrameReader, more_prefix, open_prefix
+from mesh.link.framing import CHUNK, FrameReader, more_prefix, open_prefix
 from mesh.link.handshake import make_hello
 from mesh.link.liveness import LinkTiming
 
@@ -229,3 +231,47 @@ async def test_a_host_that_hoards_unproved_connections_shuts_out_only_itself(rea
 )
 def test_hoarding_is_counted_by_what_one_attacker_surely_has(host, origin):
     assert _origin(host) == origin
+
+
+# --- peers of other versions ----------------------------------------------------------------------
+
+
+async def test_a_peer_of_the_version_before_is_met_at_it_and_told_nothing_newer(realm, end):
+    """Version 1 knew neither the hello's `lineage` nor what members tell each other since."""
+    server, member = end(realm.member()), realm.member()
+    async with server.listening() as listener, raw_dial(member, listener.port) as raw:
+        said = msgspec.msgpack.decode(encode_message(make_hello(member, ())))
+        said["version"] = 1
+        del said["lineage"]
+        header = msgspec.msgpack.encode(said)
+        raw.say(open_prefix(0, 0, len(header), 0) + header)
+        assert isinstance(await raw.hear(), Hello)
+        ping = await raw.hear()
+        raw.say(framed(Ping(1)), framed(Pong(ping.t0_us, 5, 5)))
+        link = await server.handler.links.get()
+        assert link.peer.version == 1
+        done = asyncio.Event()
+        link.send(Observed("192.0.2.1:7000"), sent=done.set)
+        link.send(AssetWanted("0" * 64))
+        await done.wait()  # whoever waits for it to be sent goes on
+        heard = [await raw.hear()]
+        while not isinstance(heard[-1], AssetWanted):
+            heard.append(await raw.hear())
+        assert {type(message) for message in heard} <= {Ping, Pong, AssetWanted}
+
+
+@pytest.mark.parametrize("body", [b"", b"x" * 200_000])
+async def test_a_message_of_a_later_version_is_passed_over(realm, end, body):
+    server, member = end(realm.member()), realm.member()
+    async with server.listening() as listener, raw_dial(member, listener.port) as raw:
+        await raw.agree(member)
+        await server.handler.links.get()
+        header = msgspec.msgpack.encode({"type": "teleport", "where": [1, 2, {"deep": True}]})
+        first, rest = body[:CHUNK], body[CHUNK:]
+        raw.say(open_prefix(0, len(first), len(header), len(body)) + header + first)
+        while rest:
+            raw.say(more_prefix(0, len(rest[:CHUNK])) + rest[:CHUNK])
+            rest = rest[CHUNK:]
+        raw.say(framed(AssetWanted("1" * 64)))
+        message, _ = await server.handler.messages.get()
+        assert message == AssetWanted("1" * 64)
