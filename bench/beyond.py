@@ -1,8 +1,7 @@
 """Two nodes that only a hash table brings together, through two NATs: by which way, and how well.
 
-A relay, which is the table's one bootstrap node as well, on a public network; a worker and a
-gateway behind NATs of their own, which are told of that bootstrap node and of nothing else: no
-multicast, no configured peer. For each kind of NAT: how the two came to be linked, what a question
+A bootstrap node and a relay on a public network; a worker and a gateway behind NATs of their own,
+which are told of that bootstrap node and of nothing else: no multicast, no configured peer. For each kind of NAT: how the two came to be linked, what a question
 over the link takes, and how many megabits of tiles a second it carries. Then, at 20 ms of round
 trip between them, a browser beside the gateway is shown the courtyard by that worker, and sweeps
 are fed.
@@ -67,15 +66,19 @@ class Stage:
 
     def __init__(self, lab: Lab, realm: RealmLab, kind: Nat) -> None:
         self.lab, self.realm = lab, realm
-        self.public, address = lab.public()
+        self.first, address = lab.public()
+        self.relay, _ = lab.public()
         self.table = f'{LAB_TABLE}look_ms = 1000\nbootstrap = ["{address}:{TABLE}"]\n'
         self.worker, self.gateway = lab.behind(kind)[0], lab.behind(kind)[0]
 
     @asynccontextmanager
     async def relayed(self) -> AsyncIterator[None]:
-        table = f'{LAB_TABLE}listen = "0.0.0.0:{TABLE}"\n'
         link = f"port = {RELAY}\nsilent_ms = 5000"
-        async with self.realm.running(self.public, "relay", Role.RELAY, link=link, extra=table):
+        async with (
+            node(self.first, "clients.cli", "dht-bootstrap", "--lab") as first,
+            self.realm.running(self.relay, "relay", Role.RELAY, link=link, extra=self.table),
+        ):
+            await first.readline()
             yield
 
 

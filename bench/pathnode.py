@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
+import os
 import statistics
 import sys
 from pathlib import Path
@@ -75,5 +77,6 @@ async def main() -> None:
 
 
 if __name__ == "__main__":
+    logging.basicConfig(level="INFO" if "FRAMEMESH_LOG" in os.environ else "ERROR")
     mesh.node.Node = Probe  # type: ignore[misc]
     uvloop.run(main())

@@ -119,23 +119,25 @@ class Relay:
         self._busy[call.caller] += 1
         for ticket in tickets:
             self._calls[ticket] = call
-        call.expires = asyncio.get_running_loop().call_later(CALL_S, self._forget, call)
+        call.expires = asyncio.get_running_loop().call_later(CALL_S, self._give_up, call)
         callee.send(
             RelayCall(message.call, link.peer.node_id, link.address, self._port, tickets[1])
         )
         link.send(RelayReady(message.call, callee.address, self._port, tickets[0]))
 
+    def _give_up(self, call: _Call) -> None:
+        """Not both have come in time."""
+        self._forget(call)
+        for end in call.came.values():
+            end.joined.cancel()
+
     def _forget(self, call: _Call) -> None:
-        """It was completed, or nobody came in time."""
-        if self._calls.pop(call.tickets[0], None) is None:
-            return
-        del self._calls[call.tickets[1]]
+        """Its tickets are worth nothing any more."""
+        for ticket in call.tickets:
+            del self._calls[ticket]
         self._leave(call.caller)
         if call.expires is not None:
             call.expires.cancel()
-        for end in call.came.values():
-            if not end.joined.done():
-                end.joined.cancel()
 
     def _leave(self, member: NodeId) -> None:
         self._busy[member] -= 1
@@ -156,6 +158,7 @@ class Relay:
                 await end.joined  # the other end's task passes the bytes on
                 return
             first = next(other for other in call.came.values() if other is not end)
+            self._forget(call)  # it is through: only its bytes remain
             self._joined += 1
             try:
                 await self._pass_on(first, end)
@@ -163,7 +166,6 @@ class Relay:
                 self._joined -= 1
                 if not first.joined.done():
                     first.joined.set_result(end)
-                self._forget(call)
         except (OSError, TimeoutError, EOFError, asyncio.CancelledError) as problem:
             log.debug("a relayed connection ended: %r", problem)
         finally:

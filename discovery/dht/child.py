@@ -31,6 +31,8 @@ class News(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     slots: Annotated[tuple[int, ...], Meta(max_length=4096)] = ()
     item: Annotated[str, Meta(pattern=r"\A[0-9a-f]{0,64}\Z")] = ""
     value: Annotated[str, Meta(pattern=r"\A([0-9a-f]{2}){0,1024}\Z")] = ""
+    stored: Annotated[str, Meta(pattern=r"\A[0-9a-f]{0,64}\Z")] = ""
+    by: int = 0
 
 
 _decode = msgspec.json.Decoder(News).decode

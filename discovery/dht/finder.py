@@ -36,7 +36,8 @@ MAINLINE = frozenset(
 )
 REPEAT_S = 600.0  # entries are forgotten after half an hour and more (BEP 5), two hours (BEP 44)
 FIRST_LOOKS_S = (0.0, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4)  # others may be starting as well
-FIRST_REPEATS_S = (0.0, 0.3, 0.5, 2.0, 8.0)  # until there are others to store it
+FIRST_REPEATS_S = (0.0, 0.3, 0.5, 1.0, 2.0)
+ALONE_S = 1.0  # between tries while there is nobody to store it
 MOST_SLOTS = 256  # of one role, believed to be somebody's
 
 # A node with this role looks for nodes with those.
@@ -135,6 +136,7 @@ class _Session:
         self._me = claimed_node(advert)
         self._secret = bytes.fromhex(settings.secret)
         self._elsewhere: tuple[str, ...] = ()
+        self._stored = self._storers = 0  # times in a row that it was; by how many, the last time
         self._said = read_advert(advert, int(time.time()))
         self._places = self._all_places()
         self._child = Child(
@@ -153,8 +155,8 @@ class _Session:
         """What must run, each until cancelled."""
         return (
             self._child.keep(),
-            self._repeat(FIRST_LOOKS_S, self._settings.look_ms / 1000, self.look),
-            self._repeat(FIRST_REPEATS_S, REPEAT_S, self._publish),
+            self._repeat(FIRST_LOOKS_S, lambda: self._settings.look_ms / 1000, self.look),
+            self._repeat(FIRST_REPEATS_S, self._until_published_again, self._publish),
         )
 
     async def update(self, advert: bytes) -> None:
@@ -196,12 +198,12 @@ class _Session:
         self._begun.set()
 
     async def _repeat(
-        self, first_s: Sequence[float], then_s: float, do: Callable[[], None]
+        self, first_s: Sequence[float], then_s: Callable[[], float], do: Callable[[], None]
     ) -> None:
         """Do it soon and often, then now and then; from the beginning with each new process."""
         while True:
             self._begun.clear()
-            for pause_s in itertools.chain(first_s, itertools.repeat(then_s)):
+            for pause_s in itertools.chain(first_s, iter(then_s, None)):
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(pause_s):
                         await self._begun.wait()
@@ -220,6 +222,14 @@ class _Session:
             else:
                 self._put(place, place.own)
             self._child.ask(get=place.own.public.hex())
+
+    def _until_published_again(self) -> float:
+        """Soon while nobody has stored it, or not many times yet: a table that begins is small,
+        and who stored it first may be who leaves first.
+        """
+        self._stored = self._stored + 1 if self._storers else 0
+        self._storers = 0
+        return min(REPEAT_S, ALONE_S * 3.0 ** min(self._stored, 8))
 
     def _put(self, place: _Place, slot: Slot) -> None:
         value = seal(slot, self._advert, self._addresses())
@@ -249,6 +259,8 @@ class _Session:
         for place in self._places:
             if place.looks and target in place.rendezvous.targets:
                 self._ask(place, news.slots)
+        if news.stored and any(p.own and p.own.public.hex() == news.stored for p in self._places):
+            self._storers = max(self._storers, news.by)
         if news.item:
             self._take(bytes.fromhex(news.item), bytes.fromhex(news.value))
 

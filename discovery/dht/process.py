@@ -9,7 +9,7 @@ that it finds its way back with no bootstrap node; "": none).
 One JSON object a line, bytes in hex. In: {"join": true}, to ask the bootstrap nodes (again),
 {"announce": target, "slot": n}, {"peers": target}, {"put": [private, public], "value": bytes},
 {"get": public}. Out: {"peers": target, "slots": [n...]}, {"item": public, "value": bytes},
-{"failed": why}. It ends with its input.
+{"stored": public, "by": number of nodes}, {"failed": why}. It ends with its input.
 """
 
 from __future__ import annotations
@@ -116,6 +116,8 @@ def told(alert: lt.alert) -> dict[str, Any] | None:
         case lt.dht_mutable_item_alert():
             if isinstance(alert.item, bytes):
                 return {"item": alert.key.hex(), "value": alert.item.hex()}
+        case lt.dht_put_alert():
+            return {"stored": alert.public_key.hex(), "by": alert.num_success}
         case lt.listen_failed_alert():
             return {"failed": alert.message()}
     return None
