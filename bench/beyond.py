@@ -1,10 +1,10 @@
 """Two nodes that only a hash table brings together, through two NATs: by which way, and how well.
 
 A bootstrap node and a relay on a public network; a worker and a gateway behind NATs of their own,
-which are told of that bootstrap node and of nothing else: no multicast, no configured peer. For each kind of NAT: how the two came to be linked, what a question
-over the link takes, and how many megabits of tiles a second it carries. Then, at 20 ms of round
-trip between them, a browser beside the gateway is shown the courtyard by that worker, and sweeps
-are fed.
+which are told of that bootstrap node and of nothing else: no multicast, no configured peer. For
+each kind of NAT: how the two came to be linked, what a question over the link takes, and how many
+megabits of tiles a second it carries. Then, at 20 ms of round trip between them, a browser beside
+the gateway is shown the courtyard by that worker, and sweeps are fed.
 """
 
 from __future__ import annotations

@@ -12,6 +12,7 @@ import asyncio
 import contextlib
 import logging
 import secrets
+import select
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -209,18 +210,13 @@ class Reach:
 
 
 async def _is_spoken_to(connection: socket.socket) -> bool:
-    """Whether the other end begins to speak, as the one does who dials."""
-    loop = asyncio.get_running_loop()
-    readable = asyncio.Event()
-    loop.add_reader(connection.fileno(), readable.set)
-    try:
-        async with asyncio.timeout(SPEAKS_S):
-            await readable.wait()
-    except TimeoutError:
-        return False
-    finally:
-        loop.remove_reader(connection.fileno())
-    return True
+    """Whether the other end begins to speak, as the one does who dials.
+
+    In a thread: the loop that is to own the connection must not have watched it before.
+    """
+    waiting = select.poll()
+    waiting.register(connection, select.POLLIN)
+    return bool(await asyncio.to_thread(waiting.poll, SPEAKS_S * 1000))
 
 
 async def _by_ticket(where: str, ticket: bytes) -> socket.socket:
