@@ -24,7 +24,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
@@ -123,6 +123,7 @@ class Wide:
         self._lab, self._realm, self._stack = lab, realm, stack
         self.bootstraps: list[asyncio.subprocess.Process] = []
         self.workers: list[RunningNode] = []
+        self._addresses: list[str] = []
         self.table = ""
 
     async def bootstrap(self, count: int) -> None:
@@ -145,20 +146,30 @@ class Wide:
     async def start(self, count: int) -> None:
         turns = asyncio.Semaphore(AT_ONCE)
 
-        async def one(name: str) -> RunningNode:
+        async def one(name: str) -> None:
             async with turns:
-                where, _ = self._lab.routed()
-                running = self._realm.running(where, name, Role.WORKER, extra=self.table)
-                return await self._stack.enter_async_context(running)
+                await self.start_one(name)
 
         names = [f"w{len(self.workers) + at}" for at in range(count)]
-        self.workers += await asyncio.gather(*map(one, names))
+        await asyncio.gather(*map(one, names))
 
-    async def seeker(self, name: str) -> Seeker:
-        where, _ = self._lab.routed()
+    async def start_one(self, name: str) -> str:
+        """A worker; its name."""
+        where, address = self._lab.routed()
+        running = self._realm.running(where, name, Role.WORKER, extra=self.table)
+        self.workers.append(await self._stack.enter_async_context(running))
+        self._addresses.append(f"{address}:{TABLE}")
+        return name
+
+    def everyone(self) -> list[str]:
+        """ "ip:port" of all tables that are here."""
+        return [*json.loads(self.table.rpartition("bootstrap = ")[2]), *self._addresses]
+
+    async def seeker(self, name: str, where: str = "", bootstrap: Sequence[str] = ()) -> Seeker:
+        where = where or self._lab.routed()[0]
         home = self._realm.home(name, Role.GATEWAY)
         settings = {"listen": f"0.0.0.0:{TABLE}", "look_ms": 3_600_000}
-        settings["bootstrap"] = json.loads(self.table.rpartition("bootstrap = ")[2])
+        settings["bootstrap"] = bootstrap or json.loads(self.table.rpartition("bootstrap = ")[2])
         process = await asyncio.create_subprocess_exec(
             *("ip", "netns", "exec", where, sys.executable, "-m", "bench.seeker"),
             *(str(home.path), json.dumps(settings)),

@@ -104,6 +104,19 @@ class Lab:
         ip("-n", name, "route", "add", "default", "via", f"198.18.{number}.1")
         return name, f"198.18.{number}.2"
 
+    def crowd(self, subnets: int, each: int) -> tuple[str, list[str]]:
+        """One host with so many addresses in each of so many routed networks; see `routed`."""
+        name, gateway = self.routed()
+        addresses = []
+        for _ in range(subnets):
+            number = next(self._subnets)
+            ip("-n", self._core, "route", "add", f"198.18.{number}.0/24", "via", gateway)
+            for last in range(1, each + 1):
+                addresses.append(f"198.18.{number}.{last}")
+        lines = "".join(f"address add {address}/32 dev lo\n" for address in addresses)
+        run(name, "ip", "-batch", "-", given=lines)
+        return name, addresses
+
     def behind(self, kind: Nat) -> tuple[str, str]:
         """A host in a network of its own behind a NAT: its namespace, and the NAT's address."""
         number = next(self._lans)

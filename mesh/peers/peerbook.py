@@ -137,6 +137,8 @@ class PeerBook:
         self._by_host: defaultdict[str, set[str]] = defaultdict(set)  # and by network
         self._position: Position | None = None
         self._linked: set[NodeId] = set()
+        self._dialling: set[NodeId] = set()
+        self._taken: Counter[bool] | None = None  # relays or not; None: to be counted anew
         self._held_back: set[str] = set()  # not dialled, because enough others are linked
         self._dials = 0
         self._timers: list[tuple[int, str]] = []
@@ -198,6 +200,7 @@ class PeerBook:
     def connected(self, node: NodeId) -> None:
         """A link with `node` is open, whoever dialled."""
         self._linked.add(node)
+        self._taken = None
         for peer in self._entries(node):
             peer.proven = True
             self._dial_over(peer)
@@ -222,6 +225,7 @@ class PeerBook:
             return
         self._dial_over(peer)
         self._back_off(peer, now_us)
+        self._let_others()
         if peer.fleeting and peer.failures >= self._limits.contact_failures:
             del self._static[peer.key]
             self._forget(peer)
@@ -235,9 +239,8 @@ class PeerBook:
     def lost(self, node: NodeId, now_us: int) -> None:
         """The link with `node` ended."""
         self._linked.discard(node)
-        held_back, self._held_back = self._held_back, set()
-        for key in held_back & self._peers.keys():
-            self._schedule(self._peers[key])
+        self._taken = None
+        self._let_others()
         for peer in self._entries(node):
             if now_us - peer.dialled_us < self._limits.steady_us:
                 self._back_off(peer, now_us)
@@ -260,7 +263,9 @@ class PeerBook:
             if not self._wants(peer) or _expired(peer, now_us):
                 self._schedule(peer)
                 continue
-            peer.dialling = True
+            peer.dialling, self._taken = True, None
+            if peer.node is not None:
+                self._dialling.add(peer.node)
             peer.dialled_us = now_us
             self._dials += 1
             addresses = peer.merged(self._limits.addresses_per_peer)
@@ -475,17 +480,24 @@ class PeerBook:
             return False
         limits = self._limits
         most = limits.relays if Role.RELAY in peer.advert.roles else limits.workers
-        if self._linked_like(peer.advert) < most:
+        if self._taken_like(peer.advert) < most:
             return True
         self._held_back.add(peer.key)
         return False
 
-    def _linked_like(self, advert: Advert) -> int:
-        """Linked nodes that this one dials for the same purpose."""
-        relays = Role.RELAY in advert.roles
-        entries = (self._peers.get(node) for node in self._linked)
-        roles = (peer.advert.roles for peer in entries if peer is not None and peer.advert)
-        return sum((Role.RELAY in r) == relays for r in roles)
+    def _let_others(self) -> None:
+        """There is room for one more: who was held back may be dialled."""
+        held_back, self._held_back = self._held_back, set()
+        for key in held_back & self._peers.keys():
+            self._schedule(self._peers[key])
+
+    def _taken_like(self, advert: Advert) -> int:
+        """Nodes that are linked, or being dialled, for the same purpose."""
+        if self._taken is None:
+            entries = (self._peers.get(node) for node in self._linked | self._dialling)
+            adverts = [peer.advert for peer in entries if peer is not None and peer.advert]
+            self._taken = Counter(Role.RELAY in advert.roles for advert in adverts)
+        return self._taken[Role.RELAY in advert.roles]
 
     def _rtt_ms(self, peer: _Peer) -> float:
         """What is to be expected of it; who does not say where it is comes before who is far."""
@@ -530,7 +542,9 @@ class PeerBook:
 
     def _dial_over(self, peer: _Peer) -> None:
         if peer.dialling:
-            peer.dialling = False
+            peer.dialling, self._taken = False, None
+            if peer.node is not None:
+                self._dialling.discard(peer.node)
             self._dials -= 1
 
     def _back_off(self, peer: _Peer, now_us: int) -> None:

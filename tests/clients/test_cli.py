@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 
 from clients.cli.main import main
 from mesh.core.admission import ADMISSION, open_admission
+from mesh.core.errors import NotAuthorized
 from mesh.core.home import NodeHome, unarmor
 from mesh.core.identity import fingerprint
 from mesh.core.membership import read_membership
@@ -218,3 +220,37 @@ def test_a_nodes_key_is_replaced_when_the_new_one_is_a_member(
     assert (desk / f"node.key.{before[:7]}").stat().st_mode & 0o777 == 0o600
     home = NodeHome(desk)
     assert read_membership(home.membership(), home.identity().public_key, int(time.time()))
+
+
+def test_a_state_directory_that_is_copied_and_put_back_is_the_same_node_and_admin(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    owner, backup, desk = (tmp_path / name for name in ("owner", "backup", "desk"))
+    run(capsys, "realm", "create", "--state", owner)
+    request = run(capsys, "realm", "request", "--state", desk)
+    run(capsys, "realm", "sign", request, "--state", owner)
+    node = run(capsys, "id", "--state", owner)
+    shutil.copytree(owner, backup)
+    shutil.rmtree(owner)
+    shutil.copytree(backup, owner)
+    assert run(capsys, "id", "--state", owner) == node
+    assert (owner / "realm.key").stat().st_mode & 0o777 == 0o600
+    run(capsys, "realm", "revoke", run(capsys, "id", "--state", desk).strip(), "--state", owner)
+    assert NodeHome(owner).trust(int(time.time())).is_revoked(NodeHome(desk).identity().public_key)
+    assert run(capsys, "realm", "renew", "--state", owner) == ""
+
+
+def test_a_token_is_as_narrow_as_it_was_made_and_is_revoked_by_its_id(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(capsys, "realm", "create", "--state", tmp_path)
+    words = ("--workload", "render", "--region", "north", "--pixels", "900", "--minutes", "2")
+    assert main(["realm", "token", *words, "--state", str(tmp_path)]) == 0
+    text, told = capsys.readouterr()
+    realm, now_s = NodeHome(tmp_path).realm_key().public_key, int(time.time())
+    limits = verify_token(text.strip(), realm, now_s).limits
+    assert (limits.workloads, limits.region) == ({"render"}, "north")
+    assert (limits.pixels, limits.session_s) == (900, 120)
+    run(capsys, "realm", "revoke", told.split()[-1], "--state", tmp_path)
+    with pytest.raises(NotAuthorized, match="revoked"):
+        NodeHome(tmp_path).trust(now_s).token(text.strip(), now_s)
