@@ -194,3 +194,14 @@ async def test_a_table_process_that_dies_is_replaced(three_networks, start_node)
     os.kill(table, signal.SIGKILL)
     await start_node(two, "cora", **settings(["worker"], listen="0.0.0.0:6882"))
     await bob.until(name="cora")
+
+
+@pytest.mark.net
+async def test_a_node_that_looks_often_goes_on_being_answered(three_networks, start_node):
+    """libtorrent hears nobody for five minutes who sends more than five packets in a second."""
+    one, two, three = three_networks
+    await start_node(one, "hub", **settings(["relay"], bootstrap=()))
+    await start_node(two, "ada", port=7001, **settings(["worker"]))
+    bob = await start_node(three, "bob", port=7002, **settings(["gateway"], look_ms=100))
+    for _ in range(25):
+        await bob.until(name="ada")
