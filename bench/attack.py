@@ -65,12 +65,9 @@ async def sybils(lab: Lab, victims: list[str], *, subnets: int, each: int) -> As
         await ended(process)
 
 
-async def found(seekers: list[Seeker]) -> float:
+async def found(seekers: list[Seeker], workers: int) -> float:
     """The smallest share of the workers that any of them finds."""
-    shares = []
-    for seeker in seekers:
-        shares.append(len(await seeker.look(LOOK_MS)) / WORKERS)
-    return min(shares)
+    return min([len(await seeker.look(LOOK_MS)) / workers for seeker in seekers])
 
 
 async def measure(report: Report) -> None:
@@ -85,14 +82,14 @@ async def measure(report: Report) -> None:
                 seekers = [await network.seeker(f"seeker-{at}") for at in range(3)]
                 for seeker in seekers:
                     await seeker.settle()
-                rows.append(["none", await found(seekers)])
+                rows.append(["none", await found(seekers, WORKERS)])
                 for key, subnets, each in (("one_subnet", 1, 254), ("20_subnets", 20, 1)):
                     async with sybils(lab, network.everyone(), subnets=subnets, each=each):
                         await asyncio.sleep(COURTED_S)
-                        late = await network.start_one(f"late-{key}")
-                        seeker = await network.seeker(f"seeker-{key}")
+                        late = await network.start_one(f"late-{subnets}")
+                        seeker = await network.seeker(f"seeker-of-{subnets}")
                         await seeker.settle()
-                        share = await found([*seekers, seeker])
+                        share = await found([*seekers, seeker], len(network.workers))
                         rows.append([f"{subnets * each} in {subnets} networks", share])
                         report.figure(f"found_under_{key}", share)
                         assert late in await seeker.look(LOOK_MS), "who came under attack is found"
