@@ -1,15 +1,16 @@
 """What a link costs beside plain TCP, and beside what one would take instead of it.
 
-Two processes on loopback for each road, the same question over all of them in turn, round by
-round: a link (TLS 1.3, frames, send queue), the least a uvloop program can do (a length, then the
-bytes, received in place, in clear), and encrypted gRPC, ZeroMQ and Zenoh (bench.peers.rpc).
-"Behind 16 MB" is a small question asked while a 16 MB body is on its way: a link lets it overtake,
-plain TCP puts it behind. CPU is both processes', for four tiles at a time.
+Two processes on loopback for each road, which have nothing else to do; the same questions over all
+of them in turn, some at a time: a link (TLS 1.3, frames, send queue), the least a uvloop program
+can do (a length, then the bytes, received in place, in clear), and encrypted gRPC, ZeroMQ and Zenoh
+(bench.peers.rpc). "Behind 16 MB" is a small question asked while a 16 MB body is on its way: a link
+lets it overtake, plain TCP puts it behind. CPU is both processes', for four tiles at a time.
 """
 
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import statistics
 import struct
@@ -18,7 +19,6 @@ import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
@@ -39,7 +39,8 @@ SMALL = 1024
 BULK = 16 * 1000 * 1000
 PATIENT = LinkTiming(silent_us=10_000_000)
 LENGTHS = struct.Struct("<QQ")  # of this message, of the answer wanted
-WARM_UP = 10  # rounds
+WARM_UP, AT_A_TIME = 20, 20  # questions
+RATE = "rate"
 ROADS = ("link", "plain", *SERVERS)
 
 # One question of `size` bytes and its answer of `wanted` bytes.
@@ -166,19 +167,8 @@ def make_realm(folder: Path) -> None:
         (folder / f"{name}.member").write_bytes(blob)
 
 
-@dataclass(frozen=True)
-class Road:
-    """A way to ask, and the processes that it takes: this one, and the server's."""
-
-    ask: Ask
-    server: int  # its process id
-
-    def cpu_s(self) -> float:
-        """Used so far by both."""
-        return time.process_time() + cpu_of(self.server)
-
-
 def cpu_of(pid: int) -> float:
+    """Seconds of CPU that a process has used."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
@@ -216,19 +206,55 @@ async def open_road(folder: Path, road: str, port: int) -> AsyncIterator[Ask]:
         await link.close()
 
 
+class Asker:
+    """A road's asking process, as the benchmark sees it. Each call names a question and a count."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self._process = process
+
+    async def call(self, question: str, count: float) -> list[float]:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(json.dumps([question, count]).encode() + b"\n")
+        told: list[float] = json.loads(await self._process.stdout.readline())
+        return told
+
+
 @asynccontextmanager
-async def roads() -> AsyncIterator[dict[str, Road]]:
+async def roads() -> AsyncIterator[dict[str, Asker]]:
     async with AsyncExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         make_realm(folder)
         make_certificates(folder)
-        served = {
-            road: await stack.enter_async_context(server(folder, road)) for road in ROADS
-        }  # all before gRPC's threads run here: it does not like a process that forks
-        yield {
-            road: Road(await stack.enter_async_context(open_road(folder, road, port)), pid)
-            for road, (port, pid) in served.items()
-        }
+        ways = {}
+        for road in ROADS:
+            port, pid = await stack.enter_async_context(server(folder, road))
+            process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-m", "bench.link", "--ask", str(folder), road),
+                *(str(port), str(pid)),
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                limit=1 << 20,
+            )
+            stack.push_async_callback(process.wait)
+            stack.callback(process.kill)
+            ways[road] = Asker(process)
+        yield ways
+
+
+async def answer_calls(folder: Path, road: str, port: int, server_pid: int) -> None:
+    """An asking process: questions come in lines, what they took goes out."""
+    reader = asyncio.StreamReader()
+    loop = asyncio.get_running_loop()
+    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
+    async with open_road(folder, road, port) as ask:
+        while line := await reader.readline():
+            question, count = json.loads(line)
+            if question == RATE:
+                told = await throughput(ask, server_pid, count)
+            else:
+                told = [await QUESTIONS[question](ask) for _ in range(round(count))]
+            print(json.dumps(told), flush=True)
 
 
 async def timed(ask: Ask, size: int, wanted: int) -> float:
@@ -249,21 +275,23 @@ async def urgent(ask: Ask) -> float:
     return took
 
 
-async def throughput(road: Road, seconds: float) -> tuple[float, float]:
-    """MB/s, and CPU milliseconds per MB, with four tiles on their way at any time."""
-    began, used, count = time.perf_counter(), road.cpu_s(), 0
+async def throughput(ask: Ask, server_pid: int, seconds: float) -> list[float]:
+    """MB/s, and both processes' CPU milliseconds per MB, four tiles on their way at any time."""
+    began, count = time.perf_counter(), 0
+    used = time.process_time() + cpu_of(server_pid)
 
     async def keep_asking() -> None:
         nonlocal count
         while time.perf_counter() - began < seconds:
-            await road.ask(TILE, SMALL)
+            await ask(TILE, SMALL)
             count += 1
 
     async with asyncio.TaskGroup() as tasks:
         for _ in range(4):
             tasks.create_task(keep_asking())
     size_mb = count * TILE / 1e6
-    return size_mb / (time.perf_counter() - began), (road.cpu_s() - used) * 1000 / size_mb
+    cpu_s = time.process_time() + cpu_of(server_pid) - used
+    return [size_mb / (time.perf_counter() - began), cpu_s * 1000 / size_mb]
 
 
 QUESTIONS: dict[str, Callable[[Ask], Awaitable[float]]] = {
@@ -276,16 +304,17 @@ QUESTIONS: dict[str, Callable[[Ask], Awaitable[float]]] = {
 
 async def measure(
     rounds: int,
-) -> tuple[dict[tuple[str, str], list[float]], dict[str, tuple[float, float]]]:
+) -> tuple[dict[tuple[str, str], list[float]], dict[str, list[float]]]:
     times: dict[tuple[str, str], list[float]] = {}
     async with roads() as ways:
-        for question, run in QUESTIONS.items():
-            for number in range(-WARM_UP, rounds):
-                for name, road in ways.items():
-                    took = await run(road.ask)
-                    if number >= 0:
-                        times.setdefault((question, name), []).append(took)
-        rates = {name: await throughput(road, rounds / 100) for name, road in ways.items()}
+        for question in QUESTIONS:
+            for asker in ways.values():
+                await asker.call(question, WARM_UP)
+            for _ in range(rounds // AT_A_TIME):
+                for name, asker in ways.items():
+                    taken = await asker.call(question, AT_A_TIME)
+                    times.setdefault((question, name), []).extend(taken)
+        rates = {name: await asker.call(RATE, rounds / 100) for name, asker in ways.items()}
     return times, rates
 
 
@@ -296,6 +325,10 @@ def p99(times: list[float]) -> float:
 def main() -> None:
     if sys.argv[1:2] == ["--serve"]:
         uvloop.run(serve(Path(sys.argv[2]), sys.argv[3]))
+        return
+    if sys.argv[1:2] == ["--ask"]:
+        folder, road, port, pid = sys.argv[2:]
+        uvloop.run(answer_calls(Path(folder), road, int(port), int(pid)))
         return
     options = arguments(__doc__)
     rounds = 60 if options.quick else 400
